@@ -1,0 +1,1 @@
+"""What is done with distilled data, one application a file."""

@@ -1,0 +1,185 @@
+"""The command line: parse, call one function, print."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frepo.errors import FrepoError, SpecError
+
+app = typer.Typer(
+    help="Dataset distillation from declarative experiment specs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """How `frepo query` prints rows."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+SpecFiles = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False)]
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML spec file.", show_default=False)]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Directory of runs.")]
+Database = Annotated[Path, typer.Option("--db", help="Results database.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Directory of prepared TFDS data sets.", show_default="TFDS's own")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+RUNS = Path("runs")
+DATABASE = Path("results.duckdb")
+
+
+@app.command()
+def run(
+    specs: SpecFiles,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set results that exist aside and compute them again.")
+    ] = False,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="Save the state every so many steps (1000) or seconds (60s).")
+    ] = "60s",
+    log_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between rows of metrics.", show_default="about 200 rows a stage")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    db: Database = DATABASE,
+    data_dir: DataDir = None,
+) -> None:
+    """Run specs; the same command again resumes what was stopped and skips what is done."""
+    from frepo import runner
+    from frepo.runtime import Cadence, RuntimeOptions
+    from frepo.spec import load_spec
+    from frepo.store.tables import accuracy_text
+
+    loaded = [load_spec(path, tuple(overrides)) for path in specs]
+    options = RuntimeOptions(runs_dir, db, data_dir, Cadence.parse(checkpoint_every), log_every)
+    run_ids = runner.run(loaded, options, fresh=fresh)
+    typer.echo(accuracy_text(db, run_ids), nl=False)
+
+
+@app.command()
+def check(specs: SpecFiles, overrides: Overrides = []) -> None:  # noqa: B006
+    """Say whether specs are valid, and what is wrong where."""
+    from frepo.spec import load_spec
+
+    failures = []
+    for path in specs:
+        try:
+            load_spec(path, tuple(overrides))
+        except SpecError as error:
+            failures.append(str(error))
+        else:
+            typer.echo(f"{path}: ok")
+    if failures:
+        raise SpecError("\n".join(failures))
+
+
+@app.command()
+def plan(spec: SpecFile, overrides: Overrides = [], as_json: AsJson = False, runs_dir: RunsDir = RUNS) -> None:  # noqa: B006
+    """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
+    import json
+
+    from frepo.plan import compile_plan
+    from frepo.runner import outlook
+    from frepo.spec import load_spec
+
+    compiled = compile_plan(load_spec(spec, tuple(overrides)).spec)
+    stages = outlook(compiled, runs_dir)
+    if as_json:
+        rows = [
+            {"stage": o.stage.directory, "status": o.status, "changes": o.changes, "identity": o.stage.identity}
+            for o in stages
+        ]
+        typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
+        return
+    typer.echo(compiled.run_id)
+    for entry in stages:
+        typer.echo(f"  {entry.stage.directory:<28} {entry.status}")
+        for change in entry.changes:
+            typer.echo(f"      {change}")
+
+
+@app.command()
+def runs(
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, db: Database = DATABASE
+) -> None:
+    """List the runs in the database."""
+    from frepo.store.query import format_rows
+    from frepo.store.tables import list_runs
+
+    typer.echo(format_rows(list_runs(db), output.value), nl=False)
+
+
+@app.command()
+def ingest(runs_dir: RunsDir = RUNS, db: Database = DATABASE) -> None:
+    """Bring the database up to date with the run directories; rebuilds it where it is missing."""
+    from frepo.store.ingest import ingest as ingest_runs
+
+    if not runs_dir.is_dir():
+        raise FrepoError(f"there is no run directory {runs_dir}; name another with --runs-dir")
+    typer.echo(f"{ingest_runs(db, runs_dir)} runs in {db}")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="SQL that only reads.", show_default=False)],
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    db: Database = DATABASE,
+) -> None:
+    """Ask the database; it cannot be changed this way."""
+    from frepo.store.query import format_rows
+    from frepo.store.query import query as run_query
+
+    typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
+
+
+@app.command()
+def report(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs to show; all where left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = Path("reports"),
+    runs_dir: RunsDir = RUNS,
+    db: Database = DATABASE,
+) -> None:
+    """Write one self-contained HTML page with accuracy tables, curves and images."""
+    from frepo.report.page import write_report
+
+    typer.echo(write_report(db, runs_dir, names or [], out))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    import json
+
+    from frepo.spec import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def main() -> None:
+    """Run the command line; errors of the user end in a message and the exit code of their kind."""
+    try:
+        app()
+    except FrepoError as error:
+        typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

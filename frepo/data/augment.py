@@ -1,0 +1,103 @@
+"""Augmentation of a batch inside a compiled step: one operation drawn for the batch, its parameters for each image."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+from frepo.spec.application import Augmentation
+
+COLOR = 0.25
+ZOOM = (0.8, 1.25)
+ROTATION_DEGREES = 15.0
+TRANSLATION = 1 / 8
+CUTOUT = 1 / 4
+
+Operation = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def augment(operations: tuple[Augmentation, ...], key: jax.Array, images: jax.Array) -> jax.Array:
+    """Return `images` [n, h, w, c] after one operation drawn uniformly from `operations`; unchanged where empty."""
+    if not operations:
+        return images
+    which, parameters = jax.random.split(key)
+    branches = [OPERATIONS[name] for name in operations]
+    return jax.lax.switch(jax.random.randint(which, (), 0, len(branches)), branches, parameters, images)
+
+
+def _flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirror each image with probability one half."""
+    mirrored = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+def _color(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Shift brightness, and stretch contrast about the image's mean and saturation about the pixel's mean, by +-25%."""
+    brightness, contrast, saturation = jax.random.uniform(key, (3, len(images), 1, 1, 1), minval=-COLOR, maxval=COLOR)
+    images = images + brightness
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    images = mean + (images - mean) * (1 + contrast)
+    gray = images.mean(axis=3, keepdims=True)
+    return gray + (images - gray) * (1 + saturation)
+
+
+def _crop(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Resize by 0.8 to 1.25 (log-uniform) about a random point; black, the mean colour, comes in from outside."""
+    scale_key, center_key = jax.random.split(key)
+    low, high = jnp.log(jnp.array(ZOOM))
+    scale = jnp.exp(jax.random.uniform(scale_key, (len(images),), minval=low, maxval=high))
+    center = jax.random.uniform(center_key, (len(images), 2), minval=-0.5, maxval=0.5)
+    matrix = jnp.eye(2) / scale[:, None, None]
+    return _warp(images, matrix, center * (1 - 1 / scale)[:, None])
+
+
+def _rotate(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Rotate each image by up to 15 degrees about its middle."""
+    limit = jnp.deg2rad(ROTATION_DEGREES)
+    angle = jax.random.uniform(key, (len(images),), minval=-limit, maxval=limit)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    matrix = jnp.stack([jnp.stack([cos, -sin], -1), jnp.stack([sin, cos], -1)], -2)
+    return _warp(images, matrix, jnp.zeros((len(images), 2)))
+
+
+def _translate(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Shift each image by up to an eighth of its side in both directions."""
+    shift = jax.random.uniform(key, (len(images), 2), minval=-TRANSLATION, maxval=TRANSLATION)
+    return _warp(images, jnp.broadcast_to(jnp.eye(2), (len(images), 2, 2)), shift)
+
+
+def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Blank a square of a quarter of the side anywhere in each image."""
+    n, height, width, _ = images.shape
+    center = jax.random.uniform(key, (n, 2)) * jnp.array([height, width])
+    rows = jnp.abs(jnp.arange(height) + 0.5 - center[:, :1]) < height * CUTOUT / 2
+    columns = jnp.abs(jnp.arange(width) + 0.5 - center[:, 1:]) < width * CUTOUT / 2
+    return jnp.where((rows[:, :, None] & columns[:, None, :])[..., None], 0.0, images)
+
+
+def _warp(images: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+    """Sample each image at matrix @ position + offset, positions measured from the middle in shares of the side.
+
+    `matrix` [n, 2, 2] and `offset` [n, 2]; bilinear, zero outside.
+    """
+    _, height, width, _ = images.shape
+    size = jnp.array([height, width], images.dtype)
+    rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
+    position = (jnp.stack([rows, columns], -1) + 0.5) / size - 0.5
+
+    def sample(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+        source = jnp.moveaxis(((position @ matrix.T + offset) + 0.5) * size - 0.5, -1, 0)
+        return jax.vmap(lambda channel: map_coordinates(channel, [*source], order=1), in_axes=-1, out_axes=-1)(image)
+
+    return jax.vmap(sample)(images, matrix, offset)
+
+
+OPERATIONS: dict[Augmentation, Operation] = {
+    "flip": _flip,
+    "color": _color,
+    "crop": _crop,
+    "rotate": _rotate,
+    "translate": _translate,
+    "cutout": _cutout,
+}

@@ -1,0 +1,59 @@
+"""A data set as the rest of the program sees it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from frepo.data.preprocess import FittedPreprocess
+
+
+@dataclass(frozen=True)
+class RawSplits:
+    """Decoded images as they are stored.
+
+    Images are uint8 [n, height, width, channels], labels int32 [n] in 0..num_classes-1.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Facts found in the data."""
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """Height, width, channels."""
+    num_train: int
+    num_test: int
+    smallest_class: int
+    """Number of training images of the class that has fewest."""
+    fingerprint: str
+    """SHA-256 over pixels, labels and class names."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Preprocessed data: images float32 [n, height, width, channels], labels int32 [n]."""
+
+    info: DatasetInfo
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    preprocess: FittedPreprocess

@@ -1,0 +1,114 @@
+"""One step of FRePo: regress, update the distilled data, let the pool's member train or be replaced."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from frepo.blocks import branch
+from frepo.distill.krr import krr_predict
+from frepo.distill.pool import PoolTraining
+from frepo.distill.state import Array, DistilledData, DistillState
+from frepo.losses import centered_one_hot, half_squared_error, label_margin
+from frepo.spec import Frepo
+from frepo.training import Network
+
+Metrics = dict[str, jax.Array]
+
+
+class Target(NamedTuple):
+    """Real training data on the device: images float32 [n, h, w, c] and labels int32 [n]."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class StepInput(NamedTuple):
+    """What a step gets from the host: all of it follows from (seed, step)."""
+
+    step: Array
+    member: Array
+    batch: Array
+    """Indices into the target, int32 [batch_size]."""
+
+
+def meta_optimizer(settings: Frepo) -> optax.GradientTransformation:
+    """Return the optimiser of the distilled data: LAMB or Adam, cosine decay to a tenth over all steps."""
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
+    return {"lamb": optax.lamb, "adam": optax.adam}[settings.optimizer](schedule)
+
+
+def meta_loss(
+    data: DistilledData,
+    features: Callable[[jax.Array], jax.Array],
+    f_TxD: jax.Array,
+    y_TxC: jax.Array,
+    settings: Frepo,
+) -> tuple[jax.Array, Metrics]:
+    """Return the loss of the distilled data against one target batch, and what is worth knowing of it.
+
+    Half squared error of the regression from support to target, plus the label margin where labels are learned
+    (Zhou et al. 2022, section 3). With `flip` the support is the images and their mirror images, labels twice.
+    """
+    images, labels = data.images, data.labels
+    if settings.flip:
+        images = jnp.concatenate([images, images[:, :, ::-1]])
+        labels = jnp.concatenate([labels, labels])
+    prediction = krr_predict(f_TxD, features(images), labels, settings.reg)
+    error = half_squared_error(prediction, y_TxC)
+    loss = error + label_margin(data.labels) if settings.learn_labels else error
+    hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(y_TxC, axis=-1)
+    return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
+
+
+def make_step(
+    settings: Frepo, training: PoolTraining, key: jax.Array
+) -> Callable[[DistillState, Target, StepInput, Any], tuple[DistillState, Metrics]]:
+    """Return `step(state, target, input, replace) -> (state, metrics)`.
+
+    `replace` says whether the member is replaced instead of trained: a Python bool, or a traced one inside a scan.
+    """
+    optimizer = meta_optimizer(settings)
+
+    def step(state: DistillState, target: Target, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
+        member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
+        f_TxD = training.features(member, target.images[given.batch])
+        y_TxC = centered_one_hot(target.labels[given.batch], state.data.labels.shape[-1])
+
+        def loss(learned: DistilledData) -> tuple[jax.Array, Metrics]:
+            return meta_loss(learned, lambda images: training.features(member, images), f_TxD, y_TxC, settings)
+
+        gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
+        data, opt_state = _update(optimizer, settings, gradient, state)
+
+        step_key = jax.random.fold_in(key, given.step)
+
+        def train(_: None) -> Network:
+            return training.train(member, data, step_key)
+
+        def start_anew(_: None) -> Network:
+            return training.trainer.fresh(step_key)
+
+        member = branch(replace, start_anew, train, None)
+        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
+        return DistillState(data, opt_state, pool), metrics
+
+    return step
+
+
+def _update(
+    optimizer: optax.GradientTransformation, settings: Frepo, gradient: DistilledData, state: DistillState
+) -> tuple[DistilledData, optax.OptState]:
+    """Apply one optimiser step to the images, and to the labels where they are learned."""
+    learned = learned_part(state.data, settings)
+    updates, opt_state = optimizer.update(learned_part(gradient, settings), state.opt_state, learned)
+    updated: Any = optax.apply_updates(learned, updates)
+    return DistilledData(updated["images"], updated.get("labels", state.data.labels)), opt_state
+
+
+def learned_part(data: DistilledData, settings: Frepo) -> dict[str, jax.Array]:
+    """Return what the optimiser updates; the images are one tensor (LAMB's trust ratio is per tensor)."""
+    images = {"images": data.images}
+    return {**images, "labels": data.labels} if settings.learn_labels else images

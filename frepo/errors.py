@@ -1,0 +1,19 @@
+"""Errors a user can cause, and what each one means for the exit code."""
+
+
+class FrepoError(Exception):
+    """A failure with a message for the user instead of a traceback; exit code 1."""
+
+    exit_code = 1
+
+
+class SpecError(FrepoError):
+    """A spec, an override or an argument is not valid; exit code 2."""
+
+    exit_code = 2
+
+
+class Interrupted(FrepoError):  # noqa: N818 (a request, not an error)
+    """A signal stopped the run; the same command goes on from the saved state; exit code 75 (EX_TEMPFAIL)."""
+
+    exit_code = 75

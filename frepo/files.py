@@ -1,0 +1,66 @@
+"""Writing files so that a reader sees the old content or the new, never a part."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file beside it, synced to disk before it takes the name.
+
+    Raises:
+        OSError: the directory cannot be written or the disk is full; `path` is then as it was.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 (mkstemp gives 0600; others may want to read results)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def directory_written_atomically(path: Path) -> Generator[Path]:
+    """Yield an empty directory beside `path` that takes its name when the block ends without an error.
+
+    Where another process has put a directory there in the meantime, that one stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as temporary:
+        content = Path(temporary) / "content"
+        content.mkdir()
+        yield content
+        with contextlib.suppress(FileExistsError, OSError) if path.exists() else contextlib.nullcontext():
+            content.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value

@@ -1,0 +1,53 @@
+"""What makes two computations the same: canonical JSON and its fingerprint."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, ASCII, shortest floats.
+
+    Raises:
+        TypeError: `value` holds something without one stable text (a set, a path, a NaN, a key that is no string).
+    """
+    _refuse_unstable(value, "value")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value` as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return a line `path: old -> new` for each leaf in which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        keys = [*before, *(key for key in after if key not in before)]
+        return [
+            line
+            for key in keys
+            for line in differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def _refuse_unstable(value: Any, path: str) -> None:
+    if value is None or isinstance(value, bool | int | str):
+        return
+    if isinstance(value, float) and math.isfinite(value):
+        return
+    if isinstance(value, Mapping):
+        for key, child in cast("Mapping[Any, Any]", value).items():
+            if not isinstance(key, str):
+                raise TypeError(f"{path} has the key {key!r}, which is not a string")
+            _refuse_unstable(child, f"{path}.{key}")
+        return
+    if isinstance(value, list):
+        for index, child in enumerate(cast("list[Any]", value)):
+            _refuse_unstable(child, f"{path}[{index}]")
+        return
+    raise TypeError(f"{path} is {value!r} ({type(value).__name__}), which has no stable JSON")

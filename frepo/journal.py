@@ -1,0 +1,87 @@
+"""What a stage tells the disk while it works: rows of metrics, saved states, results."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from frepo import record
+from frepo.checkpoint import restore_newest, save_state
+from frepo.errors import FrepoError
+from frepo.files import write_atomically
+from frepo.record import ImageSheet, Row
+from frepo.runtime import Cadence
+
+T = TypeVar("T")
+ABOUT_ROWS = 200
+
+
+@dataclass
+class Journal:
+    """The directory of one stage while one process works on it."""
+
+    directory: Path
+    label: str
+    checkpoint_every: Cadence
+    log_every: int | None
+    on_saved: Callable[[int, int], None]
+    """Called with (step, steps) after each saved state."""
+    first_step: int = 0
+    last_step: int = 0
+    images: list[ImageSheet] = field(default_factory=list)
+    _saved_step: int = 0
+    _saved_at: float = 0.0
+
+    def restore(self, like: T) -> tuple[int, T] | None:
+        """Return (step, state) to go on from, or None; rows of later steps are dropped."""
+        found = restore_newest(self.directory / record.STATE, like)
+        self.first_step = self.last_step = self._saved_step = found[0] if found else 0
+        self._saved_at = time.monotonic()
+        record.keep_rows_before(self.directory / record.METRICS, self.first_step)
+        return found
+
+    def logs(self, step: int, steps: int) -> bool:
+        """Return whether the metrics of `step` are recorded."""
+        every = self.log_every or max(1, steps // ABOUT_ROWS)
+        return step % every == 0 or step == steps - 1
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record the metrics of `step`.
+
+        Raises:
+            FrepoError: one of them is not finite.
+        """
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                raise FrepoError(
+                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
+                    "learning_rate or a larger distill.reg helps"
+                )
+        rows: list[Row] = [{"step": step, "name": name, "value": value} for name, value in metrics.items()]
+        record.append_rows(self.directory / record.METRICS, rows)
+
+    def save_is_due(self, step: int) -> bool:
+        """Return whether enough steps or seconds have passed since the last saved state."""
+        return self.checkpoint_every.due(step - self._saved_step, time.monotonic() - self._saved_at)
+
+    def save(self, step: int, steps: int, state: Any) -> None:
+        """Save the state as of `step`."""
+        save_state(self.directory / record.STATE, step, state)
+        self.last_step = self._saved_step = step
+        self._saved_at = time.monotonic()
+        self.on_saved(step, steps)
+
+    def write_result(self, name: str, content: bytes) -> Path:
+        """Write a result file, atomically."""
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+        return path
+
+    def write_rows(self, name: str, rows: list[Row]) -> None:
+        """Write result rows in place of those that an earlier attempt may have left."""
+        (self.directory / name).unlink(missing_ok=True)
+        record.append_rows(self.directory / name, rows)

@@ -1,0 +1,23 @@
+"""Losses of the distilled data and of the networks."""
+
+import jax
+import jax.numpy as jnp
+
+
+def half_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean over examples of half the squared error summed over classes; both [n, C]."""
+    return 0.5 * jnp.mean(jnp.sum((prediction - target) ** 2, axis=-1))
+
+
+def label_margin(labels: jax.Array) -> jax.Array:
+    """Return minus the mean over `labels` [n, C] of min(largest - second largest, 1/C).
+
+    Keeps learned labels decided: it pulls while the margin is below 1/C (Zhou et al. 2022, section 3.3).
+    """
+    top = jax.lax.top_k(labels, 2)[0]
+    return -jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / labels.shape[-1]))
+
+
+def centered_one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Return one-hot labels minus 1/C, float32 [n, C], from integers [n]."""
+    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1 / num_classes

@@ -1,0 +1,265 @@
+"""Walking a plan: skip what is done, resume what is not, record what was done."""
+
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from frepo import record
+from frepo.errors import FrepoError, Interrupted
+from frepo.identity import differences
+from frepo.plan import DistillStage, EvaluateStage, Plan, Stage, compile_plan
+from frepo.progress import note, warn
+from frepo.provenance import now, peak_host_bytes, provenance
+from frepo.record import Attempt, RunRecord, StageRecord
+from frepo.runtime import RuntimeOptions
+from frepo.signals import raise_if_stopping, stop_on_signals
+from frepo.spec import LoadedSpec
+from frepo.store.connect import DatabaseBusyError, transaction
+from frepo.store.ingest import ingest
+
+LOCK_PATIENCE_SECONDS = 2.0
+
+
+def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False) -> list[str]:
+    """Run specs one after the other and return their run ids.
+
+    With `fresh`, results that exist are set aside first instead of being used.
+
+    Raises:
+        Interrupted: a signal came; what was computed is saved.
+        FrepoError: a stage failed, or nothing could start (then nothing was written).
+    """
+    _make_directory(options.runs_dir)
+    with transaction(options.database):
+        pass  # a database that cannot be written is better found now than after a day
+    with stop_on_signals():
+        return [_run_spec(loaded, options, fresh=fresh) for loaded in specs]
+
+
+def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, *, fresh: bool) -> str:
+    plan = compile_plan(loaded.spec)
+    directory = options.runs_dir / plan.spec.name
+    if fresh:
+        _set_aside(plan, directory)
+    pending = [stage for stage in plan.stages if not is_done(stage, directory)]
+    if not pending:
+        note(f"{plan.run_id} is finished already: nothing to compute (--fresh computes it again)")
+    else:
+        _run_pending(plan, pending, loaded, directory, options)
+    ingest(options.database, options.runs_dir, [plan.spec.name])
+    return plan.run_id
+
+
+def _run_pending(
+    plan: Plan, pending: Sequence[Stage], loaded: LoadedSpec, directory: Path, options: RuntimeOptions
+) -> None:
+    from frepo import stages  # JAX starts here, so that a finished spec is recognised without it
+
+    device = stages.prepare_jax(options)
+    facts = {stage.fingerprint: stages.check(stage, options).to_json() for stage in pending}
+    raise_if_stopping()
+    _make_directory(directory)
+    _record_run(plan, loaded, directory)
+    for number, stage in enumerate(plan.stages, start=1):
+        where = f"[{number}/{len(plan.stages)}] {plan.spec.name}/{stage.directory}"
+        if stage not in pending:
+            note(f"{where}: done already")
+            continue
+        raise_if_stopping()
+        note(f"{where}: starts on {device}")
+        _run_stage(stage, directory, options, facts[stage.fingerprint], device, loaded.path)
+
+
+def _run_stage(
+    stage: Stage, run_directory: Path, options: RuntimeOptions, dataset: dict[str, object], device: str, spec: Path
+) -> None:
+    from frepo import stages
+    from frepo.journal import Journal
+
+    directory = run_directory / stage.directory
+    _make_directory(directory)
+    with _locked(directory):
+        if is_done(stage, run_directory):
+            return  # another process finished it while this one was busy
+        log = _StageLog(stage, directory, dataset, device, spec)
+
+        def saved(step: int, steps: int) -> None:
+            log.write("running", step=step, steps=steps)
+            _ingest_if_free(options, run_directory.name)
+
+        journal = Journal(directory, stage.directory, options.checkpoint_every, options.log_every, saved)
+        log.write("running")
+        try:
+            stages.execute(stage, run_directory, options, journal)
+        except FrepoError as error:
+            status = "stopped" if isinstance(error, Interrupted) else "failed"
+            log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
+            _ingest_if_free(options, run_directory.name)
+            raise
+        except OSError as error:
+            log.finish("failed", journal.first_step, journal.last_step, stages.peak_device_bytes())
+            raise FrepoError(
+                f"{stage.directory}: {error}; what was saved before is intact, run again to go on"
+            ) from None
+        log.images = tuple(journal.images)
+        log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
+        shutil.rmtree(directory / record.STATE, ignore_errors=True)
+    _ingest_if_free(options, run_directory.name)
+
+
+class _StageLog:
+    """The record of a stage while this process works on it."""
+
+    def __init__(self, stage: Stage, directory: Path, dataset: dict[str, object], device: str, spec: Path) -> None:
+        previous = record.read_stage(directory)
+        self._path = directory / record.STAGE_FILE
+        self._earlier = previous.attempts if previous else ()
+        self._attempt = Attempt(started=now(), device=device, provenance=provenance(spec))
+        self._stage, self._dataset = stage, dataset
+        self._step, self._steps = (previous.step, previous.steps) if previous else (0, None)
+        self.images: tuple[record.ImageSheet, ...] = ()
+
+    def write(self, status: record.Status, *, step: int | None = None, steps: int | None = None) -> None:
+        self._step, self._steps = step or self._step, steps or self._steps
+        stage_record = StageRecord(
+            fingerprint=self._stage.fingerprint,
+            identity=self._stage.identity,
+            label=self._stage.label,
+            status=status,
+            step=self._step,
+            steps=self._steps,
+            dataset=self._dataset,
+            attempts=(*self._earlier, self._attempt),
+            images=self.images,
+        )
+        record.write_record(self._path, stage_record)
+
+    def finish(self, status: record.Status, first_step: int, last_step: int, peak_device: int | None) -> None:
+        self._attempt = self._attempt.model_copy(
+            update={
+                "ended": now(),
+                "first_step": first_step,
+                "last_step": last_step,
+                "peak_host_bytes": peak_host_bytes(),
+                "peak_device_bytes": peak_device,
+            }
+        )
+        self.write(status, step=last_step)
+
+
+def is_done(stage: Stage, run_directory: Path) -> bool:
+    """Return whether `stage` is finished below `run_directory` and its results are there."""
+    directory = run_directory / stage.directory
+    found = record.read_stage(directory)
+    if found is None or found.status != "done" or found.fingerprint != stage.fingerprint:
+        return False
+    match stage.work:
+        case DistillStage():
+            return (directory / record.DISTILLED).is_file()
+        case EvaluateStage():
+            return (directory / record.EVALUATIONS).is_file()
+
+
+@dataclass(frozen=True)
+class StageOutlook:
+    """What `frepo run` would do with a stage."""
+
+    stage: Stage
+    status: str
+    changes: tuple[str, ...]
+    """How its identity differs from that of the newest result with the same label."""
+
+
+def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
+    """Return for each stage of `plan` whether it is done, goes on or starts, and what changed since the last result.
+
+    Raises:
+        FrepoError: a record is damaged.
+    """
+    return [_outlook(stage, runs_dir / plan.spec.name) for stage in plan.stages]
+
+
+def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
+    if is_done(stage, run_directory):
+        return StageOutlook(stage, "done", ())
+    found = record.read_stage(run_directory / stage.directory)
+    if found is not None:
+        of = f" of {found.steps:,}" if found.steps else ""
+        return StageOutlook(stage, f"goes on from step {found.step:,}{of}", ())
+    others = [
+        record.read_stage(path.parent) for path in run_directory.glob(f"{stage.label}-????????/{record.STAGE_FILE}")
+    ]
+    earlier = [other for other in others if other is not None and other.label == stage.label and other.attempts]
+    newest = max(earlier, key=lambda other: other.attempts[-1].started, default=None)
+    return StageOutlook(stage, "to compute", tuple(differences(newest.identity, stage.identity)) if newest else ())
+
+
+def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
+    path = directory / f"run-{plan.fingerprint[:8]}.json"
+    if path.exists():
+        return
+    run_record = RunRecord(
+        run_id=plan.run_id,
+        name=plan.spec.name,
+        fingerprint=plan.fingerprint,
+        spec=plan.spec.model_dump(mode="json"),
+        spec_file=str(loaded.path),
+        spec_text=loaded.text,
+        overrides=loaded.overrides,
+        stages=tuple(stage.directory for stage in plan.stages),
+        created=now(),
+        provenance=provenance(loaded.path),
+    )
+    record.write_record(path, run_record)
+
+
+def _set_aside(plan: Plan, directory: Path) -> None:
+    """Rename the directories of a plan's stages, so that nothing is lost and nothing is used."""
+    for stage in plan.stages:
+        path = directory / stage.directory
+        if path.exists():
+            with _locked(path):
+                aside = next(
+                    candidate
+                    for number in range(1, 10_000)
+                    if not (candidate := directory / f".{stage.directory}.replaced-{number}").exists()
+                )
+                path.rename(aside)
+            note(f"set aside {path} as {aside.name}")
+
+
+@contextmanager
+def _locked(directory: Path) -> Generator[None]:
+    lock = FileLock(directory / record.LOCK)
+    try:
+        lock.acquire(timeout=LOCK_PATIENCE_SECONDS)
+    except Timeout:
+        raise FrepoError(
+            f"another process is working on {directory}; wait for it, or give the spec another name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise FrepoError(
+            f"the run directory {path} cannot be written: {error.strerror}; name another with --runs-dir"
+        ) from None
+
+
+def _ingest_if_free(options: RuntimeOptions, name: str) -> None:
+    try:
+        ingest(options.database, options.runs_dir, [name])
+    except DatabaseBusyError as error:
+        warn(str(error))

@@ -1,0 +1,41 @@
+"""SIGTERM and SIGINT: finish the step, save the state, leave with exit code 75."""
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from frepo.errors import Interrupted
+
+_received: list[str] = []
+
+
+@contextmanager
+def stop_on_signals() -> Generator[None]:
+    """While the block runs, remember a SIGTERM or SIGINT instead of dying of it; ask with `stopping`."""
+
+    def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        _received.append(signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _received.clear()
+
+
+def stopping() -> bool:
+    """Return whether a signal has asked the run to stop."""
+    return bool(_received)
+
+
+def raise_if_stopping() -> None:
+    """Leave where a signal has asked for it.
+
+    Raises:
+        Interrupted: a signal has come.
+    """
+    if _received:
+        raise Interrupted(f"stopped by {_received[0]}; run the same command again to go on")

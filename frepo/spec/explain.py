@@ -1,0 +1,144 @@
+"""From pydantic's errors to lines that say where, what is allowed and what was probably meant."""
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import tomli
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from frepo.spec.experiment import ExperimentSpec
+
+KeyPath = tuple[str | int, ...]
+
+
+def explain(
+    error: ValidationError, data: Mapping[str, Any], path: Path, text: str, origins: Mapping[KeyPath, str]
+) -> Iterator[str]:
+    """Yield one line for each error: `file:line: field: what is wrong; what is allowed`.
+
+    `data` is what was validated, `text` the file it came from, and `origins` maps the paths that `--set` wrote to the
+    words that did.
+    """
+    for details in error.errors():
+        key_path = _path_in_data(details, data)
+        override = origins.get(key_path)
+        where = f"--set {override}" if override else f"{path}:{_line_of(key_path, text)}"
+        field = ".".join(map(str, key_path))
+        yield f"{where}: {field + ': ' if field else ''}{_reason(details, key_path)}"
+
+
+def _path_in_data(details: ErrorDetails, data: Mapping[str, Any]) -> KeyPath:
+    """Drop from an error's location what pydantic adds: the tags of discriminated unions."""
+    node: Any = data
+    kept: list[str | int] = []
+    location = details["loc"]
+    for position, part in enumerate(location):
+        if isinstance(node, Mapping) and part in node:
+            node = cast("Mapping[Any, Any]", node)[part]
+        elif isinstance(node, list) and isinstance(part, int):
+            node = cast("list[Any]", node)[part]
+        elif position < len(location) - 1 or details["type"] != "missing":
+            continue
+        kept.append(part)
+    if details["type"].startswith("union_tag"):
+        kept.append(str(details.get("ctx", {})["discriminator"]).strip("'"))
+    return tuple(kept)
+
+
+def _line_of(key_path: KeyPath, text: str) -> int:
+    """Return the line (from 1) on which `key_path`, or the nearest table above it, starts in the TOML `text`.
+
+    The key starts behind the longest prefix of lines that parses without it: tomli itself says so, whatever the
+    quoting, so there is no second parser that could differ from it.
+    """
+    prefixes: list[tuple[int, Any]] = [(0, {})]
+    lines = text.splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        try:
+            prefixes.append((count, tomli.loads("".join(lines[:count]))))
+        except tomli.TOMLDecodeError:
+            continue
+    for depth in range(len(key_path), 0, -1):
+        for (before, _), (_, parsed) in itertools.pairwise(prefixes):
+            if _contains(parsed, key_path[:depth]):
+                return before + 1
+    return 1
+
+
+def _contains(node: Any, key_path: KeyPath) -> bool:
+    try:
+        for part in key_path:
+            node = node[part]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _reason(details: ErrorDetails, key_path: KeyPath) -> str:
+    context = details.get("ctx", {})
+    name = str(key_path[-1]) if key_path else ""
+    match details["type"]:
+        case "extra_forbidden":
+            allowed = _field_names(details["loc"])
+            return f"unknown field{_did_you_mean(name, allowed)}; allowed here: {', '.join(allowed)}"
+        case "missing":
+            return "this field is required"
+        case "union_tag_not_found":
+            return "this field is required and chooses the kind of table"
+        case "union_tag_invalid":
+            allowed = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
+            return _not_allowed(context["tag"], allowed)
+        case "literal_error":
+            allowed = [str(value).strip("' ") for value in str(context["expected"]).replace(" or ", ", ").split(",")]
+            return _not_allowed(details["input"], allowed)
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            return f"{details['input']!r} is not allowed; it must match {context['pattern']}"
+        case _:
+            message = details["msg"]
+            return f"{message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+
+
+def _not_allowed(value: Any, allowed: list[str]) -> str:
+    return f"{_shown(value)} is not allowed{_did_you_mean(str(value), allowed)}; allowed: {', '.join(allowed)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+
+
+def _did_you_mean(name: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), allowed, n=1, cutoff=0.5)
+    return f", did you mean `{near[0]}`?" if near else ""
+
+
+def _field_names(location: tuple[str | int, ...]) -> list[str]:
+    """Return the field names of the table that holds the unknown key at `location`."""
+    tables: list[type[BaseModel]] = [ExperimentSpec]
+    for part in location[:-1]:
+        if len(tables) > 1:  # a discriminated union: pydantic puts the tag that chose into the location
+            tables = [table for table in tables if part in list(_tags(table))]
+        elif isinstance(part, str):
+            tables = list(_tables(tables[0].model_fields[part].annotation))
+    return list(tables[0].model_fields)
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _tables(argument)
+
+
+def _tags(table: type[BaseModel]) -> Iterator[str]:
+    for field in table.model_fields.values():
+        yield from (tag for tag in get_args(field.annotation) if isinstance(tag, str))

@@ -1,0 +1,68 @@
+"""From a stage to the code that computes it."""
+
+from pathlib import Path
+
+import jax
+
+from frepo import record
+from frepo.apps.evaluate import evaluate
+from frepo.data.dataset import DatasetInfo
+from frepo.data.load import load_dataset, load_info
+from frepo.distill.run import check as check_distill
+from frepo.distill.run import distill, read_distilled
+from frepo.errors import FrepoError
+from frepo.journal import Journal
+from frepo.models.build import build_model
+from frepo.plan import DistillStage, EvaluateStage, Stage
+from frepo.runtime import RuntimeOptions
+
+
+def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
+    """Return the facts of the data of `stage`, after holding the stage against them.
+
+    Raises:
+        FrepoError: the data is not there or the stage does not fit it.
+    """
+    info = load_info(stage.work.dataset, options.tfds_dir, options.cache_dir)
+    match stage.work:
+        case DistillStage() as work:
+            check_distill(work, info)
+        case EvaluateStage() as work:
+            build_model(work.architecture, info.num_classes, info.image_shape)
+    return info
+
+
+def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
+    """Compute `stage` and write its results through `journal`.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        FrepoError: a failure that the user can do something about.
+    """
+    dataset = load_dataset(stage.work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
+    match stage.work:
+        case DistillStage() as work:
+            distill(work, dataset, journal)
+        case EvaluateStage() as work:
+            data = read_distilled(run_directory / stage.needs[0].directory)
+            journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
+
+
+def prepare_jax(options: RuntimeOptions) -> str:
+    """Turn on the cache of compiled programs and return the device in words.
+
+    Raises:
+        FrepoError: JAX finds no device that works.
+    """
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        raise FrepoError(f"JAX finds no device: {error}") from None
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        jax.config.update("jax_compilation_cache_dir", str(options.cache_dir.resolve() / "compiled"))
+    return f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})"
+
+
+def peak_device_bytes() -> int | None:
+    """Return the most memory that the device has held, or None where the backend does not count."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

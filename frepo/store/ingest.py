@@ -1,0 +1,176 @@
+"""From run directories into the database, as often as one likes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from frepo import record
+from frepo.record import RunRecord, StageRecord
+from frepo.store.connect import transaction
+
+EVALUATION_COLUMNS = (
+    *("model", "architecture", "normalization", "width", "depth", "source", "predictor", "labels"),
+    *("seed", "steps", "top1", "top5", "n_test"),
+)
+NEVER_STARTED = "pending"
+
+
+def ingest(database: Path, runs_dir: Path, names: Sequence[str] | None = None) -> int:
+    """Put the runs of the given names, or of all, into the database and return how many; twice changes nothing.
+
+    One transaction: a reader sees a run before or after, and a kill leaves it as it was.
+
+    Raises:
+        FrepoError: the database cannot be written, or a record is damaged.
+    """
+    found = [path for path in sorted(runs_dir.glob("*")) if path.is_dir() and not path.name.startswith(".")]
+    directories = [path for path in found if names is None or path.name in names]
+    runs = [(directory, list(record.read_runs(directory))) for directory in directories]
+    with transaction(database) as connection:
+        for directory, records in runs:
+            _ingest_name(connection, directory, records)
+    return sum(len(records) for _, records in runs)
+
+
+def _ingest_name(connection: duckdb.DuckDBPyConnection, directory: Path, runs: Iterable[RunRecord]) -> None:
+    name = directory.name
+    for table in ("stages", "metrics", "evaluations", "images", "run_stages"):
+        connection.execute(f"DELETE FROM {table} WHERE run = ?", [name])  # noqa: S608 (names from the line above)
+    connection.execute("DELETE FROM runs WHERE name = ?", [name])
+    statuses: dict[str, str] = {}
+    for run in runs:
+        for stage in run.stages:
+            if stage not in statuses:
+                statuses[stage] = _ingest_stage(connection, name, directory / stage)
+        _insert_run(connection, run, _status_of_run([statuses[stage] for stage in run.stages]))
+
+
+def _ingest_stage(connection: duckdb.DuckDBPyConnection, run: str, directory: Path) -> str:
+    stage = record.read_stage(directory)
+    if stage is None:
+        return NEVER_STARTED
+    status = _actual_status(stage, directory)
+    _insert_stage(connection, run, directory.name, stage, status)
+    _insert(
+        connection,
+        "metrics",
+        ["run", "stage", "step", "name", "value"],
+        [
+            [run, directory.name, row["step"], row["name"], row["value"]]
+            for row in record.read_rows(directory / record.METRICS)
+        ],
+    )
+    _insert(
+        connection,
+        "evaluations",
+        ["run", "stage", *EVALUATION_COLUMNS],
+        [
+            [run, directory.name, *(row[column] for column in EVALUATION_COLUMNS)]
+            for row in record.read_rows(directory / record.EVALUATIONS)
+        ],
+    )
+    _insert(
+        connection,
+        "images",
+        ["run", "stage", "path", "sha256", "step", "n_rows", "n_columns"],
+        [[run, directory.name, i.path, i.sha256, i.step, i.rows, i.columns] for i in stage.images],
+    )
+    return status
+
+
+def _actual_status(stage: StageRecord, directory: Path) -> str:
+    """Return `interrupted` for a stage that says it is running while no process holds its lock."""
+    if stage.status != "running":
+        return stage.status
+    lock = FileLock(directory / record.LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            return "interrupted"
+    except Timeout:
+        return "running"
+
+
+def _status_of_run(statuses: Sequence[str]) -> str:
+    for status in ("failed", "running", "interrupted", "stopped"):
+        if status in statuses:
+            return status
+    return "done" if NEVER_STARTED not in statuses else "stopped" if "done" in statuses else NEVER_STARTED
+
+
+def _insert_run(connection: duckdb.DuckDBPyConnection, run: RunRecord, status: str) -> None:
+    spec = run.spec
+    git: dict[str, Any] = run.provenance.get("git") or {}
+    values = {
+        "run_id": run.run_id,
+        "name": run.name,
+        "fingerprint": run.fingerprint,
+        "seed": spec["seed"],
+        "dataset": spec["dataset"]["name"],
+        "method": spec["distill"]["method"],
+        "ipc": spec["distill"]["ipc"],
+        "status": status,
+        "created_at": _utc(run.created),
+        "command": run.provenance.get("command"),
+        "host": run.provenance.get("host"),
+        "frepo_version": run.provenance.get("frepo"),
+        "git_commit": git.get("commit"),
+        "git_dirty": git.get("dirty"),
+        "spec": json.dumps(spec),
+        "spec_file": run.spec_file,
+        "spec_text": run.spec_text,
+        "overrides": list(run.overrides),
+        "provenance": json.dumps(run.provenance),
+    }
+    _insert(connection, "runs", list(values), [list(values.values())])
+    rows = [[run.run_id, run.name, stage, position] for position, stage in enumerate(run.stages)]
+    _insert(connection, "run_stages", ["run_id", "run", "stage", "position"], rows)
+
+
+def _insert_stage(
+    connection: duckdb.DuckDBPyConnection, run: str, directory: str, stage: StageRecord, status: str
+) -> None:
+    ended = [attempt for attempt in stage.attempts if attempt.ended]
+    dataset = stage.dataset or {}
+    last = stage.attempts[-1] if stage.attempts else None
+    values = {
+        "run": run,
+        "stage": directory,
+        "kind": stage.identity["kind"],
+        "label": stage.label,
+        "fingerprint": stage.fingerprint,
+        "status": status,
+        "step": stage.step,
+        "steps": stage.steps,
+        "started_at": _utc(stage.attempts[0].started) if stage.attempts else None,
+        "ended_at": _utc(last.ended) if last and last.ended else None,
+        "wall_s": sum((a.ended - a.started).total_seconds() for a in ended if a.ended),
+        "device": last.device if last else None,
+        "peak_host_bytes": max((a.peak_host_bytes or 0 for a in ended), default=None),
+        "peak_device_bytes": max((a.peak_device_bytes or 0 for a in ended), default=None) or None,
+        "dataset_fingerprint": dataset.get("fingerprint"),
+        "class_names": dataset.get("class_names"),
+        "identity": json.dumps(stage.identity),
+        "attempts": json.dumps([attempt.model_dump(mode="json") for attempt in stage.attempts]),
+    }
+    _insert(connection, "stages", list(values), [list(values.values())])
+
+
+def _utc(moment: datetime) -> datetime:
+    """Return a time without zone: DuckDB's own type with a zone needs pytz to read."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows in one statement: column by column, as lists that DuckDB unnests."""
+    if not rows:
+        return
+    marks = ", ".join("unnest(?)" for _ in columns)
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {marks}"
+    connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])

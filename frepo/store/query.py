@@ -1,0 +1,99 @@
+"""Reading the database: SQL in, rows out as text."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import duckdb
+
+from frepo.errors import FrepoError
+from frepo.store.connect import reading
+
+Format = Literal["table", "csv", "json"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A result: column names and rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Return a dict for each row."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def query(database: Path, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    """Run SQL that only reads and return its rows.
+
+    Raises:
+        FrepoError: there is no database, or the SQL is wrong or would change something.
+    """
+    with reading(database) as connection:
+        try:
+            result = connection.execute(sql, list(parameters))
+            columns = tuple(str(column[0]) for column in result.description or ())
+            return Rows(columns, tuple(tuple(row) for row in result.fetchall()))
+        except duckdb.Error as error:
+            raise FrepoError(f"the query failed: {error}") from None
+
+
+def format_rows(rows: Rows, style: Format) -> str:
+    """Return rows as text: an aligned table, CSV with a header, or a JSON array of objects."""
+    match style:
+        case "json":
+            return json.dumps(rows.dicts(), indent=1, default=_json_value) + "\n"
+        case "csv":
+            buffer = io.StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(rows.columns)
+            writer.writerows(rows.rows)
+            return buffer.getvalue()
+        case "table":
+            return _table(rows)
+
+
+def _table(rows: Rows) -> str:
+    cells = [[str(name) for name in rows.columns], *([_cell(value) for value in row] for row in rows.rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(rows.columns))]
+    numeric = [
+        bool(rows.rows) and all(isinstance(row[i], int | float | Decimal | None) for row in rows.rows)
+        for i in range(len(rows.columns))
+    ]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value).replace("\n", "\\n")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, UUID | bytes):
+        return str(value)
+    return repr(value)

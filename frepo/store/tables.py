@@ -1,0 +1,51 @@
+"""The tables that the command line and the report show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from frepo.store.query import Rows, query
+
+
+def list_runs(database: Path) -> Rows:
+    """Return one row for each run, the newest last."""
+    return query(
+        database,
+        """
+        SELECT r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed,
+            sum(s.wall_s)::DOUBLE AS wall_s,
+            max(CASE WHEN a.source = 'distilled' THEN a.top1_mean END) AS distilled_top1,
+            max(CASE WHEN a.source = 'random' THEN a.top1_mean END) AS random_top1,
+            strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
+        FROM runs r
+        LEFT JOIN run_stages rs USING (run_id)
+        LEFT JOIN stages s ON s.run = rs.run AND s.stage = rs.stage
+        LEFT JOIN accuracy_table a ON a.run_id = r.run_id AND a.stage = rs.stage
+        GROUP BY r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed, r.created_at
+        ORDER BY r.created_at, r.run_id
+        """,
+    )
+
+
+def accuracy_rows(database: Path, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of the view `accuracy_table` of the given runs."""
+    sql = "SELECT * FROM accuracy_table WHERE list_contains(?, run_id) ORDER BY created_at, run_id, position"
+    return query(database, sql, [list(run_ids)]).dicts()
+
+
+def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
+    """Return the accuracy table of the given runs as lines of text, in percent."""
+    lines: list[str] = []
+    for row in accuracy_rows(database, run_ids):
+        network = f"{row['architecture']} width {row['width']}, {row['normalization']}"
+        lines.append(
+            f"{row['name']}  {row['dataset']}  ipc {row['ipc']}  {row['source']:<10} "
+            f"top-1 {percent(row['top1_mean'], row['top1_std'])}  top-5 {percent(row['top5_mean'], row['top5_std'])}  "
+            f"({row['num_models']} networks: {network}, {row['steps']} steps)"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def percent(mean: float, deviation: float | None) -> str:
+    """Return `mean ± deviation` of shares in 0..1 as percent; without deviation where one network has none."""
+    return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
