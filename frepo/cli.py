@@ -93,8 +93,8 @@ def plan(spec: SpecFile, overrides: Overrides = [], as_json: AsJson = False, run
     """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
     import json
 
+    from frepo.outlook import outlook
     from frepo.plan import compile_plan
-    from frepo.runner import outlook
     from frepo.spec import load_spec
 
     compiled = compile_plan(load_spec(spec, tuple(overrides)).spec)

@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from frepo import record
 from frepo.errors import FrepoError, Interrupted
-from frepo.identity import differences
-from frepo.plan import DistillStage, EvaluateStage, Plan, Stage, compile_plan
+from frepo.outlook import is_done
+from frepo.plan import Plan, Stage, compile_plan
 from frepo.progress import note, warn
 from frepo.provenance import now, peak_host_bytes, provenance
 from frepo.record import Attempt, RunRecord, StageRecord
@@ -36,8 +36,11 @@ def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = F
     _make_directory(options.runs_dir)
     with transaction(options.database):
         pass  # a database that cannot be written is better found now than after a day
-    with stop_on_signals():
-        return [_run_spec(loaded, options, fresh=fresh) for loaded in specs]
+    try:
+        with stop_on_signals():
+            return [_run_spec(loaded, options, fresh=fresh) for loaded in specs]
+    except OSError as error:
+        raise FrepoError(f"{error}; what was saved before is intact, run the same command again to go on") from None
 
 
 def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, *, fresh: bool) -> str:
@@ -61,6 +64,7 @@ def _run_pending(
 
     device = stages.prepare_jax(options)
     facts = {stage.fingerprint: stages.check(stage, options).to_json() for stage in pending}
+    _data_must_be_that_of_before(plan, next(iter(facts.values())), directory)
     raise_if_stopping()
     _make_directory(directory)
     _record_run(plan, loaded, directory)
@@ -74,8 +78,19 @@ def _run_pending(
         _run_stage(stage, directory, options, facts[stage.fingerprint], device, loaded.path)
 
 
+def _data_must_be_that_of_before(plan: Plan, facts: dict[str, Any], directory: Path) -> None:
+    """Refuse to go on from, or to build on, results of other images than those of today."""
+    for stage in plan.stages:
+        found = record.read_stage(directory / stage.directory)
+        if found and found.dataset and found.dataset["fingerprint"] != facts["fingerprint"]:
+            raise FrepoError(
+                f"{directory / stage.directory} was computed from other images: data set {facts['name']} has changed "
+                "since; use the data of then, give the spec another name, or compute all of it again with --fresh"
+            )
+
+
 def _run_stage(
-    stage: Stage, run_directory: Path, options: RuntimeOptions, dataset: dict[str, object], device: str, spec: Path
+    stage: Stage, run_directory: Path, options: RuntimeOptions, dataset: dict[str, Any], device: str, spec: Path
 ) -> None:
     from frepo import stages
     from frepo.journal import Journal
@@ -95,16 +110,12 @@ def _run_stage(
         log.write("running")
         try:
             stages.execute(stage, run_directory, options, journal)
-        except FrepoError as error:
-            status = "stopped" if isinstance(error, Interrupted) else "failed"
-            log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
-            _ingest_if_free(options, run_directory.name)
+        except (FrepoError, OSError) as error:
+            with suppress(OSError):  # a full disk has no room for the record either
+                status = "stopped" if isinstance(error, Interrupted) else "failed"
+                log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
+                _ingest_if_free(options, run_directory.name)
             raise
-        except OSError as error:
-            log.finish("failed", journal.first_step, journal.last_step, stages.peak_device_bytes())
-            raise FrepoError(
-                f"{stage.directory}: {error}; what was saved before is intact, run again to go on"
-            ) from None
         log.images = tuple(journal.images)
         log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
         shutil.rmtree(directory / record.STATE, ignore_errors=True)
@@ -114,7 +125,7 @@ def _run_stage(
 class _StageLog:
     """The record of a stage while this process works on it."""
 
-    def __init__(self, stage: Stage, directory: Path, dataset: dict[str, object], device: str, spec: Path) -> None:
+    def __init__(self, stage: Stage, directory: Path, dataset: dict[str, Any], device: str, spec: Path) -> None:
         previous = record.read_stage(directory)
         self._path = directory / record.STAGE_FILE
         self._earlier = previous.attempts if previous else ()
@@ -149,53 +160,6 @@ class _StageLog:
             }
         )
         self.write(status, step=last_step)
-
-
-def is_done(stage: Stage, run_directory: Path) -> bool:
-    """Return whether `stage` is finished below `run_directory` and its results are there."""
-    directory = run_directory / stage.directory
-    found = record.read_stage(directory)
-    if found is None or found.status != "done" or found.fingerprint != stage.fingerprint:
-        return False
-    match stage.work:
-        case DistillStage():
-            return (directory / record.DISTILLED).is_file()
-        case EvaluateStage():
-            return (directory / record.EVALUATIONS).is_file()
-
-
-@dataclass(frozen=True)
-class StageOutlook:
-    """What `frepo run` would do with a stage."""
-
-    stage: Stage
-    status: str
-    changes: tuple[str, ...]
-    """How its identity differs from that of the newest result with the same label."""
-
-
-def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
-    """Return for each stage of `plan` whether it is done, goes on or starts, and what changed since the last result.
-
-    Raises:
-        FrepoError: a record is damaged.
-    """
-    return [_outlook(stage, runs_dir / plan.spec.name) for stage in plan.stages]
-
-
-def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
-    if is_done(stage, run_directory):
-        return StageOutlook(stage, "done", ())
-    found = record.read_stage(run_directory / stage.directory)
-    if found is not None:
-        of = f" of {found.steps:,}" if found.steps else ""
-        return StageOutlook(stage, f"goes on from step {found.step:,}{of}", ())
-    others = [
-        record.read_stage(path.parent) for path in run_directory.glob(f"{stage.label}-????????/{record.STAGE_FILE}")
-    ]
-    earlier = [other for other in others if other is not None and other.label == stage.label and other.attempts]
-    newest = max(earlier, key=lambda other: other.attempts[-1].started, default=None)
-    return StageOutlook(stage, "to compute", tuple(differences(newest.identity, stage.identity)) if newest else ())
 
 
 def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:

@@ -22,17 +22,22 @@ def find_prepared(name: str, data_dir: Path) -> Any:
             how to prepare it.
     """
     import tensorflow_datasets as tfds
+    from absl import logging
 
+    logging.set_verbosity(logging.ERROR)  # it warns that Pillow decodes slower than OpenCV
     family, version = name.partition(":")[::2]
     directory = data_dir / family
-    if not os.access(data_dir, os.R_OK | os.X_OK):
-        reason = "is not readable" if data_dir.exists() else "does not exist"
+    if not (data_dir.is_dir() and os.access(data_dir, os.R_OK | os.X_OK)):
+        reason = "is not a directory that can be read" if data_dir.exists() else "does not exist"
         raise FrepoError(f"the data directory {data_dir} {reason}; name another with --data-dir.\n{_how_to(name)}")
     versions = sorted(path for path in directory.glob(version or "*.*.*") if (path / "dataset_info.json").is_file())
     if not versions:
         raise FrepoError(f"data set '{name}' is not prepared in {data_dir}.\n{_how_to(name)}")
     newest = max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdigit()])
-    builder = tfds.builder_from_directory(newest)
+    try:
+        builder = tfds.builder_from_directory(newest)
+    except Exception as error:  # a dozen kinds, from JSON errors to missing keys
+        raise _damaged(name, newest, error) from error
     stored_as = builder.info.file_format
     if stored_as is None or stored_as.value != "array_record":
         raise FrepoError(
@@ -76,7 +81,10 @@ def _keys(builder: Any) -> tuple[str, str]:
 def _read_split(
     builder: Any, split: str, image_key: str, label_key: str, checkpoint: Callable[[], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    source = builder.as_data_source(split=split)
+    try:
+        source = builder.as_data_source(split=split)
+    except Exception as error:  # files that are missing or none of array_record's
+        raise _damaged(builder.info.name, builder.data_path, error) from error
     images: np.ndarray | None = None
     labels = np.empty(len(source), np.int32)
     for start in range(0, len(source), READ_AT_ONCE):
@@ -101,10 +109,14 @@ def _read_example(source: Any, index: int, builder: Any, split: str) -> dict[str
     try:
         return source[index]
     except Exception as error:  # array_record and Pillow raise a dozen kinds for damaged files
-        raise FrepoError(
-            f"data set '{builder.info.name}': example {index} of {split} in {builder.data_path} cannot be read "
-            f"({type(error).__name__}: {error}); prepare it again"
-        ) from error
+        raise _damaged(builder.info.name, f"{builder.data_path}, example {index} of {split},", error) from error
+
+
+def _damaged(name: str, where: object, error: Exception) -> FrepoError:
+    reason = " ".join(str(error).split())[:200]
+    return FrepoError(
+        f"data set '{name}' in {where} cannot be read ({type(error).__name__}: {reason}); prepare it again"
+    )
 
 
 def _how_to(name: str) -> str:

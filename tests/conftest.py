@@ -1,0 +1,89 @@
+"""What the tests share: the command line in a subprocess, and real prepared data."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """An empty directory in which the command line runs, as a user would run it."""
+
+    path: Path
+
+    def start(self, *arguments, **options):
+        """Start `frepo ARGUMENTS` and return the process."""
+        command = [sys.executable, "-W", "error::DeprecationWarning:frepo", "-m", "frepo.cli", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def frepo(self, *arguments, code=0):
+        """Run `frepo ARGUMENTS` to its end, hold its exit code against `code` and return (stdout, stderr)."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return out, err
+
+    def spec(self, name="tiny", **overrides):
+        """Write a spec that runs in seconds on the built-in digits and return its path; overrides are TOML lines."""
+        tables = {
+            "top": f'name = "{name}"',
+            "dataset": 'name = "digits"',
+            "architecture": "width = 8\ndepth = 2",
+            "distill": 'method = "frepo"\nipc = 1\nsteps = 60\nbatch_size = 128\nlearning_rate = 0.01',
+            "pool": "size = 3\nmax_online_updates = 10",
+            "application": (
+                'type = "evaluate"\nnum_models = 2\nsteps = 40\nwarmup_steps = 10\nbaselines = ["random"]\n'
+                'augmentation = ["rotate", "color"]'
+            ),
+        }
+        tables.update(overrides)
+        heads = {"top": "", "application": "[[application]]\n"}
+        text = "\n\n".join(heads.get(key, f"[{key}]\n") + body for key, body in tables.items() if body is not None)
+        path = self.path / f"{name}.toml"
+        path.write_text(text + "\n")
+        return path
+
+    def stage(self, name, label):
+        """Return the directory of the one stage with `label`."""
+        (directory,) = (self.path / "runs" / name).glob(f"{label}-????????")
+        return directory
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    return Workplace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_workplace(tmp_path_factory):
+    return lambda name: Workplace(tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory):
+    """Real mnist and cifar10, prepared for TFDS; skips where $FREPO_TEST_DATA does not lead to them."""
+    source = Path(os.environ.get("FREPO_TEST_DATA", "/nonexistent"))
+    if not (source / "prepare.py").exists():
+        pytest.skip("set FREPO_TEST_DATA to a folder with contact sheets of mnist and cifar10 and their prepare.py")
+    directory = tmp_path_factory.mktemp("tensorflow_datasets")
+    subprocess.run(
+        [sys.executable, source / "prepare.py", "--data-dir", directory, "mnist", "cifar10"],
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    return directory

@@ -1,0 +1,94 @@
+"""Standardisation and ZCA against plain NumPy float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frepo.data.preprocess import fit_preprocess, zca_matrices
+from frepo.spec import Standardize, Zca
+
+ZCA = Zca(type="zca", reg=0.1)
+
+
+def photographs(n, seed=0, shape=(6, 6, 3)):
+    """Correlated uint8 images: smooth random fields."""
+    random = np.random.default_rng(seed)
+    fields = random.normal(size=(n, *shape)).cumsum(axis=1).cumsum(axis=2)
+    return np.clip(fields * 12 + 120, 0, 255).astype(np.uint8)
+
+
+def standardized(pixels):
+    x = pixels / 255
+    return (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))
+
+
+def test_standardize_gives_each_channel_mean_zero_and_deviation_one():
+    pixels = photographs(200)
+    inputs = fit_preprocess(Standardize(type="standardize"), "some", pixels).apply(pixels)
+    assert inputs.dtype == np.float32
+    np.testing.assert_allclose(inputs, standardized(pixels), atol=1e-5)
+
+
+def test_mnist_is_standardized_with_the_published_numbers():
+    pixels = photographs(10, shape=(4, 4, 1))
+    inputs = fit_preprocess(Standardize(type="standardize"), "mnist", pixels).apply(pixels)
+    np.testing.assert_allclose(inputs, (pixels / 255 - 0.1307) / 0.3081, atol=1e-5)
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    pixels = photographs(10)
+    pixels[..., 1] = 7
+    assert np.isfinite(fit_preprocess(ZCA, "some", pixels).apply(pixels)).all()
+
+
+def test_zca_is_that_of_dense_numpy():
+    pixels = photographs(500)
+    fitted = fit_preprocess(ZCA, "some", pixels)
+    x = standardized(pixels).reshape(len(pixels), -1)
+    x -= x.mean(axis=0)
+    covariance = x.T @ x / len(x)
+    values, vectors = np.linalg.eigh(covariance)
+    whiten = vectors @ np.diag((values + 0.1 * np.trace(covariance) / len(covariance)) ** -0.5) @ vectors.T
+    np.testing.assert_allclose(fitted.whiten, whiten, atol=1e-4)
+    np.testing.assert_allclose(fitted.apply(pixels).reshape(len(x), -1), x @ whiten, atol=1e-3)
+
+
+@pytest.mark.parametrize("reg", [1e-4, 0.1])
+def test_the_whitened_covariance_is_the_identity_up_to_the_regulariser(reg):
+    pixels = photographs(2000)
+    whitened = fit_preprocess(Zca(type="zca", reg=reg), "some", pixels).apply(pixels).reshape(len(pixels), -1)
+    found = np.linalg.eigvalsh(whitened.T.astype(np.float64) @ whitened / len(pixels))
+    x = standardized(pixels).reshape(len(pixels), -1)
+    values = np.linalg.eigvalsh(np.cov(x.T, bias=True))
+    np.testing.assert_allclose(found, np.sort(values / (values + reg * values.mean())), atol=2e-3)
+
+
+@pytest.mark.parametrize("settings_", [Standardize(type="standardize"), ZCA])
+@pytest.mark.parametrize("shape", [(6, 6, 3), (5, 7, 1)])
+def test_the_inverse_gives_the_pixels_back(settings_, shape):
+    pixels = photographs(300, shape=shape)
+    fitted = fit_preprocess(settings_, "some", pixels)
+    np.testing.assert_allclose(fitted.invert(fitted.apply(pixels)), pixels / 255, atol=1e-4)
+
+
+def test_with_fewer_images_than_dimensions_the_missing_eigenvalues_count_as_one():
+    pixels = photographs(20)
+    x = standardized(pixels).reshape(20, -1)
+    x -= x.mean(axis=0)
+    covariance = x.T @ x / 20
+    whiten, color = zca_matrices(covariance, 0.1, 20)
+    values, vectors = np.linalg.eigh(covariance)
+    values[:-20] = 1
+    expected = (vectors * (values + 0.1 * np.trace(covariance) / len(x.T)) ** -0.5) @ vectors.T
+    np.testing.assert_allclose(whiten, expected, atol=1e-4)
+    np.testing.assert_allclose(whiten @ color, np.eye(len(color)), atol=1e-4)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 12), st.floats(1e-3, 10))
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_whitening_matrices_are_symmetric_and_inverse(seed, dimension, reg):
+    x = np.random.default_rng(seed).normal(size=(3 * dimension, dimension))
+    whiten, color = zca_matrices(x.T @ x / len(x), reg, len(x))
+    np.testing.assert_allclose(whiten, whiten.T, atol=1e-6)
+    np.testing.assert_allclose(whiten @ color, np.eye(dimension), atol=1e-4)

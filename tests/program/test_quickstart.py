@@ -1,0 +1,154 @@
+"""The main job as a stranger runs it: the quickstart spec, its database, its page."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.toml"
+
+
+@pytest.fixture(scope="module")
+def finished(make_workplace):
+    """The quickstart, run once."""
+    workplace = make_workplace("quickstart")
+    out, err = workplace.frepo("run", QUICKSTART)
+    return SimpleNamespace(workplace=workplace, out=out, err=err)
+
+
+def rows(workplace, sql):
+    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
+
+
+def test_ten_learned_images_beat_ten_real_ones_by_far(finished):
+    table = rows(finished.workplace, "SELECT source, top1_mean, num_models, n_test FROM accuracy_table")
+    accuracy = {row["source"]: row["top1_mean"] for row in table}
+    assert {(row["num_models"], row["n_test"]) for row in table} == {(5, 360)}
+    assert accuracy["distilled"] >= 0.85
+    assert accuracy["distilled"] - accuracy["random"] >= 0.30
+
+
+def test_the_command_prints_the_accuracy_table(finished):
+    lines = finished.out.splitlines()
+    assert len(lines) == 2
+    assert "distilled" in lines[0]
+    assert "random" in lines[1]
+    assert "±" in lines[0]
+
+
+def test_a_finished_spec_says_so_and_computes_nothing(finished):
+    before = {
+        p: p.stat().st_mtime_ns for p in (finished.workplace.path / "runs" / "quickstart").rglob("*") if p.is_file()
+    }
+    out, err = finished.workplace.frepo("run", QUICKSTART)
+    after = {
+        p: p.stat().st_mtime_ns for p in (finished.workplace.path / "runs" / "quickstart").rglob("*") if p.is_file()
+    }
+    assert "finished already" in err
+    assert out == finished.out
+    assert {p: t for p, t in before.items() if p.name != ".lock"} == {
+        p: t for p, t in after.items() if p.name != ".lock"
+    }
+
+
+def test_the_distilled_file_holds_ten_images_and_their_soft_labels(finished):
+    with np.load(finished.workplace.stage("quickstart", "frepo") / "distilled.npz", allow_pickle=False) as arrays:
+        assert {name: (arrays[name].shape, arrays[name].dtype.str) for name in arrays} == {
+            "images": ((10, 8, 8, 1), "<f4"),
+            "labels": ((10, 10), "<f4"),
+            "classes": ((10,), "<i4"),
+        }
+        assert np.isfinite(arrays["images"]).all()
+        assert arrays["labels"].argmax(axis=1).tolist() == arrays["classes"].tolist()
+
+
+def test_the_database_can_be_rebuilt_from_the_run_directories(finished):
+    sql = "SELECT * FROM accuracy_table"
+    before = rows(finished.workplace, sql)
+    (finished.workplace.path / "results.duckdb").unlink()
+    assert "1 runs" in finished.workplace.frepo("ingest")[0]
+    assert rows(finished.workplace, sql) == before
+
+
+def test_what_was_done_is_recorded(finished):
+    (run,) = rows(finished.workplace, "SELECT status, command, host, frepo_version, spec_text, provenance FROM runs")
+    assert run["status"] == "done"
+    assert run["command"].endswith("quickstart.toml")
+    assert run["spec_text"] == QUICKSTART.read_text()
+    assert json.loads(run["provenance"])["packages"]["jax"]
+    stages = rows(
+        finished.workplace, "SELECT label, status, wall_s, device, peak_host_bytes FROM stages ORDER BY label"
+    )
+    assert [s["label"] for s in stages] == ["evaluate-distilled", "evaluate-random", "frepo", "random"]
+    assert all(s["status"] == "done" and s["wall_s"] > 0 and s["peak_host_bytes"] > 1e7 for s in stages)
+
+
+def test_every_recorded_image_is_the_file_on_disk(finished):
+    images = rows(finished.workplace, "SELECT run, stage, path, sha256, step FROM images ORDER BY stage, step")
+    assert [i["step"] for i in images] == [0, 1000, 0]
+    for image in images:
+        path = finished.workplace.path / "runs" / image["run"] / image["stage"] / image["path"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == image["sha256"]
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    """The report in a browser, with all that it asked for or complained about."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    path = finished.workplace.path / finished.workplace.frepo("report", "quickstart")[0].strip()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": 1200, "height": 900})
+        trouble = []
+        view.on("console", lambda message: trouble.append(message.text))
+        view.on("pageerror", lambda error: trouble.append(str(error)))
+        view.on(
+            "request",
+            lambda request: None if request.url.startswith(("data:", path.as_uri())) else trouble.append(request.url),
+        )
+        view.goto(path.as_uri())
+        view.trouble = trouble
+        yield view
+        browser.close()
+
+
+def test_the_page_shows_the_table_with_the_baseline_beside_it(page, finished):
+    cells = page.locator("#accuracy + .table tbody tr").all_inner_texts()
+    table = rows(finished.workplace, "SELECT source, top1_mean, top1_std FROM accuracy_table")
+    assert len(cells) == len(table) == 2
+    for text, row in zip(cells, table, strict=True):
+        assert row["source"] in text
+        assert f"{100 * row['top1_mean']:.1f} ± {100 * row['top1_std']:.1f}%" in text
+        assert "5 × conv" in text
+    gain = 100 * (table[0]["top1_mean"] - table[1]["top1_mean"])
+    assert f"+{gain:.1f}" in cells[0]
+
+
+def test_the_page_shows_each_class_at_start_and_end(page):
+    strips = page.locator("[role=img].strip")
+    assert strips.count() == 30
+    assert page.locator("figcaption").all_inner_texts() == [str(d) for d in range(10)] * 3
+    box = strips.first.bounding_box()
+    assert box["width"] >= 64
+    assert box["height"] >= 64
+    pictures = {strips.nth(i).screenshot() for i in range(20)}
+    assert len(pictures) == 20  # ten real digits, ten learned ones, none of them blank twice
+
+
+def test_the_page_draws_curves_and_names_spec_and_provenance(page):
+    assert page.locator(".curves svg").count() == 3
+    text = page.locator("body").inner_text()
+    for expected in ("Regression accuracy", 'method = "frepo"', "fingerprint", "peak memory", "jax"):
+        assert expected in text
+
+
+def test_the_page_needs_nothing_else_and_has_no_errors(page):
+    assert page.trouble == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

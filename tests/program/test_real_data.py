@@ -1,0 +1,96 @@
+"""Prepared TFDS data sets through the whole command line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+SHORT = (
+    "distill.steps=4",
+    "distill.batch_size=64",
+    "architecture.width=4",
+    "pool.size=2",
+    "application.0.steps=4",
+    "application.0.warmup_steps=1",
+    "application.0.num_models=2",
+)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))])
+def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(workplace, prepared_data, name, shape):
+    preprocess = "\npreprocess = { type = 'zca', reg = 0.1 }" if name == "cifar10" else ""
+    spec = workplace.spec(name, dataset=f'name = "{name}"{preprocess}')
+    command = ["run", spec, "--data-dir", prepared_data]
+    for setting in SHORT:
+        command += ["--set", setting]
+    out, err = workplace.frepo(*command)
+    assert f"decoding {name}" in err
+    assert out.count("top-1") == 2
+    with np.load(workplace.stage(name, "random") / "distilled.npz") as arrays:
+        assert arrays["images"].shape == (10, *shape)
+        chosen, classes = arrays["images"], arrays["classes"]
+    _, err = workplace.frepo(*command, "--set", "seed=1")
+    assert "decoding" not in err
+    assert "fitting" not in err
+    (dataset,) = {
+        tuple(row["class_names"])
+        for row in json.loads(workplace.frepo("query", "SELECT class_names FROM stages", "--format", "json")[0])
+    }
+    builder = tfds.builder_from_directory(next((prepared_data / name).glob("*.*.*")))
+    assert list(dataset) == builder.info.features["label"].names
+    if name == "mnist":
+        assert_are_real_images(chosen, classes, builder)
+
+
+def assert_are_real_images(chosen, classes, builder):
+    """Each chosen input, with the published standardisation undone, is a training image of its class."""
+    pixels = np.round((chosen * 0.3081 + 0.1307) * 255).astype(np.uint8)
+    wanted = {(image.tobytes(), int(label)) for image, label in zip(pixels, classes, strict=True)}
+    for example in builder.as_data_source(split="train"):
+        wanted.discard((example["image"].tobytes(), int(example["label"])))
+    assert not wanted
+
+
+def test_a_damaged_record_file_is_an_error_that_names_it(workplace, prepared_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(prepared_data / "mnist", data / "mnist")
+    (path,) = data.glob("mnist/*/mnist-train.array_record*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200_000] = bytes(200_000)
+    path.write_bytes(content)
+    spec = workplace.spec("mnist", dataset='name = "mnist"')
+    _, err = workplace.frepo("run", spec, "--data-dir", data, code=1)
+    assert "of train, cannot be read" in err
+    assert not (workplace.path / "runs" / "mnist").exists()
+    assert not list((workplace.path / "runs" / ".cache" / "decoded").glob("*"))
+
+
+def test_a_damaged_cache_entry_is_computed_again(workplace, prepared_data):
+    spec = workplace.spec(
+        "mnist", dataset='name = "mnist"', distill='method = "random"\nipc = 1', pool=None, application=None
+    )
+    workplace.frepo("run", spec, "--data-dir", prepared_data)
+    result = workplace.stage("mnist", "random") / "distilled.npz"
+    before = result.read_bytes()
+    (path,) = (workplace.path / "runs" / ".cache" / "decoded").glob("*/train_images.npy")
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 255
+    path.write_bytes(content)
+    _, err = workplace.frepo("run", spec, "--data-dir", prepared_data, "--fresh")
+    assert "damaged" in err
+    assert "decoding mnist" in err
+    assert (workplace.stage("mnist", "random") / "distilled.npz").read_bytes() == before
+
+
+def test_data_that_changed_since_is_not_mixed_with_results_of_before(workplace, prepared_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(prepared_data / "mnist", data / "mnist")
+    spec = workplace.spec("mnist", dataset='name = "mnist"', distill='method = "random"\nipc = 1', pool=None)
+    workplace.frepo("run", spec, "--data-dir", data, *("--set", "application=[]"))
+    (directory,) = (data / "mnist").glob("*.*.*")
+    (directory / "label.labels.txt").write_text("\n".join(["nought", *"123456789"]))
+    _, err = workplace.frepo("run", spec, "--data-dir", data, code=1)
+    assert "was computed from other images" in err
+    assert "--fresh" in err

@@ -1,0 +1,131 @@
+"""Stopped anywhere and started again, a run ends in the same bits."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
+
+
+def results(workplace, name="tiny"):
+    """Return the bytes of all results of a run by (stage, file)."""
+    found = {
+        (path.parent.name, path.name): path.read_bytes()
+        for path in (workplace.path / "runs" / name).glob("[!.]*/*")
+        if path.name in RESULTS
+    }
+    assert len(found) == 7  # two times distilled.npz, three times metrics, two times evaluations
+    return found
+
+
+def database_rows(workplace):
+    sql = "SELECT stage, step, name, value FROM metrics ORDER BY ALL"
+    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
+
+
+@pytest.fixture(scope="module")
+def straight(make_workplace):
+    """A run that nothing interrupts."""
+    workplace = make_workplace("straight")
+    workplace.frepo("run", workplace.spec(), "--log-every", 5)
+    return results(workplace), database_rows(workplace)
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended before it could be stopped: {process.stderr.read()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight):
+    spec = workplace.spec()
+    command = ("run", spec, "--checkpoint-every", 3, "--log-every", 5)
+    random = np.random.default_rng(0)
+    run = workplace.path / "runs" / "tiny"
+
+    def states(label, count):
+        return lambda: len(list(run.glob(f"{label}-????????/state/*.state"))) >= count
+
+    for label, count in (("frepo", 1), ("frepo", 2), ("evaluate-distilled", 1), ("evaluate-random", 2)):
+        process = workplace.start(*command)
+        wait_for(states(label, count), process)
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    workplace.frepo(*command)
+    assert (results(workplace), database_rows(workplace)) == straight
+    attempts = json.loads((workplace.stage("tiny", "frepo") / "stage.json").read_text())["attempts"]
+    assert len(attempts) >= 2
+    assert attempts[-1]["first_step"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_state_and_exits_75(workplace, straight, number):
+    spec = workplace.spec()
+    command = ("run", spec, "--log-every", 5)
+    process = workplace.start(*command)
+    metrics = (workplace.path / "runs" / "tiny").glob
+    wait_for(lambda: any(path.stat().st_size for path in metrics("frepo-*/metrics.jsonl")), process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert out == ""
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    assert len(list((workplace.stage("tiny", "frepo") / "state").glob("*.state"))) == 1
+    status = "SELECT status FROM runs"
+    assert json.loads(workplace.frepo("query", status, "--format", "json")[0]) == [{"status": "stopped"}]
+    assert "goes on from step" in workplace.frepo("plan", spec)[0]
+    workplace.frepo(*command)
+    assert (results(workplace), database_rows(workplace)) == straight
+
+
+def test_a_damaged_state_is_set_aside_and_the_older_one_used(workplace, straight):
+    command = ("run", workplace.spec(), "--checkpoint-every", 3, "--log-every", 5)
+    process = workplace.start(*command)
+    run = workplace.path / "runs" / "tiny"
+    wait_for(lambda: len(list(run.glob("frepo-????????/state/*.state"))) == 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    newest = max((workplace.stage("tiny", "frepo") / "state").glob("*.state"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    _, err = workplace.frepo(*command)
+    assert "is damaged" in err
+    assert newest.name in err
+    assert (results(workplace), database_rows(workplace)) == straight
+
+
+def test_where_states_are_saved_changes_nothing(workplace, straight):
+    workplace.frepo("run", workplace.spec(), "--log-every", 5, "--checkpoint-every", 1)
+    assert (results(workplace), database_rows(workplace)) == straight
+
+
+def test_fresh_sets_results_aside_and_computes_the_same_again(workplace, straight):
+    spec = workplace.spec()
+    workplace.frepo("run", spec, "--log-every", 5)
+    _, err = workplace.frepo("run", spec, "--log-every", 5, "--fresh")
+    assert err.count("set aside") == 4
+    assert len(list((workplace.path / "runs" / "tiny").glob(".*.replaced-1"))) == 4
+    assert results(workplace) == straight[0]
+
+
+def test_a_changed_application_keeps_the_distilled_data(workplace):
+    spec = workplace.spec()
+    workplace.frepo("run", spec)
+    distilled = workplace.stage("tiny", "frepo") / "distilled.npz"
+    before = distilled.stat().st_mtime_ns
+    plan, _ = workplace.frepo("plan", spec, "--set", "application.0.num_models=3")
+    assert "evaluate.num_models: 2 -> 3" in plan
+    out, err = workplace.frepo("run", spec, "--set", "application.0.num_models=3")
+    assert "done already" in err
+    assert "(3 networks" in out
+    assert distilled.stat().st_mtime_ns == before
+    runs = json.loads(workplace.frepo("runs", "--format", "json")[0])
+    assert [run["status"] for run in runs] == ["done", "done"]
