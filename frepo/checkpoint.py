@@ -42,7 +42,7 @@ def restore_newest(directory: Path, like: T) -> tuple[int, T] | None:
     for path in sorted(directory.glob("*.state"), reverse=True):
         try:
             return int(path.stem), _read(path, like)
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # msgpack and Flax raise many kinds for bytes that are not theirs
             aside = path.with_suffix(".damaged")
             path.rename(aside)
             warn(f"the saved state {path} is damaged ({error}); set aside as {aside.name}, trying an older one")
@@ -61,5 +61,6 @@ def _read(path: Path, like: T) -> T:
 
 
 def _check(path: Any, expected: Any, found: Any) -> None:
-    if np.shape(expected) != np.shape(found) or np.dtype(expected.dtype) != np.asarray(found).dtype:
-        raise ValueError(f"{jax.tree_util.keystr(path)} is {np.shape(found)}, not {np.shape(expected)}")
+    wanted, got = ((np.shape(leaf), np.dtype(leaf.dtype).name) for leaf in (expected, np.asarray(found)))
+    if wanted != got:
+        raise ValueError(f"{jax.tree_util.keystr(path)} is {got}, not {wanted}")

@@ -40,8 +40,11 @@ def directory_written_atomically(path: Path) -> Generator[Path]:
         content = Path(temporary) / "content"
         content.mkdir()
         yield content
-        with contextlib.suppress(FileExistsError, OSError) if path.exists() else contextlib.nullcontext():
+        try:
             content.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
     sync_directory(path.parent)
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+ABSENT = "(absent)"
+
 
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value`: sorted keys, no spaces, ASCII, shortest floats.
@@ -30,9 +32,14 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         return [
             line
             for key in keys
-            for line in differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+            for line in differences(before.get(key, ABSENT), after.get(key, ABSENT), f"{path}.{key}" if path else key)
         ]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+    was, now = _shown(old), _shown(new)
+    return [] if was == now else [f"{path}: {was} -> {now}"]
+
+
+def _shown(value: Any) -> str:
+    return ABSENT if value is ABSENT else canonical_json(value)
 
 
 def _refuse_unstable(value: Any, path: str) -> None:

@@ -134,7 +134,10 @@ def read_rows(path: Path) -> list[Row]:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines]
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        raise FrepoError(f"{path} is damaged; move its directory away and run the spec again") from None
 
 
 def keep_rows_before(path: Path, step: int) -> None:

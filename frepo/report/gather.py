@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frepo.errors import FrepoError
+from frepo.identity import canonical_json
 from frepo.store.query import query
 from frepo.store.tables import accuracy_rows
 
@@ -36,7 +37,7 @@ def gather(database: Path, names: Sequence[str]) -> list[RunData]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f", did you mean `{near[0]}`?" if near else ""
+            hint = f", did you mean `{near[0]}`?" if near else ";"
             raise FrepoError(f"there is no run `{name}` in {database}{hint} `frepo runs` lists them")
     if not known:
         raise FrepoError(f"there are no runs in {database}; `frepo run SPEC` makes one")
@@ -62,18 +63,23 @@ def _run_data(database: Path, run: RowDict) -> RunData:
     return RunData(
         run={**run, "provenance": json.loads(run["provenance"])},
         stages=stages,
-        accuracies=_with_gains(accuracy_rows(database, [run["run_id"]]), of_stages("evaluations", "t.model")),
+        accuracies=_with_gains(accuracy_rows(database, [run["run_id"]]), of_stages("evaluations", "t.model"), stages),
         metrics=of_stages("metrics", "t.step, t.name"),
         images=of_stages("images", "t.step"),
     )
 
 
-def _with_gains(rows: list[RowDict], evaluations: list[RowDict]) -> list[RowDict]:
-    """Add the top-1 of each network, and the gain over random images evaluated with the same settings."""
-    settings = ("architecture", "width", "depth", "normalization", "predictor", "steps", "num_models")
-    random = {tuple(row[key] for key in settings): row["top1_mean"] for row in rows if row["source"] == "random"}
+def _with_gains(rows: list[RowDict], evaluations: list[RowDict], stages: list[RowDict]) -> list[RowDict]:
+    """Add the top-1 of each network, and the gain over random images evaluated with the very same settings."""
+    settings = {stage["stage"]: _settings(json.loads(stage["identity"])) for stage in stages}
+    random = {settings[row["stage"]]: row["top1_mean"] for row in rows if row["source"] == "random"}
     for row in rows:
-        base = random.get(tuple(row[key] for key in settings))
+        base = random.get(settings[row["stage"]])
         row["gain"] = None if base is None or row["source"] == "random" else row["top1_mean"] - base
         row["models"] = [entry["top1"] for entry in evaluations if entry["stage"] == row["stage"]]
     return rows
+
+
+def _settings(identity: RowDict) -> str:
+    """Return all that an evaluation depends on but its data."""
+    return canonical_json({key: value for key, value in identity.items() if key not in ("source", "needs")})

@@ -29,6 +29,15 @@ class Conv(Table):
     @model_validator(mode="after")
     def groups_must_divide_width(self) -> "Conv":
         """Reject a width that group normalisation cannot split."""
-        if self.normalization == "group" and self.width % GROUPS:
-            raise ValueError(f"normalization = 'group' needs a width that is a multiple of {GROUPS}, not {self.width}")
+        require_groups_to_divide(self.width, self.normalization)
         return self
+
+
+def require_groups_to_divide(width: int, normalization: Normalization) -> None:
+    """Hold a network's width against its normalisation.
+
+    Raises:
+        ValueError: group normalisation cannot split this width.
+    """
+    if normalization == "group" and width % GROUPS:
+        raise ValueError(f"normalization = 'group' needs a width that is a multiple of {GROUPS}, not {width}")

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from frepo.spec.application import Application
-from frepo.spec.architecture import Conv
+from frepo.spec.architecture import Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
 from frepo.spec.distill import Distill, RandomSelection
 from frepo.spec.pool import Pool
@@ -36,9 +36,20 @@ class ExperimentSpec(Table):
     application: Annotated[tuple[Application, ...], Field(strict=False)] = ()
     """What is done with the distilled data, in this order."""
 
-    @model_validator(mode="after")
-    def pool_must_be_read(self) -> "ExperimentSpec":
+    @field_validator("pool")
+    @classmethod
+    def pool_must_be_read(cls, pool: Pool, info: ValidationInfo) -> Pool:
         """Reject a `[pool]` that nothing would read."""
-        if isinstance(self.distill, RandomSelection) and "pool" in self.model_fields_set:
+        if isinstance(info.data.get("distill"), RandomSelection):
             raise ValueError("[pool] is read by method = 'frepo' only: remove it, or change [distill] method")
-        return self
+        return pool
+
+    @field_validator("application")
+    @classmethod
+    def groups_must_divide_width(cls, value: tuple[Application, ...], info: ValidationInfo) -> tuple[Application, ...]:
+        """Reject evaluated networks that group normalisation cannot split."""
+        architecture = info.data.get("architecture")
+        if isinstance(architecture, Conv):
+            for application in value:
+                require_groups_to_divide(architecture.width, application.normalization)
+        return value

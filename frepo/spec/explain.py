@@ -25,10 +25,18 @@ def explain(
     """
     for details in error.errors():
         key_path = _path_in_data(details, data)
-        override = origins.get(key_path)
+        override = _override(key_path, details["type"], origins)
         where = f"--set {override}" if override else f"{path}:{_line_of(key_path, text)}"
         field = ".".join(map(str, key_path))
         yield f"{where}: {field + ': ' if field else ''}{_reason(details, key_path)}"
+
+
+def _override(key_path: KeyPath, kind: str, origins: Mapping[KeyPath, str]) -> str | None:
+    """Return the `--set` that wrote `key_path`, a table around it, or a field of the table that a validator blames."""
+    for written, override in origins.items():
+        if key_path[: len(written)] == written or (kind == "value_error" and written[: len(key_path)] == key_path):
+            return override
+    return None
 
 
 def _path_in_data(details: ErrorDetails, data: Mapping[str, Any]) -> KeyPath:
@@ -56,10 +64,10 @@ def _line_of(key_path: KeyPath, text: str) -> int:
     quoting, so there is no second parser that could differ from it.
     """
     prefixes: list[tuple[int, Any]] = [(0, {})]
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")
     for count in range(1, len(lines) + 1):
         try:
-            prefixes.append((count, tomli.loads("".join(lines[:count]))))
+            prefixes.append((count, tomli.loads("\n".join(lines[:count]))))
         except tomli.TOMLDecodeError:
             continue
     for depth in range(len(key_path), 0, -1):

@@ -36,6 +36,8 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> LoadedSpec:
         data = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise SpecError(f"{path}:{error.lineno}: not valid TOML: {error.msg} (column {error.colno})") from None
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply") from None
     origins = {_apply(data, override): override for override in overrides}
     try:
         spec = ExperimentSpec.model_validate(data)

@@ -18,6 +18,14 @@ from frepo.errors import FrepoError
 SCHEMA_VERSION = 1
 PATIENCE_SECONDS = 60.0
 
+FOREIGN_OBJECTS = """
+SELECT (SELECT count(*) FROM duckdb_tables())
+    + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)
+    + (SELECT count(*) FROM duckdb_sequences())
+    + (SELECT count(*) FROM duckdb_types() WHERE NOT internal)
+    + (SELECT count(*) FROM duckdb_schemas() WHERE NOT internal AND schema_name <> 'main')
+"""
+
 
 class DatabaseBusyError(FrepoError):
     """Other processes kept the database open for longer than we wait."""
@@ -78,8 +86,7 @@ def _open(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         try:
             return duckdb.connect(str(database), read_only=read_only)
         except duckdb.Error as error:
-            # A reader that meets a write-ahead log being folded in sees a file in between, as IOException too.
-            if "lock" not in str(error).lower():
+            if "Could not set lock on file" not in str(error):
                 raise FrepoError(f"the database {database} cannot be opened: {_first_line(error)}") from None
             if time.monotonic() > deadline:
                 raise DatabaseBusyError(
@@ -94,8 +101,8 @@ def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
     if _has_schema(connection):
         _check_version(connection, database)
         return
-    tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
-    if tables and tables[0]:
+    foreign = connection.execute(FOREIGN_OBJECTS).fetchone()
+    if foreign and foreign[0]:
         raise FrepoError(f"{database} is a DuckDB database of another program; name another with --db")
     connection.execute(files("frepo.store").joinpath("schema.sql").read_text(encoding="utf-8"))
     connection.execute("INSERT INTO frepo_schema VALUES (?)", [SCHEMA_VERSION])

@@ -47,7 +47,7 @@ def _ingest_name(connection: duckdb.DuckDBPyConnection, directory: Path, runs: I
         for stage in run.stages:
             if stage not in statuses:
                 statuses[stage] = _ingest_stage(connection, name, directory / stage)
-        _insert_run(connection, run, _status_of_run([statuses[stage] for stage in run.stages]))
+        _insert_run(connection, name, run, _status_of_run([statuses[stage] for stage in run.stages]))
 
 
 def _ingest_stage(connection: duckdb.DuckDBPyConnection, run: str, directory: Path) -> str:
@@ -93,6 +93,8 @@ def _actual_status(stage: StageRecord, directory: Path) -> str:
             return "interrupted"
     except Timeout:
         return "running"
+    except OSError:  # somebody else's directory, read-only for us
+        return "running"
 
 
 def _status_of_run(statuses: Sequence[str]) -> str:
@@ -102,12 +104,14 @@ def _status_of_run(statuses: Sequence[str]) -> str:
     return "done" if NEVER_STARTED not in statuses else "stopped" if "done" in statuses else NEVER_STARTED
 
 
-def _insert_run(connection: duckdb.DuckDBPyConnection, run: RunRecord, status: str) -> None:
+def _insert_run(connection: duckdb.DuckDBPyConnection, name: str, run: RunRecord, status: str) -> None:
+    """Insert a run under the name of its directory, which a user may have renamed or copied."""
     spec = run.spec
+    run_id = f"{name}-{run.fingerprint[:8]}"
     git: dict[str, Any] = run.provenance.get("git") or {}
     values = {
-        "run_id": run.run_id,
-        "name": run.name,
+        "run_id": run_id,
+        "name": name,
         "fingerprint": run.fingerprint,
         "seed": spec["seed"],
         "dataset": spec["dataset"]["name"],
@@ -127,7 +131,7 @@ def _insert_run(connection: duckdb.DuckDBPyConnection, run: RunRecord, status: s
         "provenance": json.dumps(run.provenance),
     }
     _insert(connection, "runs", list(values), [list(values.values())])
-    rows = [[run.run_id, run.name, stage, position] for position, stage in enumerate(run.stages)]
+    rows = [[run_id, name, stage, position] for position, stage in enumerate(run.stages)]
     _insert(connection, "run_stages", ["run_id", "run", "stage", "position"], rows)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -39,7 +40,9 @@ def query(database: Path, sql: str, parameters: Sequence[Any] = ()) -> Rows:
     """
     with reading(database) as connection:
         try:
-            result = connection.execute(sql, list(parameters))
+            result: Any = connection.execute(sql, list(parameters))
+            if result is None:
+                raise FrepoError("the query is empty; write SQL such as: SELECT * FROM accuracy_table")
             columns = tuple(str(column[0]) for column in result.description or ())
             return Rows(columns, tuple(tuple(row) for row in result.fetchall()))
         except duckdb.Error as error:
@@ -50,6 +53,7 @@ def format_rows(rows: Rows, style: Format) -> str:
     """Return rows as text: an aligned table, CSV with a header, or a JSON array of objects."""
     match style:
         case "json":
+            rows = Rows(rows.columns, tuple(tuple(_without_nan(value) for value in row) for row in rows.rows))
             return json.dumps(rows.dicts(), indent=1, default=_json_value) + "\n"
         case "csv":
             buffer = io.StringIO()
@@ -87,6 +91,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return str(value).replace("\n", "\\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """Return None for what JSON cannot say: NaN and the infinities."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json_value(value: Any) -> Any:

@@ -8,14 +8,14 @@ from frepo.store.query import Rows, query
 
 
 def list_runs(database: Path) -> Rows:
-    """Return one row for each run, the newest last."""
+    """Return one row for each run, the newest last; accuracies are those of its first application."""
     return query(
         database,
         """
         SELECT r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed,
             sum(s.wall_s)::DOUBLE AS wall_s,
-            max(CASE WHEN a.source = 'distilled' THEN a.top1_mean END) AS distilled_top1,
-            max(CASE WHEN a.source = 'random' THEN a.top1_mean END) AS random_top1,
+            arg_min(a.top1_mean, rs.position) FILTER (WHERE a.source = 'distilled') AS distilled_top1,
+            arg_min(a.top1_mean, rs.position) FILTER (WHERE a.source = 'random') AS random_top1,
             strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
         FROM runs r
         LEFT JOIN run_stages rs USING (run_id)

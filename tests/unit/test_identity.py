@@ -97,11 +97,11 @@ def test_differences_name_each_leaf_with_both_values():
     assert differences(old, new) == [
         "seed: 0 -> 1",
         "distill.steps: 10 -> 20",
-        'pool: {"size": 3} -> null',
-        "list: [1, 2] -> [1, 3]",
-        'new: null -> "n"',
+        'pool: {"size":3} -> null',
+        "list: [1,2] -> [1,3]",
+        'new: (absent) -> "n"',
     ]
 
 
 def test_a_field_that_went_away_is_a_difference():
-    assert differences({"a": {"b": 1}}, {"a": {}}) == ["a.b: 1 -> null"]
+    assert differences({"a": {"b": 1}}, {"a": {}}) == ["a.b: 1 -> (absent)"]

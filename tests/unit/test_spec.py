@@ -280,6 +280,11 @@ def test_a_pool_that_nothing_reads_is_refused(errors):
     assert "remove it, or change [distill] method" in line
 
 
+def test_group_norm_of_the_evaluated_networks_needs_a_width_that_4_divides(errors):
+    (line,) = errors(SPEC.replace("width = 32", "width = 30") + 'normalization = "group"\n')
+    assert "needs a width that is a multiple of 4, not 30" in line
+
+
 def test_every_error_has_a_line_of_its_own(errors):
     text = SPEC.replace("seed = 7", "seed = -7").replace("width = 32", "width = 0").replace("ipc = 1\n", "ipc = 0\n")
     assert [line.split(": ")[:2] for line in errors(text)] == [
