@@ -7,28 +7,23 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from frepo import record
 from frepo.blocks import BlockRunner
-from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.select import random_per_class
 from frepo.data.sheet import contact_sheet
-from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
-from frepo.distill.state import DistilledData, DistillState
-from frepo.distill.step import StepInput, Target, learned_part, make_step, meta_optimizer
+from frepo.distill.learning import prepare
+from frepo.distill.state import DistilledData
 from frepo.errors import FrepoError
 from frepo.journal import Journal
 from frepo.loop import run_steps
 from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
 from frepo.plan import DistillStage
-from frepo.randomness import key_of
 from frepo.record import ImageSheet
 from frepo.seeds import Stream
 from frepo.spec import Frepo, RandomSelection
-from frepo.training import Trainer
 
 
 def check(work: DistillStage, info: DatasetInfo) -> None:
@@ -53,14 +48,22 @@ def distill(work: DistillStage, dataset: Dataset, journal: Journal) -> None:
         Interrupted: a signal came; the state is saved.
         FrepoError: the computation diverged.
     """
-    start = _real_images(work, dataset)
+    start = real_images(work, dataset)
     match work.distill:
         case RandomSelection():
             _write(start, 0, work, dataset, journal)
         case Frepo() as settings:
             _write_sheet(start, 0, work, dataset, journal)
-            learned = _learn(settings, work, _starting_labels(start), dataset, journal)
-            _write(jax.device_get(learned), settings.steps, work, dataset, journal)
+            learning = prepare(settings, work, start, dataset)
+            state = run_steps(
+                BlockRunner(learning.step),
+                learning.initial,
+                learning.target,
+                learning.inputs,
+                settings.steps,
+                journal,
+            )
+            _write(jax.device_get(state.data), settings.steps, work, dataset, journal)
 
 
 def read_distilled(directory: Path) -> DistilledData:
@@ -77,44 +80,13 @@ def read_distilled(directory: Path) -> DistilledData:
         raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None
 
 
-def _real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
+def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
+    """Return the real images that a stage selects or starts from, drawn from its seed, with centred one-hot labels."""
     chosen = random_per_class(
         dataset.train_labels, dataset.info.num_classes, work.distill.ipc, (work.seed, Stream.SELECTION)
     )
     labels = centered_one_hot(jnp.asarray(dataset.train_labels[chosen]), dataset.info.num_classes)
     return DistilledData(np.asarray(dataset.train_images[chosen]), np.asarray(labels))
-
-
-def _starting_labels(data: DistilledData) -> DistilledData:
-    """Scale labels to (one-hot minus 1/C) / sqrt(C/10)."""
-    return DistilledData(data.images, data.labels / np.float32(np.sqrt(data.labels.shape[-1] / 10)))
-
-
-def _learn(
-    settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset, journal: Journal
-) -> DistilledData:
-    assert work.architecture is not None
-    assert work.pool is not None
-    info, pool = dataset.info, work.pool
-    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
-    training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
-    schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
-
-    def initial() -> DistillState:
-        keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
-        opt_state = meta_optimizer(settings).init(learned_part(start, settings))
-        return DistillState(jax.tree.map(jnp.asarray, start), opt_state, training.fresh_pool(keys))
-
-    def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
-        seed = (work.seed, Stream.TARGET_BATCHES)
-        batches = batch_indices(seed, info.num_train, settings.batch_size, first, count)
-        part = slice(first, first + count)
-        steps = np.arange(first, first + count, dtype=np.int32)
-        return StepInput(steps, schedule.member[part], batches), schedule.replace[part]
-
-    step = make_step(settings, training, key_of((work.seed, Stream.POOL_STEP)))
-    target = Target(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    return run_steps(BlockRunner(step), jax.jit(initial), target, inputs, settings.steps, journal).data
 
 
 def _write(data: DistilledData, step: int, work: DistillStage, dataset: Dataset, journal: Journal) -> None:

@@ -63,9 +63,10 @@ def meta_loss(
     return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
 
 
-def make_step(
-    settings: Frepo, training: PoolTraining, key: jax.Array
-) -> Callable[[DistillState, Target, StepInput, Any], tuple[DistillState, Metrics]]:
+DistillStep = Callable[[DistillState, Target, StepInput, Any], tuple[DistillState, Metrics]]
+
+
+def make_step(settings: Frepo, training: PoolTraining, key: jax.Array) -> DistillStep:
     """Return `step(state, target, input, replace) -> (state, metrics)`.
 
     `replace` says whether the member is replaced instead of trained: a Python bool, or a traced one inside a scan.

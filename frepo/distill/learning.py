@@ -1,0 +1,64 @@
+"""From a spec and its data to what the loop runs: the step, its start, its data and its inputs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from frepo.data.batches import batch_indices
+from frepo.data.dataset import Dataset
+from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
+from frepo.distill.state import DistilledData, DistillState
+from frepo.distill.step import DistillStep, StepInput, Target, learned_part, make_step, meta_optimizer
+from frepo.models.build import build_model
+from frepo.plan import DistillStage
+from frepo.randomness import key_of
+from frepo.seeds import Stream
+from frepo.spec import Frepo
+from frepo.training import Trainer
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What the loop runs."""
+
+    step: DistillStep
+    initial: Callable[[], DistillState]
+    """Jitted; makes the state before step 0."""
+    target: Target
+    inputs: Callable[[int, int], tuple[StepInput, np.ndarray]]
+    """(first step, count) -> inputs of these steps, and whether each replaces its member."""
+    training: PoolTraining
+
+
+def prepare(settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset) -> Learning:
+    """Return what learns from `start`, real images with their centred one-hot labels, on the data set.
+
+    The labels of the support start as (one-hot minus 1/C) / sqrt(C/10).
+    """
+    assert work.architecture is not None
+    assert work.pool is not None
+    info, pool = dataset.info, work.pool
+    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
+    training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
+    schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
+    support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.num_classes / 10)))
+
+    def initial() -> DistillState:
+        keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
+        opt_state = meta_optimizer(settings).init(learned_part(support, settings))
+        return DistillState(jax.tree.map(jnp.asarray, support), opt_state, training.fresh_pool(keys))
+
+    def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
+        seed = (work.seed, Stream.TARGET_BATCHES)
+        batches = batch_indices(seed, info.num_train, settings.batch_size, first, count)
+        part = slice(first, first + count)
+        steps = np.arange(first, first + count, dtype=np.int32)
+        return StepInput(steps, schedule.member[part], batches), schedule.replace[part]
+
+    step = make_step(settings, training, key_of((work.seed, Stream.POOL_STEP)))
+    target = Target(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+    return Learning(step, jax.jit(initial), target, inputs, training)

@@ -1,0 +1,173 @@
+"""frepo's loop against a step-by-step loop of the same maths, and against the floor of the bare arithmetic.
+
+    python tests/benchmarks/loop.py [--data-dir DIR] [--steps 20] [--rounds 5] SPEC...
+
+The step-by-step loop does what scripts of this kind commonly do: three jitted calls a step (target features, update of
+the distilled data, training step of the pool's member), shuffled float64 host batches, the pool on the
+host, losses read back every step. The floor is the bare forward pass of the target batch plus forward and backward
+pass of the support, jitted alone. The three take turns in one process, `rounds` times `steps` steps each; the medians
+over the rounds are printed.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from frepo.blocks import BlockRunner
+from frepo.data.load import load_dataset
+from frepo.distill.learning import Learning, prepare
+from frepo.distill.run import real_images
+from frepo.distill.state import DistillState
+from frepo.distill.step import learned_part, meta_loss, meta_optimizer
+from frepo.losses import centered_one_hot
+from frepo.plan import DistillStage, compile_plan
+from frepo.runtime import RuntimeOptions
+from frepo.spec import Frepo, load_spec
+
+Advance = Callable[[int], None]
+"""Run that many steps to their end."""
+
+
+def compiled_loop(learning: Learning) -> Advance:
+    """Return frepo's own loop."""
+    runner, state, position = BlockRunner(learning.step), learning.initial(), 0
+
+    def advance(count: int) -> None:
+        nonlocal state, position
+        state, _ = runner(state, learning.target, *learning.inputs(position, count), lambda: False)
+        jax.block_until_ready(state)
+        position += count
+
+    return advance
+
+
+def step_by_step_loop(learning: Learning, settings: Frepo, images: np.ndarray, labels: np.ndarray) -> Advance:
+    """Return a loop of the same maths with the host between all parts of a step."""
+    training, optimizer = learning.training, meta_optimizer(settings)
+    batches, classes = shuffled(images, labels, settings.batch_size), int(labels.max()) + 1
+
+    @jax.jit
+    def target_features(member, batch):
+        return training.features(member, batch)
+
+    @jax.jit
+    def update_data(data, opt_state, member, f_TxD, y_TxC):
+        def loss(learned):
+            return meta_loss(learned, lambda x: training.features(member, x), f_TxD, y_TxC, settings)
+
+        gradient, metrics = jax.grad(loss, has_aux=True)(data)
+        updates, opt_state = optimizer.update(learned_part(gradient, settings), opt_state, learned_part(data, settings))
+        return data.replace(**optax.apply_updates(learned_part(data, settings), updates)), opt_state, metrics
+
+    train_member, fresh = jax.jit(training.train), jax.jit(training.trainer.fresh)
+    state: DistillState = jax.device_get(learning.initial())
+    data, opt_state = state.data, state.opt_state
+    pool = [jax.tree.map(lambda leaf, i=i: leaf[i], state.pool) for i in range(len(jax.tree.leaves(state.pool)[0]))]
+    position = 0
+
+    def advance(count: int) -> None:
+        nonlocal data, opt_state, position
+        given, replace = learning.inputs(position, count)
+        for i in range(count):
+            batch, batch_labels = next(batches)
+            member = pool[given.member[i]]
+            y_TxC = np.asarray(centered_one_hot(jnp.asarray(batch_labels), classes), np.float64)
+            features = target_features(member, batch)
+            data, opt_state, metrics = update_data(data, opt_state, member, features, y_TxC)
+            {name: float(value) for name, value in metrics.items()}
+            key = jax.random.key(position + i)
+            pool[given.member[i]] = jax.device_get(fresh(key) if replace[i] else train_member(member, data, key))
+        jax.block_until_ready(data)
+        position += count
+
+    return advance
+
+
+def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int):
+    """Yield float64 batches of shuffled epochs, as an input pipeline does; what is left of an epoch is dropped."""
+    random = np.random.default_rng(0)
+    while True:
+        order = random.permutation(len(images))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            yield images[chosen].astype(np.float64), labels[chosen]
+
+
+def bare_arithmetic(learning: Learning, settings: Frepo) -> Advance:
+    """Return the forward pass of the target and the forward and backward pass of the support, and nothing else."""
+    state = learning.initial()
+    member = jax.tree.map(lambda leaf: leaf[0], state.pool)
+    batch = learning.target.images[: settings.batch_size]
+    images = state.data.images
+    support = jnp.concatenate([images, images[:, :, ::-1]]) if settings.flip else images
+    forward = jax.jit(learning.training.features)
+    cotangent = forward(member, support)
+
+    @jax.jit
+    def forward_and_backward(member, support, cotangent):
+        features, pull_back = jax.vjp(lambda x: learning.training.features(member, x), support)
+        return features, pull_back(cotangent)
+
+    def advance(count: int) -> None:
+        for _ in range(count):
+            jax.block_until_ready((forward(member, batch), forward_and_backward(member, support, cotangent)))
+
+    return advance
+
+
+def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[str, float]:
+    """Return seconds a step of the three."""
+    stage = compile_plan(load_spec(path).spec).stages[0].work
+    assert isinstance(stage, DistillStage)
+    settings = stage.distill
+    assert isinstance(settings, Frepo)
+    with tempfile.TemporaryDirectory() as scratch:
+        options = RuntimeOptions(data_dir=data_dir, runs_dir=Path(scratch))
+        dataset = load_dataset(stage.dataset, options.tfds_dir, options.cache_dir)
+        learning = prepare(settings, stage, real_images(stage, dataset), dataset)
+        contestants = {
+            "frepo": compiled_loop(learning),
+            "step by step": step_by_step_loop(learning, settings, dataset.train_images, dataset.train_labels),
+            "floor": bare_arithmetic(learning, settings),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        for advance in contestants.values():
+            advance(3)
+        for _ in range(rounds):
+            for name, advance in contestants.items():
+                began = time.perf_counter()
+                advance(steps)
+                seconds[name].append((time.perf_counter() - began) / steps)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    """Print a line for each spec."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("specs", nargs="+", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    print(f"{'spec':<18} {'frepo':>12} {'step by step':>14} {'ratio':>7} {'floor':>12} {'of floor':>9}")
+    for path in arguments.specs:
+        found = measure(path, arguments.data_dir, arguments.steps, arguments.rounds)
+        rates = {name: f"{1 / seconds:.3g}/s" for name, seconds in found.items()}
+        ratio, share = found["step by step"] / found["frepo"], found["frepo"] / found["floor"]
+        print(
+            f"{path.stem:<18} {rates['frepo']:>12} {rates['step by step']:>14} {ratio:>7.2f} "
+            f"{rates['floor']:>12} {share:>9.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
