@@ -62,7 +62,7 @@ class BlockRunner:
         """
         if on_cpu():
             return self._host_loop(state, constants, given, choices, stopping)
-        state, metrics = self._scan(state, constants, given, choices)
+        state, metrics = self._scan(state, constants, *jax.device_put((given, choices)))
         host = jax.device_get(metrics)
         return state, [{name: values[i] for name, values in host.items()} for i in range(len(choices))]
 

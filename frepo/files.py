@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)  # noqa: PTH108
         raise
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -45,11 +45,13 @@ def directory_written_atomically(path: Path) -> Generator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
+def sync(path: Path) -> None:
+    """Make what a file holds, or the names in a directory, survive a power cut; nothing where there is no such path."""
+    if not path.exists():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

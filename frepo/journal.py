@@ -11,7 +11,7 @@ import numpy as np
 from frepo import record
 from frepo.checkpoint import restore_newest, save_state
 from frepo.errors import FrepoError
-from frepo.files import write_atomically
+from frepo.files import sync, write_atomically
 from frepo.record import ImageSheet, Row
 from frepo.runtime import Cadence
 
@@ -68,7 +68,8 @@ class Journal:
         return self.checkpoint_every.due(step - self._saved_step, time.monotonic() - self._saved_at)
 
     def save(self, step: int, steps: int, state: Any) -> None:
-        """Save the state as of `step`."""
+        """Save the state as of `step`, after the rows of metrics that belong to it."""
+        sync(self.directory / record.METRICS)
         save_state(self.directory / record.STATE, step, state)
         self.last_step = self._saved_step = step
         self._saved_at = time.monotonic()

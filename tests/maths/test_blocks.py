@@ -1,0 +1,115 @@
+"""The scan that a GPU runs gives what the host loop of a CPU gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from frepo.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps
+from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.preprocess import fit_preprocess
+from frepo.distill.learning import prepare
+from frepo.distill.state import DistilledData
+from frepo.journal import Journal
+from frepo.losses import centered_one_hot
+from frepo.models.build import build_model
+from frepo.plan import DistillStage
+from frepo.runtime import Cadence
+from frepo.spec import Conv, Frepo, Pool, Standardize
+from frepo.spec import Dataset as DatasetTable
+from frepo.training import Trainer, TrainingData, train_networks
+
+SHAPE = (8, 8, 1)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Let the program take the way of a GPU, on this machine's CPU."""
+    return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+@pytest.fixture
+def learning():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
+    labels = np.arange(60, dtype=np.int32) % 3
+    settings = Standardize(type="standardize")
+    fitted = fit_preprocess(settings, "some", pixels)
+    info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64)
+    dataset = Dataset(info, fitted.apply(pixels), labels, fitted.apply(pixels), labels, fitted)
+    frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
+    work = DistillStage(
+        seed=0,
+        dataset=DatasetTable(name="digits"),
+        distill=frepo,
+        architecture=Conv(width=4, depth=2),
+        pool=Pool(size=2, max_online_updates=3),
+    )
+    start = DistilledData(dataset.train_images[:3], np.asarray(centered_one_hot(jnp.arange(3), 3)))
+    return prepare(frepo, work, start, dataset)
+
+
+def never():
+    return False
+
+
+def assert_close(one, other, tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), one, other)
+
+
+def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
+    given, replace = learning.inputs(0, 20)
+    assert replace.any()
+    assert not replace.all()
+    looped, metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, never)
+    as_on_a_gpu()
+    scanned, scanned_metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, never)
+    assert len(metrics) == len(scanned_metrics) == 20
+    assert_close(looped.data, scanned.data, 1e-3)
+    assert_close(looped.pool.params, scanned.pool.params, 1e-3)
+    for one, other in zip(metrics, scanned_metrics, strict=True):
+        assert float(one["krr_error"]) == pytest.approx(float(other["krr_error"]), rel=1e-3)
+
+
+def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
+    as_on_a_gpu()
+    runner = BlockRunner(learning.step)
+    given, replace = learning.inputs(0, 10)
+    state, _ = runner(learning.initial(), learning.target, given, replace, never)
+    with jax.transfer_guard("disallow"):
+        state, metrics = runner(state, learning.target, given, replace, never)
+    assert all(np.isfinite(values["loss"]) for values in metrics)
+
+
+def test_the_host_loop_stops_where_it_is_told_to(learning):
+    given, replace = learning.inputs(0, 10)
+    answers = iter([False] * 4 + [True])
+    _, metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, lambda: next(answers))
+    assert len(metrics) == 4
+    assert block_steps() == STEPS_OF_HOST_LOOP
+
+
+def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path, capsys):
+    random = np.random.default_rng(1)
+    data = TrainingData(
+        jnp.asarray(random.normal(size=(12, *SHAPE)), jnp.float32), centered_one_hot(jnp.arange(12) % 3, 3)
+    )
+    trainer = Trainer(build_model(Conv(width=4, depth=2, normalization="batch"), 3, SHAPE), optax.adam(1e-3), SHAPE)
+
+    def train(seeds, name):
+        directory = tmp_path / name
+        directory.mkdir()
+        journal = Journal(directory, name, Cadence(), None, lambda *_: None)
+        return train_networks(trainer, data, seeds, 15, 5, ("flip", "rotate", "cutout"), journal)
+
+    seeds = [(0, 5, 0), (0, 5, 1), (0, 5, 2)]
+    together = train(seeds, "together")
+    (alone,) = train(seeds[1:2], "alone")
+    assert_close(together[1].params, alone.params, 1e-4)
+    as_on_a_gpu()
+    vectorised = train(seeds, "vectorised")
+    for one, other in zip(together, vectorised, strict=True):
+        assert_close(one.params, other.params, 1e-3)
+        assert_close(one.batch_stats, other.batch_stats, 1e-3)
+    assert "15/15" in capsys.readouterr().err
