@@ -2,7 +2,9 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from frepo.models.convolution import convolution
 from frepo.models.norm import normalize
 from frepo.spec.architecture import Normalization
 
@@ -23,11 +25,12 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes])."""
+        if x.shape[-1] == 1:
+            x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
         for block in range(self.depth):
             if block > 0:
                 x = normalize(self.normalization, x, train=train, batch_momentum=self.batch_momentum)
-            padding = 3 if block == 0 and x.shape[-1] == 1 else 1
-            x = nn.Conv(self.width * 2**block, (3, 3), padding=padding)(x)
+            x = convolution(self.width * 2**block)(x)
             x = nn.avg_pool(nn.relu(x), (2, 2), strides=(2, 2))
         features = x.reshape(x.shape[0], -1)
         return features, nn.Dense(self.num_classes)(features)

@@ -10,6 +10,7 @@ from frepo.data.augment import OPERATIONS, augment
 from frepo.errors import FrepoError
 from frepo.models.build import build_model
 from frepo.models.conv import ConvNet
+from frepo.models.convolution import convolution
 from frepo.spec import Conv
 from frepo.training import Scorer, Trainer
 
@@ -180,3 +181,24 @@ def test_one_operation_is_drawn_for_a_batch_each_about_equally_often():
 def test_no_augmentation_changes_nothing():
     x = images()
     assert augment((), jax.random.key(0), x) is x
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_convolution_is_the_plain_one_whatever_the_channels(channels):
+    x = images(5, (6, 7, channels))
+    layer = convolution(4)
+    variables = layer.init(jax.random.key(0), x)
+    assert variables["params"]["kernel"].shape == (3, 3, channels, 4)
+
+    def plain(params, x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, params["kernel"], (1, 1), "SAME", dimension_numbers=numbers)
+        return y + params["bias"]
+
+    def total(function):
+        return jax.value_and_grad(lambda params, x: jnp.sum(jnp.sin(function(params, x))), argnums=(0, 1))
+
+    value, gradients = total(lambda params, x: layer.apply({"params": params}, x))(variables["params"], x)
+    expected, expected_gradients = total(plain)(variables["params"], x)
+    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradients, expected_gradients)
