@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from frepo.errors import FrepoError, SpecError
+from frepo.runtime import DEFAULT_DATABASE, DEFAULT_RUNS_DIR
 
 app = typer.Typer(
     help="Dataset distillation from declarative experiment specs.",
@@ -29,7 +30,7 @@ class Format(StrEnum):
 SpecFiles = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML spec file.", show_default=False)]
 Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
+    list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
 ]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Directory of runs.")]
 Database = Annotated[Path, typer.Option("--db", help="Results database.")]
@@ -38,14 +39,11 @@ DataDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-RUNS = Path("runs")
-DATABASE = Path("results.duckdb")
-
 
 @app.command()
 def run(
     specs: SpecFiles,
-    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    overrides: Overrides = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Set results that exist aside and compute them again.")
     ] = False,
@@ -55,8 +53,8 @@ def run(
     log_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between rows of metrics.", show_default="about 200 rows a stage")
     ] = None,
-    runs_dir: RunsDir = RUNS,
-    db: Database = DATABASE,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
     data_dir: DataDir = None,
 ) -> None:
     """Run specs; the same command again resumes what was stopped and skips what is done."""
@@ -65,21 +63,21 @@ def run(
     from frepo.spec import load_spec
     from frepo.store.tables import accuracy_text
 
-    loaded = [load_spec(path, tuple(overrides)) for path in specs]
+    loaded = [load_spec(path, tuple(overrides or ())) for path in specs]
     options = RuntimeOptions(runs_dir, db, data_dir, Cadence.parse(checkpoint_every), log_every)
     run_ids = runner.run(loaded, options, fresh=fresh)
     typer.echo(accuracy_text(db, run_ids), nl=False)
 
 
 @app.command()
-def check(specs: SpecFiles, overrides: Overrides = []) -> None:  # noqa: B006
+def check(specs: SpecFiles, overrides: Overrides = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
     from frepo.spec import load_spec
 
     failures = []
     for path in specs:
         try:
-            load_spec(path, tuple(overrides))
+            load_spec(path, tuple(overrides or ()))
         except SpecError as error:
             failures.append(str(error))
         else:
@@ -89,7 +87,9 @@ def check(specs: SpecFiles, overrides: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
-def plan(spec: SpecFile, overrides: Overrides = [], as_json: AsJson = False, runs_dir: RunsDir = RUNS) -> None:  # noqa: B006
+def plan(
+    spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False, runs_dir: RunsDir = DEFAULT_RUNS_DIR
+) -> None:
     """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
     import json
 
@@ -97,7 +97,7 @@ def plan(spec: SpecFile, overrides: Overrides = [], as_json: AsJson = False, run
     from frepo.plan import compile_plan
     from frepo.spec import load_spec
 
-    compiled = compile_plan(load_spec(spec, tuple(overrides)).spec)
+    compiled = compile_plan(load_spec(spec, tuple(overrides or ())).spec)
     stages = outlook(compiled, runs_dir)
     if as_json:
         rows = [
@@ -115,7 +115,8 @@ def plan(spec: SpecFile, overrides: Overrides = [], as_json: AsJson = False, run
 
 @app.command()
 def runs(
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, db: Database = DATABASE
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    db: Database = DEFAULT_DATABASE,
 ) -> None:
     """List the runs in the database."""
     from frepo.store.query import format_rows
@@ -125,7 +126,7 @@ def runs(
 
 
 @app.command()
-def ingest(runs_dir: RunsDir = RUNS, db: Database = DATABASE) -> None:
+def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE) -> None:
     """Bring the database up to date with the run directories; rebuilds it where it is missing."""
     from frepo.store.ingest import ingest as ingest_runs
 
@@ -138,7 +139,7 @@ def ingest(runs_dir: RunsDir = RUNS, db: Database = DATABASE) -> None:
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="SQL that only reads.", show_default=False)],
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
-    db: Database = DATABASE,
+    db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Ask the database; it cannot be changed this way."""
     from frepo.store.query import format_rows
@@ -153,8 +154,8 @@ def report(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs to show; all where left out.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = Path("reports"),
-    runs_dir: RunsDir = RUNS,
-    db: Database = DATABASE,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write one self-contained HTML page with accuracy tables, curves and images."""
     from frepo.report.page import write_report

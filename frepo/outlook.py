@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from frepo import record
 from frepo.identity import differences
@@ -52,4 +53,9 @@ def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
     ]
     earlier = [other for other in others if other is not None and other.label == stage.label and other.attempts]
     newest = max(earlier, key=lambda other: other.attempts[-1].started, default=None)
-    return StageOutlook(stage, "to compute", tuple(differences(newest.identity, stage.identity)) if newest else ())
+    return StageOutlook(stage, "to compute", _changes(newest.identity, stage.identity) if newest else ())
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    lines = differences({**old, "needs": None}, {**new, "needs": None})
+    return (*lines, "the stage it builds on") if old["needs"] != new["needs"] else tuple(lines)

@@ -162,8 +162,12 @@ class _StageLog:
         self.write(status, step=last_step)
 
 
+def _run_file(plan: Plan, directory: Path) -> Path:
+    return directory / f"run-{plan.fingerprint[:8]}.json"
+
+
 def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
-    path = directory / f"run-{plan.fingerprint[:8]}.json"
+    path = _run_file(plan, directory)
     if path.exists():
         return
     run_record = RunRecord(
@@ -194,6 +198,7 @@ def _set_aside(plan: Plan, directory: Path) -> None:
                 )
                 path.rename(aside)
             note(f"set aside {path} as {aside.name}")
+    _run_file(plan, directory).unlink(missing_ok=True)  # the run begins anew; the stages that went aside keep theirs
 
 
 @contextmanager
