@@ -15,9 +15,9 @@ class Workplace:
 
     path: Path
 
-    def start(self, *arguments, **options):
+    def start(self, *arguments, warnings="error", **options):
         """Start `frepo ARGUMENTS` and return the process."""
-        command = [sys.executable, "-W", "error::DeprecationWarning:frepo", "-m", "frepo.cli", *map(str, arguments)]
+        command = [sys.executable, "-W", warnings, "-m", "frepo.cli", *map(str, arguments)]
         environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
         return subprocess.Popen(
             command,
@@ -29,9 +29,9 @@ class Workplace:
             **options,
         )
 
-    def frepo(self, *arguments, code=0):
+    def frepo(self, *arguments, code=0, warnings="error"):
         """Run `frepo ARGUMENTS` to its end, hold its exit code against `code` and return (stdout, stderr)."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, warnings=warnings)
         out, err = process.communicate(timeout=900)
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
         assert "Traceback" not in err, err
