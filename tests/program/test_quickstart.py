@@ -17,7 +17,7 @@ QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.toml"
 def finished(make_workplace):
     """The quickstart, run once."""
     workplace = make_workplace("quickstart")
-    out, err = workplace.frepo("run", QUICKSTART)
+    out, err = workplace.frepo("run", QUICKSTART, warnings="error")
     return SimpleNamespace(workplace=workplace, out=out, err=err)
 
 
@@ -102,7 +102,7 @@ def page(finished):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
-    path = finished.workplace.path / finished.workplace.frepo("report", "quickstart")[0].strip()
+    path = finished.workplace.path / finished.workplace.frepo("report", "quickstart", warnings="error")[0].strip()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         view = browser.new_page(viewport={"width": 1200, "height": 900})

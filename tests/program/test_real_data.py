@@ -25,7 +25,7 @@ def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(wo
     command = ["run", spec, "--data-dir", prepared_data]
     for setting in SHORT:
         command += ["--set", setting]
-    out, err = workplace.frepo(*command)
+    out, err = workplace.frepo(*command, warnings="error")
     assert f"decoding {name}" in err
     assert out.count("top-1") == 2
     with np.load(workplace.stage(name, "random") / "distilled.npz") as arrays:
