@@ -12,4 +12,3 @@ class Stream(IntEnum):
     POOL_START = 3
     POOL_STEP = 4
     EVALUATION = 5
-    EVALUATION_BATCHES = 6
