@@ -22,4 +22,11 @@ def build_model(
             f"architecture.depth = {architecture.depth} halves images of {height}x{width} pixels to nothing; "
             f"at most {side.bit_length() - 1} blocks fit"
         )
-    return ConvNet(num_classes, architecture.width, architecture.depth, architecture.normalization, batch_momentum)
+    return ConvNet(
+        num_classes,
+        architecture.width,
+        architecture.depth,
+        architecture.normalization,
+        architecture.precision,
+        batch_momentum,
+    )

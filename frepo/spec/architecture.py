@@ -8,6 +8,8 @@ from frepo.spec.table import Count, Table
 
 Normalization = Literal["batch", "identity", "layer", "instance", "group"]
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
 GROUPS = 4
 
 
@@ -25,6 +27,10 @@ class Conv(Table):
 
     normalization: Normalization = "batch"
     """Normalisation before every convolution but the first, of the networks in the pool; `group` has 4 groups."""
+
+    precision: Precision = "float32"
+    """What the networks compute in; `tf32` and `bfloat16` are faster on GPUs that have them. Parameters stay float32,
+    and so does the regression on the features."""
 
     @model_validator(mode="after")
     def groups_must_divide_width(self) -> "Conv":

@@ -1,5 +1,6 @@
 """The network and its normalisations against NumPy and against counts by hand."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from frepo.errors import FrepoError
 from frepo.models.build import build_model
 from frepo.models.conv import ConvNet
 from frepo.models.convolution import convolution
+from frepo.models.pooling import relu_average_pool
 from frepo.spec import Conv
 from frepo.training import Scorer, Trainer
 
@@ -54,7 +56,7 @@ def normalized_by_hand(kind, x):
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS)
 def test_a_block_normalizes_before_its_convolution_as_numpy_does(kind):
-    model = ConvNet(3, 4, 2, kind, 0.9)
+    model = ConvNet(3, 4, 2, kind, "float32", 0.9)
     x = images()
     variables = model.init(jax.random.key(0), x, train=False)
     (features, _), _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -73,7 +75,7 @@ def test_a_block_normalizes_before_its_convolution_as_numpy_does(kind):
 
 
 def test_batch_norm_in_the_pool_takes_nine_tenths_of_the_newest_batch():
-    model = ConvNet(3, 4, 2, "batch", 0.1)
+    model = ConvNet(3, 4, 2, "batch", "float32", 0.1)
     x = images()
     variables = model.init(jax.random.key(0), x, train=False)
     _, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -202,3 +204,36 @@ def test_the_convolution_is_the_plain_one_whatever_the_channels(channels):
     expected, expected_gradients = total(plain)(variables["params"], x)
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradients, expected_gradients)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3), (7, 5, 2)])
+def test_pooling_and_its_gradient_are_those_of_relu_and_average_pooling(shape):
+    x = images(4, shape)
+    plain = jax.value_and_grad(
+        lambda x: jnp.sum(jnp.sin(nn.avg_pool(nn.relu(x), (2, 2), strides=(2, 2)))),
+    )
+    value, gradient = jax.value_and_grad(lambda x: jnp.sum(jnp.sin(relu_average_pool(x))))(x)
+    expected, expected_gradient = plain(x)
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_bfloat16_rounds_activations_but_neither_parameters_nor_results(kind):
+    x = images(20)
+    full = build_model(Conv(width=8, depth=2, normalization=kind), 3, (8, 8, 3))
+    half = build_model(Conv(width=8, depth=2, normalization=kind, precision="bfloat16"), 3, (8, 8, 3))
+    variables = half.init(jax.random.key(0), x, train=False)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    expected, found = full.apply(variables, x, train=False), half.apply(variables, x, train=False)
+    for exact, rounded in zip(expected, found, strict=True):
+        assert rounded.dtype == jnp.float32
+        error = np.abs(np.asarray(exact - rounded)).max() / np.abs(np.asarray(exact)).max()
+        assert 1e-5 < error < 3e-2  # bfloat16 has eight bits
+
+
+def test_tf32_is_full_float32_on_a_device_without_it():
+    x = images(20)
+    full, fast = (build_model(Conv(width=8, depth=2, precision=p), 3, (8, 8, 3)) for p in ("float32", "tf32"))
+    variables = full.init(jax.random.key(0), x, train=False)
+    np.testing.assert_array_equal(full.apply(variables, x, train=False)[0], fast.apply(variables, x, train=False)[0])

@@ -72,7 +72,7 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
         "name": "s",
         "seed": 0,
         "dataset": {"name": "digits", "preprocess": {"type": "standardize"}},
-        "architecture": {"type": "conv", "width": 128, "depth": 3, "normalization": "batch"},
+        "architecture": {"type": "conv", "width": 128, "depth": 3, "normalization": "batch", "precision": "float32"},
         "distill": {
             "method": "frepo",
             "ipc": 3,
