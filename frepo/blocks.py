@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from frepo.devices import compiled, place
+
 State = Any
 Metrics = Mapping[str, jax.Array]
 Step = Callable[[State, Any, Any, Any], tuple[State, Metrics]]
@@ -19,6 +21,9 @@ Step = Callable[[State, Any, Any, Any], tuple[State, Metrics]]
 STEPS_OF_SCAN = 100
 STEPS_OF_HOST_LOOP = 10
 """Steps of a block; one of the host loop is short, because progress is told and rows are written between blocks."""
+
+BYTES_OF_BLOCK = 2**28
+"""Inputs of a block where they are large; two blocks of them are held, one in use and one made ahead."""
 
 IN_FLIGHT = 2
 """Steps that the host loop runs ahead of the device: enough to hide the dispatch, few enough to stop at once."""
@@ -29,9 +34,10 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def block_steps() -> int:
-    """Return the number of steps of a block."""
-    return STEPS_OF_HOST_LOOP if on_cpu() else STEPS_OF_SCAN
+def block_steps(bytes_per_step: int = 0) -> int:
+    """Return the number of steps of a block, fewer where the inputs of a step are large."""
+    most = STEPS_OF_HOST_LOOP if on_cpu() else STEPS_OF_SCAN
+    return max(1, min(most, BYTES_OF_BLOCK // max(1, bytes_per_step)))
 
 
 def branch(choice: Any, if_true: Callable[[Any], Any], if_false: Callable[[Any], Any], operand: Any) -> Any:
@@ -45,12 +51,12 @@ class BlockRunner:
     """Compiles `step(state, constants, given, choice) -> (state, metrics)` once and runs blocks of it."""
 
     def __init__(self, step: Step) -> None:
-        self._step = jax.jit(step, donate_argnums=0, static_argnums=3)
+        self._step = compiled(step, donate_argnums=0, static_argnums=3)
 
         def scan(state: State, constants: Any, given: Any, choices: jax.Array) -> tuple[State, Metrics]:
             return jax.lax.scan(lambda carry, x: step(carry, constants, *x), state, (given, choices))
 
-        self._scan = jax.jit(scan, donate_argnums=0)
+        self._scan = compiled(scan, donate_argnums=0)
 
     def __call__(
         self, state: State, constants: Any, given: Any, choices: np.ndarray, stopping: Callable[[], bool]
@@ -62,7 +68,7 @@ class BlockRunner:
         """
         if on_cpu():
             return self._host_loop(state, constants, given, choices, stopping)
-        state, metrics = self._scan(state, constants, *jax.device_put((given, choices)))
+        state, metrics = self._scan(state, constants, *place((given, choices)))
         host = jax.device_get(metrics)
         return state, [{name: values[i] for name, values in host.items()} for i in range(len(choices))]
 
@@ -74,7 +80,7 @@ class BlockRunner:
         for i, choice in enumerate(choices.tolist()):
             if stopping():
                 break
-            state, metrics = self._step(state, constants, jax.tree.map(partial(_row, i), given), choice)
+            state, metrics = self._step(state, constants, place(jax.tree.map(partial(_row, i), given)), choice)
             done.append(metrics)
             in_flight.append(metrics)
             if len(in_flight) > IN_FLIGHT:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from frepo.errors import FrepoError, SpecError
-from frepo.runtime import DEFAULT_DATABASE, DEFAULT_RUNS_DIR
+from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
 app = typer.Typer(
     help="Dataset distillation from declarative experiment specs.",
@@ -53,20 +53,48 @@ def run(
     log_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between rows of metrics.", show_default="about 200 rows a stage")
     ] = None,
+    residency: Annotated[
+        Residency, typer.Option(help="Where training images lie; auto: on the device where they fit.")
+    ] = "auto",
+    chunk: Annotated[
+        int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
+    ] = DEFAULT_CHUNK,
+    compile_cache: Annotated[
+        bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
+    ] = True,
+    distributed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT,INDEX/COUNT",
+            help="Compute together with other processes that run the same command; auto: as the cluster says.",
+            show_default=False,
+        ),
+    ] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
     data_dir: DataDir = None,
 ) -> None:
     """Run specs; the same command again resumes what was stopped and skips what is done."""
     from frepo import runner
-    from frepo.runtime import Cadence, RuntimeOptions
+    from frepo.runtime import Cadence, Processes, RuntimeOptions
     from frepo.spec import load_spec
     from frepo.store.tables import accuracy_text
 
     loaded = [load_spec(path, tuple(overrides or ())) for path in specs]
-    options = RuntimeOptions(runs_dir, db, data_dir, Cadence.parse(checkpoint_every), log_every)
+    options = RuntimeOptions(
+        runs_dir,
+        db,
+        data_dir,
+        Cadence.parse(checkpoint_every),
+        log_every,
+        residency,
+        chunk,
+        compile_cache,
+        Processes.parse(distributed) if distributed else None,
+    )
     run_ids = runner.run(loaded, options, fresh=fresh)
-    typer.echo(accuracy_text(db, run_ids), nl=False)
+    if run_ids:
+        typer.echo(accuracy_text(db, run_ids), nl=False)
 
 
 @app.command()

@@ -86,3 +86,29 @@ class Journal:
         """Write result rows in place of those that an earlier attempt may have left."""
         (self.directory / name).unlink(missing_ok=True)
         record.append_rows(self.directory / name, rows)
+
+
+class Follower(Journal):
+    """The journal of a process that computes along with the one that writes: it reads what that one has saved."""
+
+    def restore(self, like: T) -> tuple[int, T] | None:
+        """Return (step, state) to go on from, or None."""
+        return restore_newest(self.directory / record.STATE, like)
+
+    def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
+        """Say no: the first process records metrics."""
+        return False
+
+    def save_is_due(self, step: int) -> bool:  # noqa: ARG002
+        """Leave it to the first process to say."""
+        return False
+
+    def save(self, step: int, steps: int, state: Any) -> None:
+        """Do nothing: the first process saves."""
+
+    def write_result(self, name: str, content: bytes) -> Path:  # noqa: ARG002
+        """Return the path that the first process writes."""
+        return self.directory / name
+
+    def write_rows(self, name: str, rows: list[Row]) -> None:
+        """Do nothing: the first process writes."""

@@ -1,54 +1,76 @@
 """From the start, or from a saved state, to the last step: block after block, with metrics and saved states."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
 
-from frepo.blocks import BlockRunner, block_steps
+from frepo.blocks import BlockRunner, Step, block_steps
+from frepo.devices import compiled, place
 from frepo.journal import Journal
+from frepo.prefetch import prefetched
+from frepo.processes import any_process, first_goes_first
 from frepo.progress import step_progress
 from frepo.signals import raise_if_stopping, stopping
 
 S = TypeVar("S")
 
-Inputs = Callable[[int, int], tuple[Any, np.ndarray]]
-"""(first step, count) -> host arrays with a leading axis of length count, and the choices bool [count]."""
+
+@dataclass(frozen=True)
+class Loop(Generic[S]):
+    """What is done step by step, as pure functions of (seed, step)."""
+
+    step: Step
+    initial: Callable[[], S]
+    """Makes the state before step 0; traced."""
+    constants: Any
+    """What no step changes, on the device."""
+    inputs: Callable[[int, int], tuple[Any, np.ndarray]]
+    """(first step, count) -> host arrays with a leading axis of length count, and the choices bool [count]."""
+    steps: int
+    bytes_per_step: int = 0
+    """What `inputs` holds for a step, where it is much."""
 
 
-def run_steps(
-    runner: BlockRunner, initial: Callable[[], S], constants: Any, inputs: Inputs, steps: int, journal: Journal
-) -> S:
-    """Return the state after `steps` steps, from the newest saved state or from `initial()`.
+def run_steps(loop: Loop[S], journal: Journal) -> S:
+    """Return the state after all steps, from the newest saved state or from the start.
 
     Raises:
         Interrupted: a signal came; the state is saved.
         FrepoError: a metric is not finite.
     """
-    restored = journal.restore(jax.eval_shape(initial))
-    step, state = restored if restored else (0, initial())
-    state = jax.device_put(state)
-    size = block_steps()
-    with step_progress(journal.label, step, steps) as progress:
+    steps, runner = loop.steps, BlockRunner(loop.step)
+    like = jax.eval_shape(loop.initial)
+    restored = first_goes_first(lambda: journal.restore(like), "restored")
+    step, state = restored if restored else (0, compiled(loop.initial)())
+    state = place(state)
+    size = block_steps(loop.bytes_per_step)
+    with step_progress(journal.label, step, steps) as progress, prefetched(loop.inputs) as inputs:
         while step < steps:
-            count = min(size - step % size, steps - step)
-            state, metrics = runner(state, constants, *inputs(step, count), _stop_or_save(journal, step))
+            end = min(step - step % size + size, steps)
+            state, metrics = runner(
+                state, loop.constants, *inputs(step, end, min(end + size, steps)), _stop_or_save(journal, step)
+            )
             for done, values in enumerate(metrics, start=step):
                 if journal.logs(done, steps):
                     journal.log(done, {name: float(value) for name, value in values.items()})
             step += len(metrics)
             journal.last_step = step
             progress.update(step)
-            if step < steps and (stopping() or journal.save_is_due(step)):
+            stop, save = any_process(stopping(), journal.save_is_due(step))
+            if step < steps and (stop or save):
                 journal.save(step, steps, state)
-                raise_if_stopping()
+                raise_if_stopping("another process" if stop else None)
     return state
 
 
 def _stop_or_save(journal: Journal, first: int) -> Callable[[], bool]:
-    """Return what ends a host loop early: a signal, or a state that is due."""
+    """Return what ends a host loop early: a signal, or a state that is due; several processes end together only."""
     step = first - 1
+    if jax.process_count() > 1:
+        return lambda: False
 
     def ends() -> bool:
         nonlocal step

@@ -1,6 +1,10 @@
 """JAX keys from seeds."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
+import numpy as np
 
 
 def key_of(seed: tuple[int, ...]) -> jax.Array:
@@ -9,3 +13,12 @@ def key_of(seed: tuple[int, ...]) -> jax.Array:
     for number in seed[1:]:
         key = jax.random.fold_in(key, number)
     return key
+
+
+def keys_for_program(*seeds: tuple[int, ...]) -> Callable[[], jax.Array]:
+    """Return what gives, inside a compiled program, the keys of `seeds` stacked on a leading axis.
+
+    They are a constant made of a host array, which a program for any number of devices can hold.
+    """
+    data: Any = np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])
+    return lambda: jax.random.wrap_key_data(data)

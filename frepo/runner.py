@@ -25,7 +25,7 @@ LOCK_PATIENCE_SECONDS = 2.0
 
 
 def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False) -> list[str]:
-    """Run specs one after the other and return their run ids.
+    """Run specs one after the other and return their run ids; none where the first of several processes records them.
 
     With `fresh`, results that exist are set aside first instead of being used.
 
@@ -33,6 +33,12 @@ def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = F
         Interrupted: a signal came; what was computed is saved.
         FrepoError: a stage failed, or nothing could start (then nothing was written).
     """
+    if options.processes is not None:
+        from frepo import following
+
+        if not following.is_first(options):
+            following.follow(specs, options)
+            return []
     _make_directory(options.runs_dir)
     with transaction(options.database):
         pass  # a database that cannot be written is better found now than after a day
@@ -48,7 +54,9 @@ def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, *, fresh: bool) -> st
     directory = options.runs_dir / plan.spec.name
     if fresh:
         _set_aside(plan, directory)
+    _meet(options, "set aside")
     pending = [stage for stage in plan.stages if not is_done(stage, directory)]
+    _meet(options, "known")
     if not pending:
         note(f"{plan.run_id} is finished already: nothing to compute (--fresh computes it again)")
     else:
@@ -76,6 +84,14 @@ def _run_pending(
         raise_if_stopping()
         note(f"{where}: starts on {device}")
         _run_stage(stage, directory, options, facts[stage.fingerprint], device, loaded.path)
+        _meet(options, stage.directory)
+
+
+def _meet(options: RuntimeOptions, place: str) -> None:
+    if options.processes is not None:
+        from frepo.processes import meet
+
+        meet(place)
 
 
 def _data_must_be_that_of_before(plan: Plan, facts: dict[str, Any], directory: Path) -> None:

@@ -1,13 +1,18 @@
 """How a result is computed, as opposed to what it is: nothing here enters a fingerprint."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from frepo.errors import SpecError
 
 DEFAULT_RUNS_DIR = Path("runs")
 DEFAULT_DATABASE = Path("results.duckdb")
+DEFAULT_CHUNK = 1000
+
+Residency = Literal["auto", "device", "host"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,33 @@ class Cadence:
 
 
 @dataclass(frozen=True)
+class Processes:
+    """Several processes that compute one experiment; all None where JAX finds them by itself."""
+
+    coordinator: str | None = None
+    """Address of the first one, HOST:PORT."""
+    index: int | None = None
+    count: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Processes":
+        """Read `auto` or `HOST:PORT,INDEX/COUNT`.
+
+        Raises:
+            SpecError: the text is neither.
+        """
+        if text == "auto":
+            return cls()
+        found = re.fullmatch(r"([^,:]+:\d+),(\d+)/(\d+)", text)
+        if found is None or not int(found[2]) < int(found[3]):
+            raise SpecError(
+                f"--distributed {text}: write auto (on Slurm, Open MPI or Kubernetes), or HOST:PORT,INDEX/COUNT with "
+                "the address of the first process and an INDEX from 0 to COUNT-1"
+            )
+        return cls(found[1], int(found[2]), int(found[3]))
+
+
+@dataclass(frozen=True)
 class RuntimeOptions:
     """Directories, database and cadences of one invocation."""
 
@@ -51,6 +83,14 @@ class RuntimeOptions:
     checkpoint_every: Cadence = Cadence(seconds=60.0)
     log_every: int | None = None
     """Steps between two rows of metrics; None for about 200 rows a stage."""
+    residency: Residency = "auto"
+    """Where the training images lie; `auto` puts them on the device where they fit."""
+    chunk: int = DEFAULT_CHUNK
+    """Images of the support that go through a network at once; bounds the memory that their gradient takes."""
+    compile_cache: bool = True
+    """Keep compiled programs, so that a resumed run does not compile again."""
+    processes: Processes | None = None
+    """Set where several processes compute together."""
 
     @property
     def cache_dir(self) -> Path:

@@ -31,11 +31,12 @@ def stopping() -> bool:
     return bool(_received)
 
 
-def raise_if_stopping() -> None:
-    """Leave where a signal has asked for it.
+def raise_if_stopping(otherwise: str | None = None) -> None:
+    """Leave where a signal has asked for it, or something else named `otherwise` has.
 
     Raises:
-        Interrupted: a signal has come.
+        Interrupted: it has.
     """
-    if _received:
-        raise Interrupted(f"stopped by {_received[0]}; run the same command again to go on")
+    reason = _received[0] if _received else otherwise
+    if reason:
+        raise Interrupted(f"stopped by {reason}; run the same command again to go on")

@@ -42,7 +42,7 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
     dataset = load_dataset(stage.work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
     match stage.work:
         case DistillStage() as work:
-            distill(work, dataset, journal)
+            distill(work, dataset, journal, options.residency, options.chunk)
         case EvaluateStage() as work:
             data = read_distilled(run_directory / stage.needs[0].directory)
             journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
@@ -58,7 +58,9 @@ def prepare_jax(options: RuntimeOptions) -> str:
         devices = jax.devices()
     except RuntimeError as error:
         raise FrepoError(f"JAX finds no device: {error}") from None
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+    if not options.compile_cache:
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         jax.config.update("jax_compilation_cache_dir", str(options.cache_dir.resolve() / "compiled"))
     return f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})"
 

@@ -1,6 +1,6 @@
 """Training and scoring networks on given data, one or many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 import optax
 from flax import struct
 
-from frepo.blocks import BlockRunner, on_cpu
+from frepo.blocks import on_cpu
 from frepo.data.augment import augment
 from frepo.data.batches import batch_indices
+from frepo.devices import compiled, in_shares, place, share_evenly
 from frepo.journal import Journal
-from frepo.loop import run_steps
+from frepo.loop import Loop, run_steps
 from frepo.losses import half_squared_error
-from frepo.randomness import key_of
+from frepo.randomness import keys_for_program
 from frepo.signals import raise_if_stopping
 from frepo.spec.application import Augmentation
 
@@ -95,19 +96,19 @@ def train_networks(
     A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
     the networks are written out in one program, elsewhere they are vectorised over their weights.
     """
-    keys = jnp.stack([key_of(seed) for seed in seeds])
+    keys = keys_for_program(*seeds)
     size = min(batch_size, len(data.images))
 
     def train_one(network: Network, key: jax.Array, batch: Any, step: Any, data: TrainingData) -> Any:
         images = augment(augmentation, jax.random.fold_in(key, step), data.images[batch])
-        return trainer.step(network, images, data.labels[batch])
+        return trainer.step(network, share_evenly(images), data.labels[batch])
 
     def step(networks: Any, data: TrainingData, given: _Given, choice: Any) -> Any:  # noqa: ARG001
         if isinstance(networks, tuple):
-            pairs = [train_one(n, keys[i], given.batch[i], given.step, data) for i, n in enumerate(networks)]
+            pairs = [train_one(n, keys()[i], given.batch[i], given.step, data) for i, n in enumerate(networks)]
             networks, losses = zip(*pairs, strict=True)
             return tuple(networks), {"train_loss": jnp.mean(jnp.stack(losses))}
-        networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(networks, keys, given.batch, given.step, data)
+        networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(networks, keys(), given.batch, given.step, data)
         return networks, {"train_loss": jnp.mean(losses)}
 
     def inputs(first: int, count: int) -> tuple[_Given, np.ndarray]:
@@ -116,32 +117,32 @@ def train_networks(
 
     def initial() -> Any:
         if on_cpu():
-            return tuple(trainer.fresh(keys[i]) for i in range(len(seeds)))
-        return jax.vmap(trainer.fresh)(keys)
+            return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
+        return jax.vmap(trainer.fresh)(keys())
 
-    networks = run_steps(BlockRunner(step), jax.jit(initial), data, inputs, steps, journal)
+    networks = run_steps(Loop(step, initial, data, inputs, steps), journal)
     if isinstance(networks, tuple):
         return list(networks)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(len(seeds))]
 
 
 class Scorer:
-    """Counts how often networks of one kind are right."""
+    """Counts how often networks of one kind are right; `to_inputs` maps images as they are stored to their inputs."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, to_inputs: Callable[[jax.Array], jax.Array]) -> None:
         def hits(network: Network, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-            logits = trainer.apply(network, images)[1]
+            logits = in_shares(lambda share: trainer.apply(network, to_inputs(share))[1], images)
             best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1] == labels[:, None]
             return jnp.sum(best[:, 0]), jnp.sum(best)
 
-        self._hits = jax.jit(hits)
+        self._hits = compiled(hits)
 
     def __call__(self, network: Network, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Return top-1 and top-5 accuracy in 0..1 over all of images [n, h, w, c] and labels int [n]."""
+        """Return top-1 and top-5 accuracy in 0..1 over all of images [n, h, w, c] and labels int [n], host arrays."""
         counts = np.zeros(2, np.int64)
         for start in range(0, len(images), SCORED_AT_ONCE):
             raise_if_stopping()
             part = slice(start, start + SCORED_AT_ONCE)
-            counts += np.array(self._hits(network, images[part], labels[part]), np.int64)
+            counts += np.array(self._hits(network, *place((images[part], labels[part]))), np.int64)
         top1, top5 = counts / len(images)
         return float(top1), float(top5)

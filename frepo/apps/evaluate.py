@@ -1,10 +1,11 @@
 """Application `evaluate`: fresh networks trained on distilled data, tested on the whole test set."""
 
-import jax
 import numpy as np
 import optax
 
 from frepo.data.dataset import Dataset
+from frepo.data.residency import input_maker
+from frepo.devices import place
 from frepo.distill.state import DistilledData
 from frepo.journal import Journal
 from frepo.models.build import build_model
@@ -42,14 +43,14 @@ def evaluate(work: EvaluateStage, data: DistilledData, dataset: Dataset, journal
     trainer = Trainer(model, optax.adam(schedule), info.image_shape)
     networks = train_networks(
         trainer,
-        TrainingData(*jax.device_put((data.images, data.labels))),
+        TrainingData(*place((data.images, data.labels))),
         [(work.seed, Stream.EVALUATION, i) for i in range(settings.num_models)],
         steps,
         settings.batch_size,
         settings.augmentation,
         journal,
     )
-    score = Scorer(trainer)
+    score = Scorer(trainer, input_maker(dataset.preprocess))
     rows: list[Row] = []
     for number, network in enumerate(networks):
         top1, top5 = score(network, dataset.test_images, np.asarray(dataset.test_labels))

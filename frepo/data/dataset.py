@@ -49,7 +49,11 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Preprocessed data: images float32 [n, height, width, channels], labels int32 [n]."""
+    """Images [n, height, width, channels] and labels int32 [n].
+
+    Images are stored as uint8 pixels where `preprocess` only standardises, which every use of them does for itself, and
+    as float32 network inputs where it whitens; memory-mapped where they come from the cache.
+    """
 
     info: DatasetInfo
     train_images: np.ndarray
@@ -57,3 +61,7 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     preprocess: FittedPreprocess
+
+    def inputs(self, stored: np.ndarray) -> np.ndarray:
+        """Return network inputs, float32, from images as they are stored."""
+        return self.preprocess.apply(stored) if stored.dtype == np.uint8 else np.asarray(stored)

@@ -33,7 +33,7 @@ def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetIn
 
 @lru_cache(maxsize=1)
 def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
-    """Return a preprocessed data set; decoded images and whitened inputs come from the cache where they can.
+    """Return a data set with its preprocessing; decoded images and whitened inputs come from the cache where they can.
 
     Raises:
         FrepoError: as `load_info`.
@@ -72,7 +72,7 @@ def _preprocessed(
 ) -> tuple[np.ndarray, np.ndarray, FittedPreprocess]:
     if isinstance(settings, Standardize):
         fitted = fit_preprocess(settings, info.name, raw.train_images)
-        return fitted.apply(raw.train_images), fitted.apply(raw.test_images), fitted
+        return raw.train_images, raw.test_images, fitted
     key = fingerprint([FORMAT, info.fingerprint, info.name, settings.model_dump(mode="json")])
 
     def whiten() -> tuple[dict[str, np.ndarray], dict[str, object]]:

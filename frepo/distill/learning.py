@@ -1,6 +1,5 @@
 """From a spec and its data to what the loop runs: the step, its start, its data and its inputs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -10,12 +9,16 @@ import optax
 
 from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset
+from frepo.data.residency import training_images
 from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.distill.state import DistilledData, DistillState
-from frepo.distill.step import DistillStep, StepInput, Target, learned_part, make_step, meta_optimizer
+from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.loop import Loop
 from frepo.models.build import build_model
+from frepo.models.precision import numerics
 from frepo.plan import DistillStage
 from frepo.randomness import key_of
+from frepo.runtime import Residency
 from frepo.seeds import Stream
 from frepo.spec import Frepo
 from frepo.training import Trainer
@@ -25,16 +28,14 @@ from frepo.training import Trainer
 class Learning:
     """What the loop runs."""
 
-    step: DistillStep
-    initial: Callable[[], DistillState]
-    """Jitted; makes the state before step 0."""
-    target: Target
-    inputs: Callable[[int, int], tuple[StepInput, np.ndarray]]
-    """(first step, count) -> inputs of these steps, and whether each replaces its member."""
+    loop: Loop[DistillState]
+    """Its choices say whether a step replaces its member of the pool instead of training it."""
     training: PoolTraining
 
 
-def prepare(settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset) -> Learning:
+def prepare(
+    settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset, residency: Residency, chunk: int
+) -> Learning:
     """Return what learns from `start`, real images with their centred one-hot labels, on the data set.
 
     The labels of the support start as (one-hot minus 1/C) / sqrt(C/10).
@@ -52,13 +53,14 @@ def prepare(settings: Frepo, work: DistillStage, start: DistilledData, dataset: 
         opt_state = meta_optimizer(settings).init(learned_part(support, settings))
         return DistillState(jax.tree.map(jnp.asarray, support), opt_state, training.fresh_pool(keys))
 
+    target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
+
     def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
         seed = (work.seed, Stream.TARGET_BATCHES)
         batches = batch_indices(seed, info.num_train, settings.batch_size, first, count)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
-        return StepInput(steps, schedule.member[part], batches), schedule.replace[part]
+        return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
 
-    step = make_step(settings, training, key_of((work.seed, Stream.POOL_STEP)))
-    target = Target(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    return Learning(step, jax.jit(initial), target, inputs, training)
+    step = make_step(settings, training, target, (work.seed, Stream.POOL_STEP), chunk)
+    return Learning(Loop(step, initial, target.constants, inputs, settings.steps, target.bytes_per_step), training)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from frepo.devices import share_evenly
 from frepo.distill.state import DistilledData
 from frepo.training import Network, Trainer
 
@@ -57,4 +58,4 @@ class PoolTraining:
         if len(images) > self.batch_size:
             chosen = jax.random.permutation(key, len(images))[: self.batch_size]
             images, labels = images[chosen], labels[chosen]
-        return self.trainer.step(member, images, labels)[0]
+        return self.trainer.step(member, share_evenly(images), labels)[0]

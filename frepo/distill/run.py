@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo import record
-from frepo.blocks import BlockRunner
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.select import random_per_class
 from frepo.data.sheet import contact_sheet
@@ -22,6 +21,7 @@ from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
 from frepo.plan import DistillStage
 from frepo.record import ImageSheet
+from frepo.runtime import Residency
 from frepo.seeds import Stream
 from frepo.spec import Frepo, RandomSelection
 
@@ -41,7 +41,7 @@ def check(work: DistillStage, info: DatasetInfo) -> None:
         build_model(work.architecture, info.num_classes, info.image_shape)
 
 
-def distill(work: DistillStage, dataset: Dataset, journal: Journal) -> None:
+def distill(work: DistillStage, dataset: Dataset, journal: Journal, residency: Residency, chunk: int) -> None:
     """Make the distilled data of a stage and write it with contact sheets of its start and its end.
 
     Raises:
@@ -54,15 +54,8 @@ def distill(work: DistillStage, dataset: Dataset, journal: Journal) -> None:
             _write(start, 0, work, dataset, journal)
         case Frepo() as settings:
             _write_sheet(start, 0, work, dataset, journal)
-            learning = prepare(settings, work, start, dataset)
-            state = run_steps(
-                BlockRunner(learning.step),
-                learning.initial,
-                learning.target,
-                learning.inputs,
-                settings.steps,
-                journal,
-            )
+            learning = prepare(settings, work, start, dataset, residency, chunk)
+            state = run_steps(learning.loop, journal)
             _write(jax.device_get(state.data), settings.steps, work, dataset, journal)
 
 
@@ -86,7 +79,7 @@ def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
         dataset.train_labels, dataset.info.num_classes, work.distill.ipc, (work.seed, Stream.SELECTION)
     )
     labels = centered_one_hot(jnp.asarray(dataset.train_labels[chosen]), dataset.info.num_classes)
-    return DistilledData(np.asarray(dataset.train_images[chosen]), np.asarray(labels))
+    return DistilledData(dataset.inputs(dataset.train_images[chosen]), np.asarray(labels))
 
 
 def _write(data: DistilledData, step: int, work: DistillStage, dataset: Dataset, journal: Journal) -> None:

@@ -1,6 +1,7 @@
 """One step of FRePo: regress, update the distilled data, let the pool's member train or be replaced."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,21 +9,18 @@ import jax.numpy as jnp
 import optax
 
 from frepo.blocks import branch
+from frepo.data.residency import TrainingImages
+from frepo.devices import in_shares
 from frepo.distill.krr import krr_predict
 from frepo.distill.pool import PoolTraining
 from frepo.distill.state import Array, DistilledData, DistillState
+from frepo.distill.support import in_chunks
 from frepo.losses import centered_one_hot, half_squared_error, label_margin
+from frepo.randomness import keys_for_program
 from frepo.spec import Frepo
 from frepo.training import Network
 
 Metrics = dict[str, jax.Array]
-
-
-class Target(NamedTuple):
-    """Real training data on the device: images float32 [n, h, w, c] and labels int32 [n]."""
-
-    images: jax.Array
-    labels: jax.Array
 
 
 class StepInput(NamedTuple):
@@ -30,8 +28,8 @@ class StepInput(NamedTuple):
 
     step: Array
     member: Array
-    batch: Array
-    """Indices into the target, int32 [batch_size]."""
+    batch: Any
+    """The target batch, or what leads to it on the device."""
 
 
 def meta_optimizer(settings: Frepo) -> optax.GradientTransformation:
@@ -63,28 +61,36 @@ def meta_loss(
     return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
 
 
-DistillStep = Callable[[DistillState, Target, StepInput, Any], tuple[DistillState, Metrics]]
+DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, Metrics]]
 
 
-def make_step(settings: Frepo, training: PoolTraining, key: jax.Array) -> DistillStep:
-    """Return `step(state, target, input, replace) -> (state, metrics)`.
+def make_step(
+    settings: Frepo, training: PoolTraining, target: TrainingImages, seed: tuple[int, ...], chunk: int
+) -> DistillStep:
+    """Return `step(state, constants, input, replace) -> (state, metrics)`.
 
-    `replace` says whether the member is replaced instead of trained: a Python bool, or a traced one inside a scan.
+    `constants` are those of `target`. `replace` says whether the member is replaced instead of trained: a Python bool,
+    or a traced one inside a scan. At most `chunk` images of the support go through the network at once.
     """
-    optimizer = meta_optimizer(settings)
+    optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
 
-    def step(state: DistillState, target: Target, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
+    def step(state: DistillState, constants: Any, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
         member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
-        f_TxD = training.features(member, target.images[given.batch])
-        y_TxC = centered_one_hot(target.labels[given.batch], state.data.labels.shape[-1])
+
+        def features(images: jax.Array) -> jax.Array:
+            return in_shares(partial(training.features, member), images)
+
+        images, labels = target.take(constants, given.batch)
+        f_TxD = features(images)
+        y_TxC = centered_one_hot(labels, state.data.labels.shape[-1])
 
         def loss(learned: DistilledData) -> tuple[jax.Array, Metrics]:
-            return meta_loss(learned, lambda images: training.features(member, images), f_TxD, y_TxC, settings)
+            return meta_loss(learned, lambda support: in_chunks(features, support, chunk), f_TxD, y_TxC, settings)
 
         gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
         data, opt_state = _update(optimizer, settings, gradient, state)
 
-        step_key = jax.random.fold_in(key, given.step)
+        step_key = jax.random.fold_in(keys()[0], given.step)
 
         def train(_: None) -> Network:
             return training.train(member, data, step_key)

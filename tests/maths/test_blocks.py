@@ -37,7 +37,7 @@ def learning():
     settings = Standardize(type="standardize")
     fitted = fit_preprocess(settings, "some", pixels)
     info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64)
-    dataset = Dataset(info, fitted.apply(pixels), labels, fitted.apply(pixels), labels, fitted)
+    dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
     frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
     work = DistillStage(
         seed=0,
@@ -46,8 +46,8 @@ def learning():
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    start = DistilledData(dataset.train_images[:3], np.asarray(centered_one_hot(jnp.arange(3), 3)))
-    return prepare(frepo, work, start, dataset)
+    start = DistilledData(dataset.inputs(pixels[:3]), np.asarray(centered_one_hot(jnp.arange(3), 3)))
+    return prepare(frepo, work, start, dataset, "device", 1000)
 
 
 def never():
@@ -59,12 +59,16 @@ def assert_close(one, other, tolerance):
 
 
 def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
-    given, replace = learning.inputs(0, 20)
+    given, replace = learning.loop.inputs(0, 20)
     assert replace.any()
     assert not replace.all()
-    looped, metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, never)
+    looped, metrics = BlockRunner(learning.loop.step)(
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+    )
     as_on_a_gpu()
-    scanned, scanned_metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, never)
+    scanned, scanned_metrics = BlockRunner(learning.loop.step)(
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+    )
     assert len(metrics) == len(scanned_metrics) == 20
     assert_close(looped.data, scanned.data, 1e-3)
     assert_close(looped.pool.params, scanned.pool.params, 1e-3)
@@ -74,18 +78,20 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
 
 def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
     as_on_a_gpu()
-    runner = BlockRunner(learning.step)
-    given, replace = learning.inputs(0, 10)
-    state, _ = runner(learning.initial(), learning.target, given, replace, never)
+    runner = BlockRunner(learning.loop.step)
+    given, replace = learning.loop.inputs(0, 10)
+    state, _ = runner(jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never)
     with jax.transfer_guard("disallow"):
-        state, metrics = runner(state, learning.target, given, replace, never)
+        state, metrics = runner(state, learning.loop.constants, given, replace, never)
     assert all(np.isfinite(values["loss"]) for values in metrics)
 
 
 def test_the_host_loop_stops_where_it_is_told_to(learning):
-    given, replace = learning.inputs(0, 10)
+    given, replace = learning.loop.inputs(0, 10)
     answers = iter([False] * 4 + [True])
-    _, metrics = BlockRunner(learning.step)(learning.initial(), learning.target, given, replace, lambda: next(answers))
+    _, metrics = BlockRunner(learning.loop.step)(
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, lambda: next(answers)
+    )
     assert len(metrics) == 4
     assert block_steps() == STEPS_OF_HOST_LOOP
 

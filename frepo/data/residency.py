@@ -1,0 +1,84 @@
+"""Where the training images lie while a loop draws batches from them: on the device, or on the host."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from frepo.data.dataset import Dataset
+from frepo.data.preprocess import FittedPreprocess
+from frepo.devices import place
+from frepo.runtime import Residency
+
+SHARE_OF_MEMORY = 0.4
+"""Largest part of the device's memory that training images take where nothing is said: the rest is for the networks."""
+
+
+class LabelledImages(NamedTuple):
+    """Images [..., h, w, c] as they are stored, labels int32 [...]."""
+
+    images: Any
+    labels: Any
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """How a compiled step gets its batch of training images."""
+
+    constants: LabelledImages | None
+    """The whole training set on the device, or None where batches come from the host."""
+    given: Callable[[np.ndarray], Any]
+    """Indices int32 [steps, batch] -> what these steps get from the host, with the same leading axis."""
+    take: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+    """(constants, what one step gets) -> network inputs [batch, h, w, c] and labels int32 [batch]; traced."""
+    bytes_per_step: int
+    """What the host sends to the device for a step."""
+
+
+def training_images(dataset: Dataset, batch_size: int, residency: Residency, dtype: DTypeLike) -> TrainingImages:
+    """Return the training images of `dataset` as a loop reads them; the numbers do not depend on `residency`.
+
+    Pixels stay uint8 until the step, where they are standardised; whitened images are kept in `dtype`, what the
+    networks compute in, so nothing is lost. With `auto` they go to the device where they take less than two fifths of
+    its memory.
+    """
+    stored = dataset.train_images
+    kept = stored.dtype if stored.dtype == np.uint8 else np.dtype(dtype)
+    on_device = residency == "device" or (residency == "auto" and _fits(stored.size * kept.itemsize))
+    to_inputs = input_maker(dataset.preprocess)
+    if on_device:
+        whole = LabelledImages(place(stored.astype(kept, copy=False)), place(dataset.train_labels))
+        return TrainingImages(
+            whole,
+            lambda indices: indices,
+            lambda data, indices: (to_inputs(data.images[indices]), data.labels[indices]),
+            0,
+        )
+
+    def gather(indices: np.ndarray) -> LabelledImages:
+        return LabelledImages(stored[indices].astype(kept, copy=False), dataset.train_labels[indices])
+
+    size = batch_size * int(np.prod(stored.shape[1:])) * kept.itemsize
+    return TrainingImages(None, gather, lambda _, batch: (to_inputs(batch.images), batch.labels), size)
+
+
+def input_maker(preprocess: FittedPreprocess) -> Callable[[jax.Array], jax.Array]:
+    """Return what maps images as a data set stores them to network inputs, inside a compiled program."""
+
+    def to_inputs(stored: jax.Array) -> jax.Array:
+        if stored.dtype != jnp.uint8:
+            return stored
+        return (stored.astype(jnp.float32) / 255 - preprocess.mean) / preprocess.deviation
+
+    return to_inputs
+
+
+def _fits(size: int) -> bool:
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    memory = limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return size < SHARE_OF_MEMORY * memory

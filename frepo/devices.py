@@ -1,0 +1,66 @@
+"""All devices of an experiment as one mesh: what lies on each of them, and what is cut into shares."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+T = TypeVar("T")
+SHARES = "shares"
+
+
+@lru_cache(maxsize=1)
+def mesh() -> Mesh | None:
+    """Return the mesh of all devices of all processes, or None where there is only one."""
+    count = jax.device_count()
+    return jax.make_mesh((count,), (SHARES,), axis_types=(AxisType.Auto,)) if count > 1 else None
+
+
+def place(tree: T) -> T:
+    """Put a pytree of arrays on the device; where there are several, all of it on each of them."""
+    everywhere = mesh()
+    if everywhere is None:
+        return jax.device_put(tree)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, NamedSharding(everywhere, P()))
+    return jax.tree.map(partial(_place_leaf, NamedSharding(everywhere, P())), tree)
+
+
+def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return leaf
+    return jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__)
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return `jax.jit(function)` whose results lie whole on each device."""
+    everywhere = mesh()
+    return jax.jit(function, out_shardings=None if everywhere is None else NamedSharding(everywhere, P()), **options)
+
+
+def in_shares(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Return `function(x)` inside a compiled program, each device computing its share of the leading axis.
+
+    `function` must treat the entries of the leading axis one by one: where they cannot be shared out evenly, zeros are
+    appended, and cut off its result.
+    """
+    everywhere = mesh()
+    if everywhere is None:
+        return function(x)
+    missing = -len(x) % everywhere.size
+    padded = jnp.pad(x, ((0, missing), *((0, 0) for _ in x.shape[1:])))
+    shared = jax.lax.with_sharding_constraint(padded, NamedSharding(everywhere, P(SHARES)))
+    return function(shared)[: len(x)]
+
+
+def share_evenly(x: jax.Array) -> jax.Array:
+    """Return x inside a compiled program, cut into shares on its leading axis where that goes evenly."""
+    everywhere = mesh()
+    if everywhere is None or len(x) % everywhere.size:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(everywhere, P(SHARES)))

@@ -1,0 +1,93 @@
+"""One experiment on several devices, and by several processes."""
+
+import os
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+FREPO = 'method = "frepo"\nipc = 1\nsteps = 50\nbatch_size = 100\nflip = true'
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
+
+def distilled(workplace, runs="runs"):
+    (path,) = (workplace.path / runs / "tiny").glob("frepo-????????/distilled.npz")
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in ("images", "labels")}
+
+
+def assert_equal_to_1e_5(one, other):
+    for name, array in one.items():
+        np.testing.assert_allclose(array, other[name], rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def one_device(workplace):
+    workplace.frepo("run", workplace.spec(distill=FREPO), "--runs-dir", "one", "--db", "one.duckdb", warnings="error")
+    return distilled(workplace, "one")
+
+
+def test_eight_devices_compute_what_one_does(workplace, one_device, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", EIGHT["XLA_FLAGS"])
+    _, err = workplace.frepo("run", workplace.spec(distill=FREPO), warnings="error")
+    assert "8 x cpu" in err
+    assert_equal_to_1e_5(one_device, distilled(workplace))
+    # Chunks of the support and shares of the devices go together.
+    workplace.frepo("run", workplace.path / "tiny.toml", "--chunk", "6", "--runs-dir", "cut", "--db", "cut.duckdb")
+    assert_equal_to_1e_5(one_device, distilled(workplace, "cut"))
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start_two(workplace, *arguments):
+    port = free_port()
+    return [
+        workplace.start("run", "tiny.toml", *arguments, "--distributed", f"127.0.0.1:{port},{index}/2")
+        for index in range(2)
+    ]
+
+
+def finish(processes):
+    results = [process.communicate(timeout=600) for process in processes]
+    return [process.returncode for process in processes], results
+
+
+def test_two_processes_compute_what_one_does_and_only_the_first_writes(workplace, one_device):
+    workplace.spec(distill=FREPO)
+    codes, ((out, err), (other_out, other_err)) = finish(start_two(workplace))
+    assert codes == [0, 0], err + other_err
+    assert "2 x cpu" in err
+    assert "top-1" in out
+    assert "top-1" not in other_out
+    assert_equal_to_1e_5(one_device, distilled(workplace))
+    rows, _ = workplace.frepo("query", "SELECT count(*) AS n FROM evaluations", "--format", "csv")
+    assert rows.split() == ["n", "4"]
+
+
+def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace):
+    workplace.spec(distill=FREPO.replace("50", "400"))
+    assert finish(start_two(workplace, "--runs-dir", "straight", "--db", "straight.duckdb"))[0] == [0, 0]
+    processes = start_two(workplace, "--checkpoint-every", "100")
+    until = time.monotonic() + 120
+    while not list((workplace.path / "runs").glob("tiny/frepo-*/state/*.state")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    codes, results = finish(processes)
+    assert codes == [75, 75], results
+    assert finish(start_two(workplace))[0] == [0, 0]
+    for name, array in distilled(workplace, "straight").items():
+        np.testing.assert_array_equal(array, distilled(workplace)[name])
+
+
+def test_an_address_that_is_none_is_explained(workplace):
+    for text in ("here", "host:1,2/2", "host,0/2"):
+        _, err = workplace.frepo("run", workplace.spec(), "--distributed", text, code=2)
+        assert "HOST:PORT,INDEX/COUNT" in err
+        assert text in err
