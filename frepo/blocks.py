@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.stages import Lowered
 
 from frepo.devices import compiled, place
 
@@ -71,6 +72,20 @@ class BlockRunner:
         state, metrics = self._scan(state, constants, *place((given, choices)))
         host = jax.device_get(metrics)
         return state, [{name: values[i] for name, values in host.items()} for i in range(len(choices))]
+
+    def lower_block(self, state: State, constants: Any, given: Any, choices: np.ndarray) -> Lowered:
+        """Return what runs a block, ready to be compiled: the scan, or one step of the host loop."""
+        if on_cpu():
+            return self._lower_step(state, constants, given)
+        return self._scan.lower(state, constants, *place((given, choices)))
+
+    def flops_per_step(self, state: State, constants: Any, given: Any) -> float:
+        """Return the floating-point operations of a step, as XLA counts them."""
+        analysis: Any = self._lower_step(state, constants, given).cost_analysis()
+        return float(analysis["flops"])
+
+    def _lower_step(self, state: State, constants: Any, given: Any) -> Lowered:
+        return self._step.lower(state, constants, place(jax.tree.map(partial(_row, 0), given)), False)
 
     def _host_loop(
         self, state: State, constants: Any, given: Any, choices: np.ndarray, stopping: Callable[[], bool]

@@ -37,6 +37,9 @@ Database = Annotated[Path, typer.Option("--db", help="Results database.")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Directory of prepared TFDS data sets.", show_default="TFDS's own")
 ]
+Chunk = Annotated[
+    int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -56,9 +59,7 @@ def run(
     residency: Annotated[
         Residency, typer.Option(help="Where training images lie; auto: on the device where they fit.")
     ] = "auto",
-    chunk: Annotated[
-        int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
-    ] = DEFAULT_CHUNK,
+    chunk: Chunk = DEFAULT_CHUNK,
     compile_cache: Annotated[
         bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
     ] = True,
@@ -116,20 +117,36 @@ def check(specs: SpecFiles, overrides: Overrides = None) -> None:
 
 @app.command()
 def plan(
-    spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False, runs_dir: RunsDir = DEFAULT_RUNS_DIR
+    spec: SpecFile,
+    overrides: Overrides = None,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Time a few steps here: parameters, operations, memory and time of each stage."),
+    ] = False,
+    as_json: AsJson = False,
+    chunk: Chunk = DEFAULT_CHUNK,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
     import json
 
     from frepo.outlook import outlook
     from frepo.plan import compile_plan
+    from frepo.runtime import RuntimeOptions
     from frepo.spec import load_spec
 
     compiled = compile_plan(load_spec(spec, tuple(overrides or ())).spec)
     stages = outlook(compiled, runs_dir)
+    costs: dict[str, dict[str, object] | None] = {}
+    if cost:
+        from frepo.estimate import estimate
+
+        costs = estimate(stages, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk))
     if as_json:
         rows = [
             {"stage": o.stage.directory, "status": o.status, "changes": o.changes, "identity": o.stage.identity}
+            | ({"cost": costs[o.stage.directory]} if cost else {})
             for o in stages
         ]
         typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
@@ -139,6 +156,10 @@ def plan(
         typer.echo(f"  {entry.stage.directory:<28} {entry.status}")
         for change in entry.changes:
             typer.echo(f"      {change}")
+    if cost:
+        from frepo.estimate import estimate_text
+
+        typer.echo(estimate_text(costs), nl=False)
 
 
 @app.command()

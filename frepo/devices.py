@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.stages import Wrapped
 
 T = TypeVar("T")
 SHARES = "shares"
@@ -37,7 +38,7 @@ def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
     return jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__)
 
 
-def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], **options: Any) -> Wrapped:
     """Return `jax.jit(function)` whose results lie whole on each device."""
     everywhere = mesh()
     return jax.jit(function, out_shardings=None if everywhere is None else NamedSharding(everywhere, P()), **options)

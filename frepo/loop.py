@@ -10,10 +10,12 @@ import numpy as np
 from frepo.blocks import BlockRunner, Step, block_steps
 from frepo.devices import compiled, place
 from frepo.journal import Journal
+from frepo.peak import peak_flops
 from frepo.prefetch import prefetched
 from frepo.processes import any_process, first_goes_first
 from frepo.progress import step_progress
 from frepo.signals import raise_if_stopping, stopping
+from frepo.spec.architecture import Precision
 
 S = TypeVar("S")
 
@@ -32,6 +34,8 @@ class Loop(Generic[S]):
     steps: int
     bytes_per_step: int = 0
     """What `inputs` holds for a step, where it is much."""
+    precision: Precision = "float32"
+    """What its networks compute in."""
 
 
 def run_steps(loop: Loop[S], journal: Journal) -> S:
@@ -47,7 +51,8 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
     step, state = restored if restored else (0, compiled(loop.initial)())
     state = place(state)
     size = block_steps(loop.bytes_per_step)
-    with step_progress(journal.label, step, steps) as progress, prefetched(loop.inputs) as inputs:
+    most = _steps_at_peak(loop, runner, state)
+    with step_progress(journal.label, step, steps, most) as progress, prefetched(loop.inputs) as inputs:
         while step < steps:
             end = min(step - step % size + size, steps)
             state, metrics = runner(
@@ -64,6 +69,14 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
                 journal.save(step, steps, state)
                 raise_if_stopping("another process" if stop else None)
     return state
+
+
+def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | None:
+    """Return the steps a second that the devices would do at their published peak, or None where it is not known."""
+    peak = peak_flops(jax.devices()[0].device_kind, loop.precision)
+    if peak is None:
+        return None
+    return peak * jax.device_count() / runner.flops_per_step(state, loop.constants, loop.inputs(0, 1)[0])
 
 
 def _stop_or_save(journal: Journal, first: int) -> Callable[[], bool]:

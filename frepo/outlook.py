@@ -28,6 +28,8 @@ class StageOutlook:
 
     stage: Stage
     status: str
+    step: int
+    """Steps that are done already."""
     changes: tuple[str, ...]
     """How its identity differs from that of the newest result with the same label."""
 
@@ -43,17 +45,17 @@ def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
 
 def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
     if is_done(stage, run_directory):
-        return StageOutlook(stage, "done", ())
+        return StageOutlook(stage, "done", 0, ())
     found = record.read_stage(run_directory / stage.directory)
     if found is not None:
         of = f" of {found.steps:,}" if found.steps else ""
-        return StageOutlook(stage, f"goes on from step {found.step:,}{of}", ())
+        return StageOutlook(stage, f"goes on from step {found.step:,}{of}", found.step, ())
     others = [
         record.read_stage(path.parent) for path in run_directory.glob(f"{stage.label}-????????/{record.STAGE_FILE}")
     ]
     earlier = [other for other in others if other is not None and other.label == stage.label and other.attempts]
     newest = max(earlier, key=lambda other: other.attempts[-1].started, default=None)
-    return StageOutlook(stage, "to compute", _changes(newest.identity, stage.identity) if newest else ())
+    return StageOutlook(stage, "to compute", 0, _changes(newest.identity, stage.identity) if newest else ())
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:

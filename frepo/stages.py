@@ -6,15 +6,19 @@ import jax
 
 from frepo import record
 from frepo.apps.evaluate import evaluate
-from frepo.data.dataset import DatasetInfo
+from frepo.apps.evaluate import prepare as prepare_evaluation
+from frepo.cost import Cost, measure
+from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.load import load_dataset, load_info
+from frepo.distill.learning import prepare as prepare_learning
 from frepo.distill.run import check as check_distill
-from frepo.distill.run import distill, read_distilled
+from frepo.distill.run import distill, read_distilled, real_images
 from frepo.errors import FrepoError
 from frepo.journal import Journal
 from frepo.models.build import build_model
 from frepo.plan import DistillStage, EvaluateStage, Stage
 from frepo.runtime import RuntimeOptions
+from frepo.spec import Frepo
 
 
 def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
@@ -39,13 +43,41 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         Interrupted: a signal came; the state is saved.
         FrepoError: a failure that the user can do something about.
     """
-    dataset = load_dataset(stage.work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
+    dataset = _dataset(stage, options)
     match stage.work:
         case DistillStage() as work:
             distill(work, dataset, journal, options.residency, options.chunk)
         case EvaluateStage() as work:
             data = read_distilled(run_directory / stage.needs[0].directory)
             journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
+
+
+def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
+    """Return what the steps of `stage` cost on this device; None where there are none, because it only selects.
+
+    Real images stand in for distilled ones that do not exist yet.
+
+    Raises:
+        FrepoError: the data is not there or the stage does not fit it.
+    """
+    check(stage, options)
+    dataset = _dataset(stage, options)
+    match stage.work:
+        case DistillStage(distill=Frepo() as settings) as work:
+            start = real_images(work, dataset)
+            learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
+            return measure(learning.loop, learning.training.trainer.num_parameters)
+        case DistillStage():
+            return None
+        case EvaluateStage() as work:
+            source = stage.needs[0].work
+            assert isinstance(source, DistillStage)
+            trainer, loop = prepare_evaluation(work, real_images(source, dataset), dataset.info)
+            return measure(loop, trainer.num_parameters)
+
+
+def _dataset(stage: Stage, options: RuntimeOptions) -> Dataset:
+    return load_dataset(stage.work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
 
 
 def prepare_jax(options: RuntimeOptions) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from frepo.devices import compiled, in_shares, place, share_evenly
 from frepo.journal import Journal
 from frepo.loop import Loop, run_steps
 from frepo.losses import half_squared_error
+from frepo.models.conv import ConvNet
 from frepo.randomness import keys_for_program
 from frepo.signals import raise_if_stopping
 from frepo.spec.application import Augmentation
@@ -41,9 +41,15 @@ class Network:
 class Trainer:
     """How a network is made, takes a step and is applied."""
 
-    model: nn.Module
+    model: ConvNet
     optimizer: optax.GradientTransformation
     image_shape: tuple[int, int, int]
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of learned weights of a network."""
+        fresh = jax.eval_shape(lambda: self.fresh(jax.random.key(0)))
+        return sum(leaf.size for leaf in jax.tree.leaves(fresh.params))
 
     def fresh(self, key: jax.Array) -> Network:
         """Return a newly initialised network."""
@@ -82,16 +88,15 @@ class _Given(NamedTuple):
     """int32 [networks, batch_size]."""
 
 
-def train_networks(
+def training_loop(
     trainer: Trainer,
     data: TrainingData,
     seeds: Sequence[tuple[int, ...]],
     steps: int,
     batch_size: int,
     augmentation: tuple[Augmentation, ...],
-    journal: Journal,
-) -> list[Network]:
-    """Train one network for each entry of `seeds`, all side by side, and return them.
+) -> Loop[Any]:
+    """Return the loop that trains one network for each entry of `seeds`, all side by side.
 
     A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
     the networks are written out in one program, elsewhere they are vectorised over their weights.
@@ -120,10 +125,21 @@ def train_networks(
             return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
         return jax.vmap(trainer.fresh)(keys())
 
-    networks = run_steps(Loop(step, initial, data, inputs, steps), journal)
+    return Loop(step, initial, data, inputs, steps, precision=trainer.model.precision)
+
+
+def train_networks(loop: Loop[Any], journal: Journal) -> list[Network]:
+    """Run a `training_loop` and return its networks.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        FrepoError: the training diverged.
+    """
+    networks = run_steps(loop, journal)
     if isinstance(networks, tuple):
         return list(networks)
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(len(seeds))]
+    count = len(jax.tree.leaves(networks)[0])
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(count)]
 
 
 class Scorer:

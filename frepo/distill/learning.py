@@ -63,4 +63,6 @@ def prepare(
         return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
 
     step = make_step(settings, training, target, (work.seed, Stream.POOL_STEP), chunk)
-    return Learning(Loop(step, initial, target.constants, inputs, settings.steps, target.bytes_per_step), training)
+    precision = work.architecture.precision
+    loop = Loop(step, initial, target.constants, inputs, settings.steps, target.bytes_per_step, precision)
+    return Learning(loop, training)

@@ -1,12 +1,13 @@
-"""frepo's loop against a step-by-step loop of the same maths, and against the floor of the bare arithmetic.
+"""frepo's loop against step-by-step loops of the same maths, and against the floor of the bare arithmetic.
 
     python tests/benchmarks/loop.py [--data-dir DIR] [--steps 20] [--rounds 5] SPEC...
 
 The step-by-step loop does what scripts of this kind commonly do: three jitted calls a step (target features, update of
-the distilled data, training step of the pool's member), shuffled float64 host batches, the pool on the
-host, losses read back every step. The floor is the bare forward pass of the target batch plus forward and backward
-pass of the support, jitted alone. The three take turns in one process, `rounds` times `steps` steps each; the medians
-over the rounds are printed.
+the distilled data, training step of the pool's member), shuffled float64 host batches, the pool on the host, losses
+read back every step, the network and the regression as Flax and the formula have them. `same kernels` is that loop with
+frepo's network and regression, so that what the loop gains and what they gain can be told apart. The floor is the bare
+forward pass of the target batch plus forward and backward pass of the support with frepo's network, jitted alone. They
+take turns in one process, `rounds` times `steps` steps each; the medians over the rounds are printed.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,14 +26,19 @@ import optax
 
 from frepo.blocks import BlockRunner
 from frepo.data.load import load_dataset
+from frepo.distill.krr import krr_predict
 from frepo.distill.learning import Learning, prepare
+from frepo.distill.pool import PoolTraining
 from frepo.distill.run import real_images
 from frepo.distill.state import DistillState
-from frepo.distill.step import learned_part, meta_loss, meta_optimizer
-from frepo.losses import centered_one_hot
+from frepo.distill.step import learned_part, meta_optimizer
+from frepo.losses import centered_one_hot, half_squared_error, label_margin
+from frepo.models.conv import ConvNet
 from frepo.plan import DistillStage, compile_plan
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo, load_spec
+
+ROW = "{:<16} {:>9} {:>13} {:>6} {:>13} {:>6} {:>9} {:>9}"
 
 Advance = Callable[[int], None]
 """Run that many steps to their end."""
@@ -38,20 +46,57 @@ Advance = Callable[[int], None]
 
 def compiled_loop(learning: Learning) -> Advance:
     """Return frepo's own loop."""
-    runner, state, position = BlockRunner(learning.step), learning.initial(), 0
+    loop = learning.loop
+    runner, state, position = BlockRunner(loop.step), jax.jit(loop.initial)(), 0
 
     def advance(count: int) -> None:
         nonlocal state, position
-        state, _ = runner(state, learning.target, *learning.inputs(position, count), lambda: False)
+        state, _ = runner(state, loop.constants, *loop.inputs(position, count), lambda: False)
         jax.block_until_ready(state)
         position += count
 
     return advance
 
 
-def step_by_step_loop(learning: Learning, settings: Frepo, images: np.ndarray, labels: np.ndarray) -> Advance:
+class PlainConvNet(nn.Module):
+    """The network of the spec as Flax has it; the parameters have the names and shapes of frepo's."""
+
+    like: ConvNet
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        like = self.like
+        if x.shape[-1] == 1:
+            x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        for block in range(like.depth):
+            if block > 0:
+                x = nn.BatchNorm(use_running_average=not train, momentum=like.batch_momentum)(x)
+            x = nn.relu(nn.Conv(like.width * 2**block, (3, 3), padding=1)(x))
+            x = nn.avg_pool(x, (2, 2), strides=(2, 2))
+        features = x.reshape(x.shape[0], -1)
+        return features, nn.Dense(like.num_classes)(features)
+
+
+def plain_krr(f_TxD, f_SxD, y_SxC, reg):
+    """The regression as the formula has it."""
+    k_SxS = jnp.matmul(f_SxD, f_SxD.T, precision="highest")
+    k_TxS = jnp.matmul(f_TxD, f_SxD.T, precision="highest")
+    ridge = reg * jnp.trace(k_SxS) / len(k_SxS)
+    return jnp.matmul(
+        k_TxS, jax.scipy.linalg.solve(k_SxS + ridge * jnp.eye(len(k_SxS)), y_SxC, assume_a="pos"), precision="highest"
+    )
+
+
+def step_by_step_loop(
+    learning: Learning,
+    training: PoolTraining,
+    regress: Callable,
+    settings: Frepo,
+    images: np.ndarray,
+    labels: np.ndarray,
+) -> Advance:
     """Return a loop of the same maths with the host between all parts of a step."""
-    training, optimizer = learning.training, meta_optimizer(settings)
+    optimizer = meta_optimizer(settings)
     batches, classes = shuffled(images, labels, settings.batch_size), int(labels.max()) + 1
 
     @jax.jit
@@ -61,30 +106,35 @@ def step_by_step_loop(learning: Learning, settings: Frepo, images: np.ndarray, l
     @jax.jit
     def update_data(data, opt_state, member, f_TxD, y_TxC):
         def loss(learned):
-            return meta_loss(learned, lambda x: training.features(member, x), f_TxD, y_TxC, settings)
+            x, y = learned.images, learned.labels
+            if settings.flip:
+                x, y = jnp.concatenate([x, x[:, :, ::-1]]), jnp.concatenate([y, y])
+            prediction = regress(f_TxD, training.features(member, x), y, settings.reg)
+            error = half_squared_error(prediction, y_TxC)
+            return error + label_margin(learned.labels), error
 
-        gradient, metrics = jax.grad(loss, has_aux=True)(data)
+        gradient, error = jax.grad(loss, has_aux=True)(data)
         updates, opt_state = optimizer.update(learned_part(gradient, settings), opt_state, learned_part(data, settings))
-        return data.replace(**optax.apply_updates(learned_part(data, settings), updates)), opt_state, metrics
+        return data.replace(**optax.apply_updates(learned_part(data, settings), updates)), opt_state, error
 
     train_member, fresh = jax.jit(training.train), jax.jit(training.trainer.fresh)
-    state: DistillState = jax.device_get(learning.initial())
+    state: DistillState = jax.device_get(jax.jit(learning.loop.initial)())
     data, opt_state = state.data, state.opt_state
     pool = [jax.tree.map(lambda leaf, i=i: leaf[i], state.pool) for i in range(len(jax.tree.leaves(state.pool)[0]))]
     position = 0
 
     def advance(count: int) -> None:
         nonlocal data, opt_state, position
-        given, replace = learning.inputs(position, count)
+        given, replaces = learning.loop.inputs(position, count)
         for i in range(count):
             batch, batch_labels = next(batches)
             member = pool[given.member[i]]
             y_TxC = np.asarray(centered_one_hot(jnp.asarray(batch_labels), classes), np.float64)
             features = target_features(member, batch)
-            data, opt_state, metrics = update_data(data, opt_state, member, features, y_TxC)
-            {name: float(value) for name, value in metrics.items()}
+            data, opt_state, error = update_data(data, opt_state, member, features, y_TxC)
+            float(error)
             key = jax.random.key(position + i)
-            pool[given.member[i]] = jax.device_get(fresh(key) if replace[i] else train_member(member, data, key))
+            pool[given.member[i]] = jax.device_get(fresh(key) if replaces[i] else train_member(member, data, key))
         jax.block_until_ready(data)
         position += count
 
@@ -101,11 +151,10 @@ def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int):
             yield images[chosen].astype(np.float64), labels[chosen]
 
 
-def bare_arithmetic(learning: Learning, settings: Frepo) -> Advance:
+def bare_arithmetic(learning: Learning, settings: Frepo, batch: jax.Array) -> Advance:
     """Return the forward pass of the target and the forward and backward pass of the support, and nothing else."""
-    state = learning.initial()
+    state = jax.jit(learning.loop.initial)()
     member = jax.tree.map(lambda leaf: leaf[0], state.pool)
-    batch = learning.target.images[: settings.batch_size]
     images = state.data.images
     support = jnp.concatenate([images, images[:, :, ::-1]]) if settings.flip else images
     forward = jax.jit(learning.training.features)
@@ -132,11 +181,15 @@ def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[
     with tempfile.TemporaryDirectory() as scratch:
         options = RuntimeOptions(data_dir=data_dir, runs_dir=Path(scratch))
         dataset = load_dataset(stage.dataset, options.tfds_dir, options.cache_dir)
-        learning = prepare(settings, stage, real_images(stage, dataset), dataset)
+        learning = prepare(settings, stage, real_images(stage, dataset), dataset, "auto", 1000)
+        ours = learning.training
+        plain = replace(ours, trainer=replace(ours.trainer, model=PlainConvNet(ours.trainer.model)))
+        inputs, labels = dataset.inputs(dataset.train_images), dataset.train_labels
         contestants = {
             "frepo": compiled_loop(learning),
-            "step by step": step_by_step_loop(learning, settings, dataset.train_images, dataset.train_labels),
-            "floor": bare_arithmetic(learning, settings),
+            "step by step": step_by_step_loop(learning, plain, plain_krr, settings, inputs, labels),
+            "same kernels": step_by_step_loop(learning, ours, krr_predict, settings, inputs, labels),
+            "floor": bare_arithmetic(learning, settings, jnp.asarray(inputs[: settings.batch_size])),
         }
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         for advance in contestants.values():
@@ -157,14 +210,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    print(f"{'spec':<18} {'frepo':>12} {'step by step':>14} {'ratio':>7} {'floor':>12} {'of floor':>9}")
+    print(ROW.format("spec", "frepo", "step by step", "ratio", "same kernels", "ratio", "floor", "of floor"))
     for path in arguments.specs:
         found = measure(path, arguments.data_dir, arguments.steps, arguments.rounds)
         rates = {name: f"{1 / seconds:.3g}/s" for name, seconds in found.items()}
-        ratio, share = found["step by step"] / found["frepo"], found["frepo"] / found["floor"]
+        ratios = {name: f"{seconds / found['frepo']:.2f}" for name, seconds in found.items()}
         print(
-            f"{path.stem:<18} {rates['frepo']:>12} {rates['step by step']:>14} {ratio:>7.2f} "
-            f"{rates['floor']:>12} {share:>9.2f}",
+            ROW.format(
+                path.stem,
+                rates["frepo"],
+                rates["step by step"],
+                ratios["step by step"],
+                rates["same kernels"],
+                ratios["same kernels"],
+                rates["floor"],
+                f"{found['frepo'] / found['floor']:.2f}",
+            ),
             flush=True,
         )
 

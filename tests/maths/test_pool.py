@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.distill.krr import krr_predict
 from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.distill.state import DistilledData, DistillState
-from frepo.distill.step import StepInput, Target, learned_part, make_step, meta_optimizer
+from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.losses import centered_one_hot, half_squared_error, label_margin
 from frepo.models.conv import ConvNet
 from frepo.spec import Frepo
 from frepo.training import Trainer
 
 SHAPE = (8, 8, 2)
+RESIDENT = TrainingImages(None, lambda x: x, lambda data, chosen: (data.images[chosen], data.labels[chosen]), 0)
 
 
 @given(st.integers(0, 1000), st.integers(1, 12), st.integers(0, 30), st.integers(1, 400))
@@ -53,10 +55,10 @@ def small_world(normalization="batch", *, learn_labels=True, flip=True, optimize
     settings_ = Frepo(
         method="frepo", ipc=1, steps=20, learning_rate=0.05, learn_labels=learn_labels, flip=flip, optimizer=optimizer
     )
-    trainer = Trainer(ConvNet(3, 4, 2, normalization, BATCH_MOMENTUM), optax.adam(3e-4), SHAPE)
+    trainer = Trainer(ConvNet(3, 4, 2, normalization, "float32", BATCH_MOMENTUM), optax.adam(3e-4), SHAPE)
     training = PoolTraining(trainer, 1000)
     random = np.random.default_rng(0)
-    target = Target(
+    target = LabelledImages(
         jnp.asarray(random.normal(size=(40, *SHAPE)), jnp.float32), jnp.asarray(random.integers(0, 3, 40), jnp.int32)
     )
     data = DistilledData(
@@ -82,7 +84,7 @@ def assert_trees_close(one, other, **tolerance):
 @pytest.mark.parametrize("learn_labels", [True, False])
 def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(learn_labels):
     settings_, training, target, state = small_world(learn_labels=learn_labels)
-    step = make_step(settings_, training, jax.random.key(1))
+    step = make_step(settings_, training, RESIDENT, (1,), 1000)
     after, metrics = step(state, target, given_at(0, 1), False)
 
     member, trainer = member_of(state.pool, 1), training.trainer
@@ -111,7 +113,7 @@ def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(lear
 def test_a_replaced_member_starts_anew_and_takes_no_step():
     settings_, training, target, state = small_world()
     key = jax.random.key(1)
-    after, _ = make_step(settings_, training, key)(state, target, given_at(5, 0), True)
+    after, _ = make_step(settings_, training, RESIDENT, (1,), 1000)(state, target, given_at(5, 0), True)
     fresh = training.trainer.fresh(jax.random.fold_in(key, 5))
     assert_trees_close(member_of(after.pool, 0), fresh, rtol=0, atol=0)
     assert np.any(np.asarray(after.data.images) != np.asarray(state.data.images))
@@ -119,7 +121,7 @@ def test_a_replaced_member_starts_anew_and_takes_no_step():
 
 def test_a_traced_choice_gives_what_a_static_one_gives():
     settings_, training, target, state = small_world()
-    step = make_step(settings_, training, jax.random.key(1))
+    step = make_step(settings_, training, RESIDENT, (1,), 1000)
     for replace in (False, True):
         static, _ = jax.jit(step, static_argnums=3)(state, target, given_at(2, 1), replace)
         traced, _ = jax.jit(step)(state, target, given_at(2, 1), jnp.asarray(replace))
