@@ -212,6 +212,38 @@ def report(
     typer.echo(write_report(db, runs_dir, names or [], out))
 
 
+data_app = typer.Typer(help="List and prepare data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def data_list(
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, data_dir: DataDir = None
+) -> None:
+    """List known data sets, their size, and where they are prepared."""
+    from frepo.data.catalog import COLUMNS, catalog
+    from frepo.runtime import RuntimeOptions
+    from frepo.store.query import Rows, format_rows
+
+    rows = catalog(RuntimeOptions(data_dir=data_dir).tfds_dir)
+    typer.echo(format_rows(Rows(COLUMNS, tuple(rows)), output.value), nl=False)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.", show_default=False)],
+    origin: Annotated[
+        Path | None, typer.Option("--from", help="Its archive, or the folder it unpacks to.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Prepare a data set: from its archive, or by downloading it (needs the extra `tf`)."""
+    from frepo.data.catalog import prepare
+    from frepo.runtime import RuntimeOptions
+
+    typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir))
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""

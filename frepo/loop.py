@@ -1,6 +1,6 @@
 """From the start, or from a saved state, to the last step: block after block, with metrics and saved states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +36,9 @@ class Loop(Generic[S]):
     """What `inputs` holds for a step, where it is much."""
     precision: Precision = "float32"
     """What its networks compute in."""
+    milestone: Callable[[S, int], tuple[S, Mapping[str, Any]]] | None = None
+    """Called with the state and the steps done, every `milestone_steps` and at the end; returns state and metrics."""
+    milestone_steps: int = 0
 
 
 def run_steps(loop: Loop[S], journal: Journal) -> S:
@@ -54,21 +57,30 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
     most = _steps_at_peak(loop, runner, state)
     with step_progress(journal.label, step, steps, most) as progress, prefetched(loop.inputs) as inputs:
         while step < steps:
-            end = min(step - step % size + size, steps)
-            state, metrics = runner(
-                state, loop.constants, *inputs(step, end, min(end + size, steps)), _stop_or_save(journal, step)
-            )
+            end = _block_end(loop, step, size)
+            ahead = _block_end(loop, end, size)
+            state, metrics = runner(state, loop.constants, *inputs(step, end, ahead), _stop_or_save(journal, step))
             for done, values in enumerate(metrics, start=step):
                 if journal.logs(done, steps):
                     journal.log(done, {name: float(value) for name, value in values.items()})
             step += len(metrics)
             journal.last_step = step
+            if loop.milestone and (step % loop.milestone_steps == 0 or step == steps):
+                state, values = loop.milestone(state, step)
+                journal.log(step - 1, {name: float(value) for name, value in values.items()})
             progress.update(step)
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
                 journal.save(step, steps, state)
                 raise_if_stopping("another process" if stop else None)
     return state
+
+
+def _block_end(loop: Loop[Any], step: int, size: int) -> int:
+    ends = [step - step % size + size, loop.steps]
+    if loop.milestone:
+        ends.append(step - step % loop.milestone_steps + loop.milestone_steps)
+    return min(ends)
 
 
 def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | None:

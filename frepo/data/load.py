@@ -1,24 +1,27 @@
-"""From a `[dataset]` table to preprocessed arrays, through the cache."""
+"""From a `[dataset]` table to a data set, through the cache."""
 
-import hashlib
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from frepo.data.cache import cached
+from frepo.data.cache import NewEntry, cached
 from frepo.data.dataset import Dataset, DatasetInfo, RawSplits
+from frepo.data.decode import decode, pixel_fingerprint, share_of_each_class
 from frepo.data.digits import read_digits
-from frepo.data.preprocess import FittedPreprocess, fit_preprocess
-from frepo.data.tfds import find_prepared, read_tfds
+from frepo.data.folder import folder_source
+from frepo.data.prepared import is_own, own_source
+from frepo.data.preprocess import FittedPreprocess, chunks, fit_preprocess
+from frepo.data.source import Source
+from frepo.data.tfds import tfds_source
+from frepo.errors import FrepoError
 from frepo.identity import fingerprint
 from frepo.progress import note
-from frepo.signals import raise_if_stopping
 from frepo.spec import Dataset as DatasetTable
 from frepo.spec import Standardize, Zca
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what the cache holds changes its meaning."""
 
 
@@ -26,9 +29,11 @@ def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetIn
     """Return the facts of a data set, decoding it first where the cache does not hold it.
 
     Raises:
-        FrepoError: the data is missing, damaged or of another kind than image classification.
+        FrepoError: the data is missing, damaged, of another kind than image classification, or does not fit the table.
     """
-    return _load_raw(table.name, data_dir, cache_dir)[1]
+    info = _load_selected(table, data_dir, cache_dir)[1]  # pyright: ignore[reportArgumentType] (frozen, so hashable)
+    _block_must_fit(table.preprocess, info)
+    return info
 
 
 @lru_cache(maxsize=1)
@@ -38,64 +43,109 @@ def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
     Raises:
         FrepoError: as `load_info`.
     """
-    raw, info = _load_raw(table.name, data_dir, cache_dir)
+    raw, info = _load_selected(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    _block_must_fit(table.preprocess, info)
     train, test, preprocess = _preprocessed(table.preprocess, raw, info, cache_dir)
     return Dataset(info, train, raw.train_labels, test, raw.test_labels, preprocess)
 
 
 @lru_cache(maxsize=1)
-def _load_raw(name: str, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, DatasetInfo]:
-    if name == "digits":
+def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, DatasetInfo]:
+    raw, digest = _load_raw(table, data_dir, cache_dir)
+    if table.classes is None and table.train_fraction is None:
+        return raw, _info(table.name, raw, digest)
+    beyond = next((label for label in table.classes or () if label >= len(raw.class_names)), None)
+    if beyond is not None:
+        last = len(raw.class_names) - 1
+        raise FrepoError(f"dataset.classes names {beyond}, but the classes of {table.name} are 0 to {last}")
+    key = fingerprint([FORMAT, digest, table.classes and list(table.classes), table.train_fraction])
+
+    def select(entry: NewEntry) -> dict[str, Any]:
+        _write_selection(raw, table, entry)
+        return {}
+
+    arrays, _ = cached(cache_dir / "selected" / key[:16], select)
+    classes = table.classes or range(len(raw.class_names))
+    selected = RawSplits(**arrays, class_names=tuple(raw.class_names[label] for label in classes))
+    return selected, _info(table.name, selected, key)
+
+
+def _load_raw(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, str]:
+    if table.name == "digits":
+        if table.resolution is not None:
+            raise FrepoError("dataset.resolution: the digits are 8x8 pixels; leave it out")
         raw = read_digits()
-        return raw, _info(name, raw, _pixel_fingerprint(raw))
-    builder = find_prepared(name, data_dir)
-    directory = Path(builder.data_path)
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir())
-    key = fingerprint([FORMAT, str(directory.resolve()), [list(file) for file in files]])
+        return raw, pixel_fingerprint(raw)
+    source = _source(table, data_dir)
+    key = fingerprint([FORMAT, table.name, source.key, table.resolution, table.test_fraction])
 
-    def decode() -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        note(f"decoding {name} from {directory}")
-        raw = read_tfds(builder, raise_if_stopping)
-        arrays = {field: getattr(raw, field) for field in ARRAYS}
-        return arrays, {"class_names": list(raw.class_names), "fingerprint": _pixel_fingerprint(raw)}
+    def fill(entry: NewEntry) -> dict[str, Any]:
+        note(f"decoding {table.name} from {source.where}")
+        raw = decode(source, table.resolution, table.test_fraction, entry)
+        return {"class_names": list(source.class_names), "fingerprint": pixel_fingerprint(raw)}
 
-    arrays, facts = cached(cache_dir / "decoded" / key[:16], decode)
-    raw = RawSplits(*(arrays[field] for field in ARRAYS), class_names=tuple(facts["class_names"]))
-    return raw, _info(name, raw, facts["fingerprint"])
+    arrays, facts = cached(cache_dir / "decoded" / key[:16], fill)
+    return RawSplits(**arrays, class_names=tuple(facts["class_names"])), facts["fingerprint"]
 
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+def _source(table: DatasetTable, data_dir: Path) -> Source:
+    if table.name == "image_folder":
+        assert table.path is not None
+        return folder_source(Path(table.path).expanduser())
+    return own_source(table.name, data_dir) if is_own(table.name) else tfds_source(table.name, data_dir)
+
+
+def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> None:
+    for split in ("train", "test"):
+        images, labels = getattr(raw, f"{split}_images"), np.asarray(getattr(raw, f"{split}_labels"))
+        renumbered = labels
+        if table.classes is not None:
+            renumbered = np.full(len(raw.class_names), -1, np.int32)
+            renumbered[list(table.classes)] = np.arange(len(table.classes), dtype=np.int32)
+            renumbered = renumbered[labels]
+        chosen = np.flatnonzero(renumbered >= 0)
+        if split == "train" and table.train_fraction is not None:
+            chosen = chosen[share_of_each_class(renumbered[chosen], table.train_fraction)]
+        entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))
+        selected = entry.create(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8)
+        for part in chunks(selected):
+            selected[part] = images[chosen[part]]
 
 
 def _preprocessed(
     settings: Standardize | Zca, raw: RawSplits, info: DatasetInfo, cache_dir: Path
 ) -> tuple[np.ndarray, np.ndarray, FittedPreprocess]:
-    if isinstance(settings, Standardize):
-        fitted = fit_preprocess(settings, info.name, raw.train_images)
-        return raw.train_images, raw.test_images, fitted
     key = fingerprint([FORMAT, info.fingerprint, info.name, settings.model_dump(mode="json")])
 
-    def whiten() -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        note(f"fitting ZCA to {info.num_train} images of {info.name}")
+    def fit(entry: NewEntry) -> dict[str, Any]:
+        if isinstance(settings, Zca):
+            note(f"fitting ZCA to {info.num_train} images of {info.name}")
         fitted = fit_preprocess(settings, info.name, raw.train_images)
-        parameters = {name: value for name, value in vars(fitted).items() if value is not None}
-        train, test = _in_chunks(fitted.apply, raw.train_images), _in_chunks(fitted.apply, raw.test_images)
-        return {**parameters, "train": train, "test": test}, {}
+        for name, value in vars(fitted).items():
+            if isinstance(value, np.ndarray):
+                entry.store(name, value)
+        if isinstance(settings, Zca):
+            for name in ("train", "test"):
+                pixels = getattr(raw, f"{name}_images")
+                inputs = entry.create(name, pixels.shape, np.float32)
+                for part in chunks(pixels):
+                    inputs[part] = fitted.apply(pixels[part])
+        return {}
 
-    arrays, _ = cached(cache_dir / "preprocessed" / key[:16], whiten)
-    train, test = arrays.pop("train"), arrays.pop("test")
-    return train, test, FittedPreprocess(**arrays)
+    arrays, _ = cached(cache_dir / "preprocessed" / key[:16], fit)
+    train, test = arrays.pop("train", raw.train_images), arrays.pop("test", raw.test_images)
+    block = settings.block if isinstance(settings, Zca) else None
+    return train, test, FittedPreprocess(**arrays, block=block)
 
 
-def _in_chunks(apply: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, chunk: int = 5000) -> np.ndarray:
-    result = np.empty(pixels.shape, np.float32)
-    for start in range(0, len(pixels), chunk):
-        raise_if_stopping()
-        result[start : start + chunk] = apply(pixels[start : start + chunk])
-    return result
+def _block_must_fit(settings: Standardize | Zca, info: DatasetInfo) -> None:
+    height, width, _ = info.image_shape
+    block = settings.block if isinstance(settings, Zca) else None
+    if block is not None and (height % block or width % block):
+        raise FrepoError(f"dataset.preprocess.block = {block} does not divide the images of {height}x{width} pixels")
 
 
-def _info(name: str, raw: RawSplits, pixel_fingerprint: str) -> DatasetInfo:
+def _info(name: str, raw: RawSplits, digest: str) -> DatasetInfo:
     height, width, channels = raw.train_images.shape[1:]
     counts = np.bincount(raw.train_labels, minlength=len(raw.class_names))
     return DatasetInfo(
@@ -105,14 +155,5 @@ def _info(name: str, raw: RawSplits, pixel_fingerprint: str) -> DatasetInfo:
         num_train=len(raw.train_labels),
         num_test=len(raw.test_labels),
         smallest_class=int(counts.min()),
-        fingerprint=pixel_fingerprint,
+        fingerprint=digest,
     )
-
-
-def _pixel_fingerprint(raw: RawSplits) -> str:
-    digest = hashlib.sha256(repr(raw.class_names).encode())
-    for field in ARRAYS:
-        array = np.ascontiguousarray(getattr(raw, field))
-        digest.update(f"{field} {array.dtype} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()

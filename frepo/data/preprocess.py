@@ -1,13 +1,16 @@
 """From pixels to network inputs and back: standardisation and ZCA whitening."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 
+from frepo.signals import raise_if_stopping
 from frepo.spec import Standardize, Zca
 
-CHUNK = 5000
+CHUNK_BYTES = 2**26
+"""Float32 inputs that are worked on at once."""
 
 PUBLISHED = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}
 """Mean and deviation of pixels in 0..1 of the data sets that the literature standardises with fixed numbers."""
@@ -20,9 +23,11 @@ class FittedPreprocess:
     Attributes:
         mean: float32 [channels], of pixels in 0..1.
         deviation: float32 [channels], of pixels in 0..1.
-        center: float32 [d] or None, mean of the standardised flattened images, d = height * width * channels.
-        whiten: float32 [d, d] or None, the symmetric whitening matrix.
+        center: float32 [height, width, channels] or None, mean of the standardised images.
+        whiten: float32 [d, d] or None, the symmetric whitening matrix; d = height * width * channels of an image, or of
+            a block.
         color: float32 [d, d] or None, its inverse.
+        block: side of the blocks that are whitened each by itself; None for whole images.
     """
 
     mean: np.ndarray
@@ -30,33 +35,67 @@ class FittedPreprocess:
     center: np.ndarray | None = None
     whiten: np.ndarray | None = None
     color: np.ndarray | None = None
+    block: int | None = None
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Map uint8 images [n, h, w, c] to network inputs, float32 of the same shape."""
         inputs = _standardize(pixels, self.mean, self.deviation)
         if self.whiten is not None:
-            flat = inputs.reshape(len(inputs), -1)
-            flat -= self.center
-            inputs = (flat @ self.whiten).reshape(inputs.shape)
+            inputs = from_blocks(to_blocks(inputs - self.center, self.block) @ self.whiten, inputs.shape, self.block)
         return inputs
 
     def invert(self, inputs: np.ndarray) -> np.ndarray:
         """Map network inputs [n, h, w, c] back to pixels in 0..1, float32; values outside of 0..1 are not clipped."""
         if self.color is not None:
-            inputs = (inputs.reshape(len(inputs), -1) @ self.color + self.center).reshape(inputs.shape)
+            inputs = from_blocks(to_blocks(inputs, self.block) @ self.color, inputs.shape, self.block) + self.center
         return (inputs * self.deviation + self.mean).astype(np.float32)
 
 
+def to_blocks(images: np.ndarray, block: int | None) -> np.ndarray:
+    """Return images [n, h, w, c] as rows [n * blocks, d]: whole images, or squares of `block` pixels a side.
+
+    A square takes every s-th pixel of every s-th row, s = height / block, so each is the whole image, smaller.
+    """
+    if block is None:
+        return images.reshape(len(images), -1)
+    n, height, width, channels = images.shape
+    squares = images.reshape(n, block, height // block, block, width // block, channels).transpose(0, 2, 4, 1, 3, 5)
+    return squares.reshape(-1, block * block * channels)
+
+
+def from_blocks(rows: np.ndarray, shape: tuple[int, ...], block: int | None) -> np.ndarray:
+    """Undo `to_blocks` for images of `shape`."""
+    if block is None:
+        return rows.reshape(shape)
+    n, height, width, channels = shape
+    squares = rows.reshape(n, height // block, width // block, block, block, channels).transpose(0, 3, 1, 4, 2, 5)
+    return squares.reshape(shape)
+
+
+def chunks(images: np.ndarray) -> Iterator[slice]:
+    """Yield slices of images [n, h, w, c] that are small enough to be worked on as float32."""
+    size = max(1, CHUNK_BYTES // (4 * int(np.prod(images.shape[1:]))))
+    for start in range(0, len(images), size):
+        raise_if_stopping()
+        yield slice(start, start + size)
+
+
 def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -> FittedPreprocess:
-    """Fit the preprocessing `settings` to the training images `pixels`, uint8 [n, h, w, c], of the data set `name`."""
+    """Fit the preprocessing `settings` to the training images `pixels`, uint8 [n, h, w, c], of the data set `name`.
+
+    Reads them in chunks, so that they may be memory-mapped and larger than memory.
+
+    Raises:
+        Interrupted: a signal came.
+    """
     mean, deviation = _channel_moments(name, pixels)
     match settings:
         case Standardize():
             return FittedPreprocess(mean, deviation)
-        case Zca(reg=reg):
-            center, covariance = _covariance(pixels, mean, deviation)
-            whiten, color = zca_matrices(covariance, reg, len(pixels))
-            return FittedPreprocess(mean, deviation, center, whiten, color)
+        case Zca(reg=reg, block=block):
+            center, covariance, rows = _covariance(pixels, mean, deviation, block)
+            whiten, color = zca_matrices(covariance, reg, rows)
+            return FittedPreprocess(mean, deviation, center, whiten, color, block)
 
 
 def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +122,9 @@ def _channel_moments(name: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndar
         mean, deviation = PUBLISHED[name]
         return np.full(channels, mean, np.float32), np.full(channels, deviation, np.float32)
     levels = np.arange(256) / 255
-    counts = np.stack([np.bincount(pixels[..., c].ravel(), minlength=256) for c in range(channels)])
+    counts = np.zeros((channels, 256), np.int64)
+    for part in chunks(pixels):
+        counts += [np.bincount(pixels[part][..., c].ravel(), minlength=256) for c in range(channels)]
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ levels
     deviation = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0.0))
@@ -95,15 +136,21 @@ def _standardize(pixels: np.ndarray, mean: np.ndarray, deviation: np.ndarray) ->
     return np.stack([levels[:, c][pixels[..., c]] for c in range(pixels.shape[-1])], axis=-1)
 
 
-def _covariance(pixels: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean, float32 [d], and the covariance, float64 [d, d], of standardised images, chunk by chunk."""
-    dimension = int(np.prod(pixels.shape[1:]))
-    total = np.zeros(dimension)
-    for start in range(0, len(pixels), CHUNK):
-        total += _standardize(pixels[start : start + CHUNK], mean, deviation).reshape(-1, dimension).sum(0, np.float64)
+def _covariance(
+    pixels: np.ndarray, mean: np.ndarray, deviation: np.ndarray, block: int | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return mean and covariance of standardised images, and the number of rows that the latter was taken over.
+
+    The mean is float32 [h, w, c]; the covariance float64 [d, d], over whole images or the mean of that over each block.
+    """
+    total = np.zeros(pixels.shape[1:])
+    for part in chunks(pixels):
+        total += _standardize(pixels[part], mean, deviation).sum(0, np.float64)
     center = (total / len(pixels)).astype(np.float32)
-    products = np.zeros((dimension, dimension))
-    for start in range(0, len(pixels), CHUNK):
-        flat = _standardize(pixels[start : start + CHUNK], mean, deviation).reshape(-1, dimension) - center
+    dimension = to_blocks(center[None], block).shape[1]
+    products, rows = np.zeros((dimension, dimension)), 0
+    for part in chunks(pixels):
+        flat = to_blocks(_standardize(pixels[part], mean, deviation) - center, block)
         products += flat.T @ flat
-    return center, products / len(pixels)
+        rows += len(flat)
+    return center, products / rows, rows

@@ -1,17 +1,18 @@
 """Prepared data sets of tensorflow-datasets, read without TensorFlow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from frepo.data.dataset import RawSplits
+from frepo.data.source import Examples, Source
+from frepo.data.tfrecord import find_records
 from frepo.errors import FrepoError
 
 TEST_SPLITS = ("test", "validation")
-READ_AT_ONCE = 1000
+FORMATS = ("array_record", "tfrecord")
 
 
 def find_prepared(name: str, data_dir: Path) -> Any:
@@ -39,7 +40,7 @@ def find_prepared(name: str, data_dir: Path) -> Any:
     except Exception as error:  # a dozen kinds, from JSON errors to missing keys
         raise _damaged(name, newest, error) from error
     stored_as = builder.info.file_format
-    if stored_as is None or stored_as.value != "array_record":
+    if stored_as is None or stored_as.value not in FORMATS:
         raise FrepoError(
             f"data set '{name}' in {newest} is stored as {stored_as.value if stored_as else 'an unknown format'}, "
             f"which cannot be read without TensorFlow.\n{_how_to(name)}"
@@ -47,13 +48,16 @@ def find_prepared(name: str, data_dir: Path) -> Any:
     return builder
 
 
-def read_tfds(builder: Any, checkpoint: Callable[[], None]) -> RawSplits:
-    """Decode all images of a prepared data set; `checkpoint` is called now and then and may raise to stop.
+def tfds_source(name: str, data_dir: Path) -> Source:
+    """Return the prepared data set `name`.
 
     Raises:
-        FrepoError: it is no image-classification data set with a split for training and one for testing, its images
-            differ in size, or a file is damaged.
+        FrepoError: as `find_prepared`; or it is no image-classification data set with a split for training and one for
+            testing.
     """
+    builder = find_prepared(name, data_dir)
+    directory = Path(builder.data_path)
+    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir())
     image_key, label_key = _keys(builder)
     test_split = next((split for split in TEST_SPLITS if split in builder.info.splits), None)
     if "train" not in builder.info.splits or test_split is None:
@@ -61,9 +65,12 @@ def read_tfds(builder: Any, checkpoint: Callable[[], None]) -> RawSplits:
         raise FrepoError(
             f"data set '{builder.info.name}' needs the splits train and test (or validation); it has {found}"
         )
-    train = _read_split(builder, "train", image_key, label_key, checkpoint)
-    test = _read_split(builder, test_split, image_key, label_key, checkpoint)
-    return RawSplits(*train, *test, tuple(builder.info.features[label_key].names))
+
+    def both() -> tuple[Examples, Examples]:
+        return tuple(_examples(builder, split, image_key, label_key) for split in ("train", test_split))  # pyright: ignore[reportReturnType]
+
+    class_names = tuple(builder.info.features[label_key].names)
+    return Source(name, class_names, [str(directory.resolve()), [list(file) for file in files]], str(directory), both)
 
 
 def _keys(builder: Any) -> tuple[str, str]:
@@ -72,44 +79,41 @@ def _keys(builder: Any) -> tuple[str, str]:
     features = builder.info.features
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    image = "image" if "image" in images else (images or [None])[0]
     label = "label" if "label" in labels else (labels or [None])[0]
-    if len(images) != 1 or label is None:
+    if image is None or label is None:
         raise FrepoError(f"data set '{builder.info.name}' is not for image classification: its features are {features}")
-    return images[0], label
+    return image, label
 
 
-def _read_split(
-    builder: Any, split: str, image_key: str, label_key: str, checkpoint: Callable[[], None]
-) -> tuple[np.ndarray, np.ndarray]:
+def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examples:
+    import tensorflow_datasets as tfds
+
+    records = _records(builder, split)
+    if len(records) == 0:
+        raise FrepoError(f"data set '{builder.info.name}': split {split} in {builder.data_path} is empty")
+    features = tfds.features.FeaturesDict({key: builder.info.features[key] for key in (image_key, label_key)})
+
+    def read(index: int) -> tuple[np.ndarray, int]:
+        try:
+            example: Any = features.deserialize_example_np(records[index])
+            return example[image_key], int(example[label_key])
+        except Exception as error:  # array_record, protobuf and Pillow raise a dozen kinds for damaged files
+            raise _damaged(builder.info.name, f"{builder.data_path}, example {index} of {split},", error) from error
+
+    return Examples(len(records), read, lambda index: f"example {index} of {split} of {builder.info.name}")
+
+
+def _records(builder: Any, split: str) -> Sequence[bytes]:
+    import tensorflow_datasets as tfds
+
+    if builder.info.file_format.value == "tfrecord":
+        found: Any = find_records([Path(path) for path in builder.info.splits[split].filepaths])
+        return found
     try:
-        source = builder.as_data_source(split=split)
+        return builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     except Exception as error:  # files that are missing or none of array_record's
         raise _damaged(builder.info.name, builder.data_path, error) from error
-    images: np.ndarray | None = None
-    labels = np.empty(len(source), np.int32)
-    for start in range(0, len(source), READ_AT_ONCE):
-        checkpoint()
-        for index in range(start, min(start + READ_AT_ONCE, len(source))):
-            example = _read_example(source, index, builder, split)
-            image = example[image_key]
-            if images is None:
-                images = np.empty((len(source), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
-                raise FrepoError(
-                    f"data set '{builder.info.name}' has images of different sizes: {images.shape[1:]} and "
-                    f"{image.shape} (example {index} of {split})"
-                )
-            images[index], labels[index] = image, example[label_key]
-    if images is None:
-        raise FrepoError(f"data set '{builder.info.name}': split {split} in {builder.data_path} is empty")
-    return images, labels
-
-
-def _read_example(source: Any, index: int, builder: Any, split: str) -> dict[str, Any]:
-    try:
-        return source[index]
-    except Exception as error:  # array_record and Pillow raise a dozen kinds for damaged files
-        raise _damaged(builder.info.name, f"{builder.data_path}, example {index} of {split},", error) from error
 
 
 def _damaged(name: str, where: object, error: Exception) -> FrepoError:
@@ -120,9 +124,28 @@ def _damaged(name: str, where: object, error: Exception) -> FrepoError:
 
 
 def _how_to(name: str) -> str:
-    family = name.partition(":")[0]
     return (
         "To download and prepare it, once: pip install 'frepo[tf]', then\n"
-        f"  python -c \"import tensorflow_datasets as tfds; tfds.builder('{family}', data_dir='DIR', "
-        "file_format='array_record').download_and_prepare()\""
+        f"  frepo data prepare {name.partition(':')[0]}          # --data-dir DIR for another place than TFDS's own"
     )
+
+
+def prepare_tfds(name: str, data_dir: Path) -> Path:
+    """Download the data set `name` and prepare it; return where it is. TFDS lets a whole one appear only.
+
+    Raises:
+        FrepoError: TensorFlow is not installed, TFDS knows no such data set, or the download failed.
+    """
+    import importlib.util
+
+    import tensorflow_datasets as tfds
+
+    if importlib.util.find_spec("tensorflow") is None:
+        raise FrepoError(f"preparing '{name}' needs TensorFlow, once: pip install 'frepo[tf]' and try again")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+        builder.download_and_prepare()
+    except Exception as error:  # unknown names, no network, checksums, full disks: a dozen kinds
+        reason = " ".join(str(error).split())[:300]
+        raise FrepoError(f"'{name}' could not be prepared ({type(error).__name__}: {reason})") from error
+    return Path(builder.data_path)

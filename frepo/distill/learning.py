@@ -11,8 +11,9 @@ from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset
 from frepo.data.residency import training_images
 from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
-from frepo.distill.state import DistilledData, DistillState
+from frepo.distill.state import Best, DistilledData, DistillState
 from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.distill.validation import make_validation, split, validation_steps
 from frepo.loop import Loop
 from frepo.models.build import build_model
 from frepo.models.precision import numerics
@@ -46,23 +47,37 @@ def prepare(
     model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
     training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
     schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
+    kept, held_out = split(settings, dataset.train_labels)
     support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.num_classes / 10)))
 
     def initial() -> DistillState:
         keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
         opt_state = meta_optimizer(settings).init(learned_part(support, settings))
-        return DistillState(jax.tree.map(jnp.asarray, support), opt_state, training.fresh_pool(keys))
+        data = jax.tree.map(jnp.asarray, support)
+        best = Best(data, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
+        return DistillState(data, opt_state, training.fresh_pool(keys), best)
 
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
 
     def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
         seed = (work.seed, Stream.TARGET_BATCHES)
-        batches = batch_indices(seed, info.num_train, settings.batch_size, first, count)
+        batches = kept[batch_indices(seed, len(kept), settings.batch_size, first, count)].astype(np.int32)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
         return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
 
     step = make_step(settings, training, target, (work.seed, Stream.POOL_STEP), chunk)
     precision = work.architecture.precision
-    loop = Loop(step, initial, target.constants, inputs, settings.steps, target.bytes_per_step, precision)
+    milestone = make_validation(settings, training, dataset, held_out, chunk) if len(held_out) else None
+    loop = Loop(
+        step,
+        initial,
+        target.constants,
+        inputs,
+        settings.steps,
+        bytes_per_step=target.bytes_per_step,
+        precision=precision,
+        milestone=milestone,
+        milestone_steps=validation_steps(settings.steps),
+    )
     return Learning(loop, training)

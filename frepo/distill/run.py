@@ -10,10 +10,12 @@ import numpy as np
 
 from frepo import record
 from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.decode import share_of
 from frepo.data.select import random_per_class
 from frepo.data.sheet import contact_sheet
 from frepo.distill.learning import prepare
 from frepo.distill.state import DistilledData
+from frepo.distill.validation import split
 from frepo.errors import FrepoError
 from frepo.journal import Journal
 from frepo.loop import run_steps
@@ -32,10 +34,13 @@ def check(work: DistillStage, info: DatasetInfo) -> None:
     Raises:
         FrepoError: a class has fewer images than asked for, or the network does not fit the images.
     """
-    if work.distill.ipc > info.smallest_class:
+    left = info.smallest_class
+    if isinstance(work.distill, Frepo) and work.distill.validation_fraction is not None:
+        left -= share_of(info.smallest_class, work.distill.validation_fraction)
+    if work.distill.ipc > left:
         raise FrepoError(
             f"distill.ipc = {work.distill.ipc} is more than the smallest class of {info.name} has: "
-            f"{info.smallest_class} training images"
+            f"{left} training images"
         )
     if work.architecture is not None:
         build_model(work.architecture, info.num_classes, info.image_shape)
@@ -56,7 +61,10 @@ def distill(work: DistillStage, dataset: Dataset, journal: Journal, residency: R
             _write_sheet(start, 0, work, dataset, journal)
             learning = prepare(settings, work, start, dataset, residency, chunk)
             state = run_steps(learning.loop, journal)
-            _write(jax.device_get(state.data), settings.steps, work, dataset, journal)
+            if state.best is None:
+                _write(jax.device_get(state.data), settings.steps, work, dataset, journal)
+            else:
+                _write(jax.device_get(state.best.data), int(state.best.step), work, dataset, journal)
 
 
 def read_distilled(directory: Path) -> DistilledData:
@@ -75,9 +83,11 @@ def read_distilled(directory: Path) -> DistilledData:
 
 def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
     """Return the real images that a stage selects or starts from, drawn from its seed, with centred one-hot labels."""
-    chosen = random_per_class(
-        dataset.train_labels, dataset.info.num_classes, work.distill.ipc, (work.seed, Stream.SELECTION)
-    )
+    kept = np.arange(dataset.info.num_train)
+    if isinstance(work.distill, Frepo):
+        kept, _ = split(work.distill, dataset.train_labels)
+    labels = dataset.train_labels[kept]
+    chosen = kept[random_per_class(labels, dataset.info.num_classes, work.distill.ipc, (work.seed, Stream.SELECTION))]
     labels = centered_one_hot(jnp.asarray(dataset.train_labels[chosen]), dataset.info.num_classes)
     return DistilledData(dataset.inputs(dataset.train_images[chosen]), np.asarray(labels))
 

@@ -25,6 +25,21 @@ class DistilledData:
 
 
 @struct.dataclass
+class Best:
+    """The best state so far by held-out training images.
+
+    Attributes:
+        data: its distilled data.
+        accuracy: float32, its score in 0..1, or less than 0 before there is one.
+        step: int32, steps done when it was reached.
+    """
+
+    data: DistilledData
+    accuracy: Array
+    step: Array
+
+
+@struct.dataclass
 class DistillState:
     """All that a resumed run needs besides spec and step.
 
@@ -36,3 +51,5 @@ class DistillState:
     opt_state: optax.OptState
     pool: Network
     """All members, stacked on a leading axis."""
+    best: Best | None = None
+    """None where the last state is the result."""

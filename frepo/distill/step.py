@@ -50,15 +50,19 @@ def meta_loss(
     Half squared error of the regression from support to target, plus the label margin where labels are learned
     (Zhou et al. 2022, section 3). With `flip` the support is the images and their mirror images, labels twice.
     """
-    images, labels = data.images, data.labels
-    if settings.flip:
-        images = jnp.concatenate([images, images[:, :, ::-1]])
-        labels = jnp.concatenate([labels, labels])
+    images, labels = both_sides(data, flip=settings.flip)
     prediction = krr_predict(f_TxD, features(images), labels, settings.reg)
     error = half_squared_error(prediction, y_TxC)
     loss = error + label_margin(data.labels) if settings.learn_labels else error
     hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(y_TxC, axis=-1)
     return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
+
+
+def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array]:
+    """Return images and labels of the support: with `flip` the images and their mirror images, the labels twice."""
+    if not flip:
+        return data.images, data.labels
+    return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
 
 
 DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, Metrics]]
@@ -100,7 +104,7 @@ def make_step(
 
         member = branch(replace, start_anew, train, None)
         pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
-        return DistillState(data, opt_state, pool), metrics
+        return DistillState(data, opt_state, pool, state.best), metrics
 
     return step
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from frepo.spec.table import Table
+from frepo.spec.table import Count, Fraction, Table
 
 
 class Standardize(Table):
@@ -23,6 +23,11 @@ class Zca(Table):
     reg: Annotated[float, Field(gt=0)] = 0.1
     """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue."""
 
+    block: Count | None = None
+    """Whiten checkerboard blocks, squares of so many pixels a side that take every s-th pixel of every s-th row, each
+    by itself, with one covariance, the mean over all blocks (the paper: 64 at 128 pixels, so s = 2). Left out: whole
+    images."""
+
 
 Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]
 
@@ -31,8 +36,41 @@ class Dataset(Table):
     """Which images to distill and how their pixels are prepared."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?$")]
-    """`digits` (built in: 1,797 real 8x8 digits), or a prepared TFDS image-classification data set such as `mnist`,
-    `cifar10` or `name/config:1.0.0`."""
+    """`digits` (built in: 1,797 real 8x8 digits), `image_folder` (your own, see `path`), a data set that
+    `frepo data list` names, or any prepared TFDS image-classification data set, `name/config:1.0.0`."""
+
+    path: str | None = None
+    """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone."""
+
+    test_fraction: Fraction | None = None
+    """Share of each class of an `image_folder` that is split off for testing, where it has no folder for that."""
+
+    resolution: Count | None = None
+    """Cut images to their middle square and resize it, by area, to so many pixels a side. Left out: as they are."""
+
+    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, Field(strict=False, min_length=2)] = None
+    """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
+
+    train_fraction: Fraction | None = None
+    """Use this share of each class's training images only, the same ones for every seed. Left out: all."""
 
     preprocess: Preprocess = Standardize(type="standardize")
-    """How pixels become network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`."""
+    """How pixels become network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`. Fitted to the
+    training images that are used."""
+
+    @field_validator("classes")
+    @classmethod
+    def classes_must_differ(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """Reject a list that names a class twice."""
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("names a class twice")
+        return value
+
+    @model_validator(mode="after")
+    def a_path_belongs_to_an_image_folder(self) -> "Dataset":
+        """Reject a folder that nothing would read, and an image folder without one."""
+        if self.name == "image_folder" and self.path is None:
+            raise ValueError("name = 'image_folder' needs path = 'FOLDER'")
+        if self.name != "image_folder" and (self.path is not None or self.test_fraction is not None):
+            raise ValueError("path and test_fraction are read by name = 'image_folder' only")
+        return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from frepo.spec.table import Count, LearningRate, Table
+from frepo.spec.table import Count, Fraction, LearningRate, Table
 
 
 class Frepo(Table):
@@ -33,6 +33,10 @@ class Frepo(Table):
 
     learning_rate: LearningRate = 3e-4
     """Its learning rate at the start; a cosine takes it to a tenth at the last step."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images; the result is, of twenty states along the way, the one from
+    which they are predicted best. Left out: the result is the last state."""
 
     reg: Annotated[float, Field(gt=0)] = 1e-6
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""

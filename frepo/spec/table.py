@@ -18,4 +18,5 @@ class Table(BaseModel):
 
 
 Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]

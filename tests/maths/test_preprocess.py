@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frepo.data import preprocess
 from frepo.data.preprocess import fit_preprocess, zca_matrices
 from frepo.spec import Standardize, Zca
 
@@ -92,3 +93,35 @@ def test_whitening_matrices_are_symmetric_and_inverse(seed, dimension, reg):
     whiten, color = zca_matrices(x.T @ x / len(x), reg, len(x))
     np.testing.assert_allclose(whiten, whiten.T, atol=1e-6)
     np.testing.assert_allclose(whiten @ color, np.eye(dimension), atol=1e-4)
+
+
+def test_blocks_are_whitened_each_by_itself_with_the_mean_of_their_covariances():
+    pixels = photographs(300, shape=(6, 9, 3))
+    fitted = fit_preprocess(Zca(type="zca", reg=0.1, block=3), "some", pixels)
+    x = standardized(pixels)
+    x = x - x.mean(axis=0)
+    starts = [(top, left) for top in (0, 1) for left in (0, 1, 2)]
+    covariances = []
+    for top, left in starts:
+        rows = np.stack([image[top::2, left::3].ravel() for image in x])
+        covariances.append(rows.T @ rows / len(rows))
+    values, vectors = np.linalg.eigh(np.mean(covariances, axis=0))
+    whiten = (vectors * (values + 0.1 * values.mean()) ** -0.5) @ vectors.T
+    np.testing.assert_allclose(fitted.whiten, whiten, atol=1e-4)
+    found = fitted.apply(pixels)
+    for top, left in starts:
+        for image, result in zip(x[:20], found, strict=False):
+            expected = (image[top::2, left::3].ravel() @ whiten).reshape(3, 3, 3)
+            np.testing.assert_allclose(result[top::2, left::3], expected, atol=1e-3)
+    np.testing.assert_allclose(fitted.invert(found), pixels / 255, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings_", [Standardize(type="standardize"), ZCA, Zca(type="zca", block=2)])
+def test_what_is_fitted_does_not_depend_on_the_size_of_the_pieces(settings_, monkeypatch):
+    pixels = photographs(301)
+    whole = fit_preprocess(settings_, "some", pixels)
+    monkeypatch.setattr(preprocess, "CHUNK_BYTES", 4 * 6 * 6 * 3 * 7)
+    pieces = fit_preprocess(settings_, "some", pixels)
+    for name, value in vars(whole).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_allclose(value, getattr(pieces, name), atol=2e-4)

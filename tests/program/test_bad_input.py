@@ -100,10 +100,10 @@ def toys(workplace):
 
 
 def test_a_data_set_prepared_in_another_format_is_refused_with_advice(workplace):
-    prepared_directory(workplace, "tfrecord")
+    prepared_directory(workplace, "riegeli")
     _, err = workplace.frepo(*toys(workplace), code=1)
-    assert "is stored as tfrecord" in err
-    assert "file_format='array_record'" in err
+    assert "is stored as riegeli" in err
+    assert "frepo data prepare toys" in err
     assert nothing_written(workplace)
 
 

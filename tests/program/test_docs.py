@@ -52,4 +52,4 @@ def test_every_spec_says_how_to_run_it_and_what_to_expect(path):
     comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
     text = " ".join(comment)
     assert f"frepo run {path.relative_to(ROOT)}" in text
-    assert "Measured" in text or "Not measured here. The paper reports" in text
+    assert "Measured" in text or "Not measured here. The paper" in text

@@ -71,7 +71,15 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
     assert spec.model_dump() == {
         "name": "s",
         "seed": 0,
-        "dataset": {"name": "digits", "preprocess": {"type": "standardize"}},
+        "dataset": {
+            "name": "digits",
+            "path": None,
+            "test_fraction": None,
+            "resolution": None,
+            "classes": None,
+            "train_fraction": None,
+            "preprocess": {"type": "standardize"},
+        },
         "architecture": {"type": "conv", "width": 128, "depth": 3, "normalization": "batch", "precision": "float32"},
         "distill": {
             "method": "frepo",
@@ -82,6 +90,7 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
             "flip": False,
             "optimizer": "lamb",
             "learning_rate": 3e-4,
+            "validation_fraction": None,
             "reg": 1e-6,
         },
         "pool": {"size": 10, "max_online_updates": 100, "learning_rate": 3e-4, "batch_size": 1000},
@@ -91,7 +100,7 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
 
 def test_each_table_has_its_stated_defaults(load):
     spec = load(SPEC)
-    assert spec.dataset.preprocess.model_dump() == {"type": "zca", "reg": 0.1}
+    assert spec.dataset.preprocess.model_dump() == {"type": "zca", "reg": 0.1, "block": None}
     assert spec.architecture == Conv(width=32)
     assert spec.pool == Pool()
     assert spec.application[0].model_dump() == {

@@ -1,0 +1,79 @@
+"""Image files to uint8 pixels of one size."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from frepo.errors import FrepoError
+
+GRAY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
+COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+LARGEST = 2**26
+"""Pixels of an image; more is refused as an attack or a mistake."""
+
+
+def read_header(path: Path) -> tuple[str, tuple[int, int]]:
+    """Return mode and size (width, height) of an image file.
+
+    Raises:
+        FrepoError: it is no image, or one of a kind that has no 8-bit pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, size = image.mode, image.size
+    except Exception as error:  # Pillow raises many kinds for files that are none of its formats
+        raise unreadable(path, error) from None
+    if mode not in GRAY_MODES + COLOR_MODES:
+        raise FrepoError(f"{path} has pixels of the kind {mode!r}; save it as 8-bit grey or colour")
+    if size[0] * size[1] > LARGEST:
+        raise FrepoError(f"{path} has {size[0]} x {size[1]} pixels, more than {LARGEST:,} in all")
+    return mode, size
+
+
+def read_pixels(path: Path, channels: int) -> np.ndarray:
+    """Return the pixels of an image file, uint8 [height, width, channels], turned as its EXIF orientation says.
+
+    Grey becomes three equal channels where `channels` is 3; 16-bit grey keeps its upper 8 bits; transparency is
+    dropped.
+
+    Raises:
+        FrepoError: the file is damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+            image = image.convert("L" if channels == 1 else "RGB")
+            return np.asarray(image).reshape(image.height, image.width, channels)
+    except Exception as error:  # truncated and damaged files raise many kinds
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> FrepoError:
+    """Return the error for a file that is no intact image."""
+    reason = " ".join(str(error).split())[:200]
+    return FrepoError(f"{path} cannot be read as an image ({reason}); repair it or remove it")
+
+
+def fit(pixels: np.ndarray, resolution: int, name: str) -> np.ndarray:
+    """Return the middle square of pixels uint8 [h, w, c], resized to [resolution, resolution, c] by area.
+
+    Raises:
+        FrepoError: the image, called `name`, is smaller.
+    """
+    height, width, channels = pixels.shape
+    side = min(height, width)
+    if side < resolution:
+        raise FrepoError(
+            f"{name} has {height}x{width} pixels, less than dataset.resolution = {resolution}; choose a smaller "
+            "resolution or remove it"
+        )
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[top : top + side, left : left + side]
+    if side == resolution:
+        return square
+    image = Image.fromarray(square[..., 0] if channels == 1 else square)
+    resized = image.resize((resolution, resolution), Image.Resampling.BOX)
+    return np.asarray(resized).reshape(resolution, resolution, channels)

@@ -1,0 +1,192 @@
+"""Data sets that are prepared from their publishers' archives: Tiny ImageNet, Imagenette and Imagewoof.
+
+Prepared they are image files by class, and an index that is written last.
+"""
+
+import json
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from frepo.data.folder import SUFFIXES, files_source
+from frepo.data.known import KNOWN
+from frepo.data.pixels import read_pixels
+from frepo.data.source import Source
+from frepo.errors import FrepoError
+from frepo.files import directory_written_atomically, sha256_of_file
+from frepo.progress import note
+from frepo.signals import raise_if_stopping
+
+INDEX = "index.json"
+
+Found = tuple[str, str, Path]
+"""Split, class (WordNet id) and file of an image."""
+
+WORDS = {
+    "imagenette": {
+        "n01440764": "tench",
+        "n02102040": "English springer",
+        "n02979186": "cassette player",
+        "n03000684": "chain saw",
+        "n03028079": "church",
+        "n03394916": "French horn",
+        "n03417042": "garbage truck",
+        "n03425413": "gas pump",
+        "n03445777": "golf ball",
+        "n03888257": "parachute",
+    },
+    "imagewoof": {
+        "n02086240": "Shih-Tzu",
+        "n02087394": "Rhodesian ridgeback",
+        "n02088364": "beagle",
+        "n02089973": "English foxhound",
+        "n02093754": "Border terrier",
+        "n02096294": "Australian terrier",
+        "n02099601": "golden retriever",
+        "n02105641": "Old English sheepdog",
+        "n02111889": "Samoyed",
+        "n02115641": "dingo",
+    },
+}
+
+
+def is_own(name: str) -> bool:
+    """Return whether `name` is a data set that is prepared from its archive."""
+    return name in KNOWN and KNOWN[name].comes_from == "archive"
+
+
+def own_directory(name: str, data_dir: Path) -> Path:
+    """Return where the data set `name` lies when it is prepared."""
+    return data_dir / name / "frepo"
+
+
+def own_source(name: str, data_dir: Path) -> Source:
+    """Return the prepared data set `name`.
+
+    Raises:
+        FrepoError: it is not prepared, or its index is damaged.
+    """
+    directory = own_directory(name, data_dir)
+    index = directory / INDEX
+    if not index.is_file():
+        raise FrepoError(
+            f"data set '{name}' is not prepared in {data_dir}. Get {KNOWN[name].archive}, then: frepo data prepare "
+            f"{name} --from ARCHIVE"
+        )
+    try:
+        content = json.loads(index.read_text())
+        names = tuple(str(entry) for entry in content["class_names"])
+        train, test = (
+            [(directory / str(file), int(label)) for file, label in content[split]] for split in ("train", "test")
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FrepoError(f"{index} is damaged ({error}); remove {directory} and prepare it again") from None
+    return files_source(name, names, train, test, sha256_of_file(index), str(directory))
+
+
+def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
+    """Copy the images of `origin`, the archive of data set `name` or its unpacked folder, and return where they are.
+
+    Each image is decoded once. Nothing is left of an attempt that fails or is stopped.
+
+    Raises:
+        FrepoError: `origin` is no such archive or folder, an image is damaged, or it is prepared already.
+        Interrupted: a signal came.
+    """
+    directory = own_directory(name, data_dir)
+    if directory.exists():
+        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove that to prepare it again")
+    if not origin.exists():
+        raise FrepoError(f"--from {origin}: there is no such file or folder")
+    with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
+        root = origin if origin.is_dir() else _unpack(origin, Path(scratch))
+        layout, words = _layout(name, root)
+        _copy(name, sorted(layout(root)), words, temporary)
+    return directory
+
+
+def _unpack(archive: Path, into: Path) -> Path:
+    note(f"unpacking {archive}")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(into)  # noqa: S202 (zipfile keeps names inside of the folder)
+        else:
+            with tarfile.open(archive) as opened:
+                opened.extractall(into, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise FrepoError(f"{archive} cannot be unpacked ({error}); it has to be an intact zip or tar archive") from None
+    return into
+
+
+def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Found]], dict[str, str]]:
+    """Return what finds the images of data set `name`, and the names of its classes."""
+    if name != "tiny_imagenet":
+        return _by_class, WORDS[name]
+    words = next(iter(sorted(root.rglob("words.txt"))), None)
+    if words is None:
+        raise FrepoError(f"{root} has no words.txt; Tiny ImageNet's archive has one beside train/ and val/")
+    lines = (line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    return _tiny_imagenet, {wnid: text.strip() for wnid, text in lines}
+
+
+def _by_class(root: Path) -> Iterator[Found]:
+    """Find images in train/CLASS/ and val/CLASS/, wherever below `root` these are."""
+    base = _base(root)
+    for split, folder in (("train", "train"), ("test", "val")):
+        for file in sorted((base / folder).rglob("*")):
+            if _is_image(file):
+                yield split, file.relative_to(base / folder).parts[0], file
+
+
+def _tiny_imagenet(root: Path) -> Iterator[Found]:
+    """Find images in train/CLASS/images/ and val/images/, the classes of the latter in val/val_annotations.txt."""
+    base = _base(root)
+    for file in sorted((base / "train").rglob("*")):
+        if _is_image(file):
+            yield "train", file.relative_to(base / "train").parts[0], file
+    annotations = base / "val" / "val_annotations.txt"
+    if not annotations.is_file():
+        raise FrepoError(f"{annotations} is missing; it says of which class the images in val/images are")
+    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+        parts = line.split("\t")
+        if len(parts) < 2:
+            raise FrepoError(f"{annotations}:{number}: expected a file and a class, separated by tabs")
+        file = base / "val" / "images" / Path(parts[0]).name
+        if not file.is_file():
+            raise FrepoError(f"{annotations}:{number}: there is no {file}")
+        yield "test", parts[1], file
+
+
+def _base(root: Path) -> Path:
+    base = next((path.parent for path in sorted(root.rglob("train")) if (path.parent / "val").is_dir()), None)
+    if base is None:
+        raise FrepoError(f"{root} has no folders train/ and val/ beside each other")
+    return base
+
+
+def _is_image(file: Path) -> bool:
+    return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+
+
+def _copy(name: str, found: list[Found], words: dict[str, str], directory: Path) -> None:
+    classes = sorted({wnid for split, wnid, _ in found if split == "train"})
+    strange = next((wnid for _, wnid, _ in found if wnid not in classes or wnid not in words), None)
+    if strange is not None:
+        raise FrepoError(f"the class {strange} is not one of {name}, or has no training images")
+    if len(classes) < 2 or not any(split == "test" for split, _, _ in found):
+        raise FrepoError(f"{name} needs images of at least two classes for training, and images for testing")
+    note(f"copying {len(found):,} images of {len(classes)} classes")
+    index: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
+    for split, wnid, file in found:
+        raise_if_stopping()
+        read_pixels(file, 3)  # a damaged file is better found now
+        relative = Path(split, wnid, file.name)
+        (directory / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, directory / relative)
+        index[split].append((str(relative), classes.index(wnid)))
+    content = {"class_names": [words[wnid] for wnid in classes], **index}
+    (directory / INDEX).write_text(json.dumps(content))

@@ -1,0 +1,80 @@
+"""Choosing among the states along the way by training images that were held out, never by test data."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from frepo.data.dataset import Dataset
+from frepo.data.decode import share_of_each_class
+from frepo.data.residency import LabelledImages, input_maker
+from frepo.devices import compiled, in_shares, place
+from frepo.distill.krr import krr_predict
+from frepo.distill.pool import PoolTraining
+from frepo.distill.state import Best, DistillState
+from frepo.distill.step import Metrics, both_sides
+from frepo.distill.support import in_chunks
+from frepo.spec import Frepo
+from frepo.training import Network
+
+CHOICES = 20
+"""Of so many states, evenly spread over the steps, the best is chosen."""
+ROUNDED_TO = 100
+
+Validate = Callable[[DistillState, int], tuple[DistillState, Metrics]]
+
+
+def split(settings: Frepo, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of the training images that are learned from, and of those that are held out."""
+    everything = np.arange(len(labels))
+    if settings.validation_fraction is None:
+        return everything, everything[:0]
+    held_out = share_of_each_class(np.asarray(labels), settings.validation_fraction)
+    return np.setdiff1d(everything, held_out), held_out
+
+
+def validation_steps(steps: int) -> int:
+    """Return the steps from one validation to the next."""
+    return -(-steps // CHOICES) if steps < CHOICES * ROUNDED_TO else -(-steps // (CHOICES * ROUNDED_TO)) * ROUNDED_TO
+
+
+def make_validation(
+    settings: Frepo, training: PoolTraining, dataset: Dataset, held_out: np.ndarray, chunk: int
+) -> Validate:
+    """Return what scores a state and keeps the best.
+
+    The score is the share of held-out images that kernel ridge regression from the distilled data classifies rightly,
+    the mean over all members of the pool.
+    """
+    to_inputs = input_maker(dataset.preprocess)
+    images = place(LabelledImages(np.asarray(dataset.train_images[held_out]), dataset.train_labels[held_out]))
+
+    def accuracy(member: Network, state: DistillState, images: LabelledImages) -> jax.Array:
+        def features(x: jax.Array) -> jax.Array:
+            return in_shares(partial(training.features, member), x)
+
+        support, labels = both_sides(state.data, flip=settings.flip)
+        f_SxD = in_chunks(features, support, chunk)
+        f_TxD = in_chunks(lambda stored: features(to_inputs(stored)), images.images, chunk)
+        prediction = krr_predict(f_TxD, f_SxD, labels, settings.reg)
+        return jnp.mean(jnp.argmax(prediction, axis=-1) == images.labels)
+
+    def of_member(state: DistillState, images: LabelledImages, number: Any) -> jax.Array:
+        return accuracy(jax.tree.map(lambda leaf: leaf[number], state.pool), state, images)
+
+    score = compiled(of_member)
+
+    def validate(state: DistillState, step: int) -> tuple[DistillState, Metrics]:
+        size = len(jax.tree.leaves(state.pool)[0])
+        found: Any = sum(score(state, images, place(np.int32(i))) for i in range(size)) / size
+        assert state.best is not None
+        if float(found) > float(state.best.accuracy):
+            # Copies: the buffers of the data are given up by the next step.
+            data: Any = jax.tree.map(jnp.copy, state.data)
+            state = state.replace(best=Best(data, found, place(np.int32(step))))  # pyright: ignore[reportAttributeAccessIssue]
+        return state, {"validation_accuracy": found}
+
+    return validate

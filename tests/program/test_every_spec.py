@@ -1,0 +1,168 @@
+"""Every spec of the repository runs, on generated images in the real data sets' layouts, features and names."""
+
+import io
+import json
+import shutil
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from frepo.data.known import KNOWN
+from frepo.data.prepared import WORDS
+from frepo.spec import load_spec
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").rglob("*.toml"))
+SHORT = (
+    "architecture.width=4",
+    "distill.steps=2",
+    "distill.batch_size=32",
+    "distill.reg=0.1",  # narrow networks have fewer features than the support has images
+    "pool.size=2",
+    "application.0.steps=3",
+    "application.0.warmup_steps=1",
+    "application.0.num_models=1",
+    "application.0.batch_size=32",
+    "application.0.augmentation=[]",
+    "application.0.baselines=[]",
+)
+
+
+def noise(label, number, shape):
+    random = np.random.default_rng([label, number])
+    return random.integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(pixels, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, kind)
+    buffer.seek(0)
+    return buffer
+
+
+def value_of(feature, label, number):
+    """Return something for a feature of a TFDS data set; images without a fixed size differ in it."""
+    if isinstance(feature, tfds.features.Image):
+        height, width, channels = feature.shape
+        return encoded(noise(label, number, (height or 40 + number, width or 50, channels)))
+    if isinstance(feature, tfds.features.ClassLabel):
+        return label % feature.num_classes
+    if isinstance(feature, tfds.features.BBoxFeature):
+        return tfds.features.BBox(0.0, 0.0, 1.0, 1.0)
+    return "text"
+
+
+def prepare_tfds(name, data_dir, per_class):
+    """Prepare a TFDS data set of generated images, `per_class` for training and one for testing, without TensorFlow."""
+    builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    features = builder.info.features
+
+    def examples(count):
+        for number in range(count):
+            for label in range(features["label"].num_classes):
+                yield f"{number}-{label}", {key: value_of(f, label, number) for key, f in features.items()}
+
+    test = "validation" if name.startswith("imagenet") else "test"
+    builder._split_generators = lambda *_, **__: {"train": examples(per_class), test: examples(1)}
+    builder.download_and_prepare()
+    return Path(builder.data_path)
+
+
+def write_archive(name, folder, per_class):
+    """Write an archive with two classes and the layout of the publisher's; return its path."""
+    if name == "tiny_imagenet":
+        wnids = ("n01443537", "n02124075")
+        path = folder / "tiny-imagenet-200.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("tiny-imagenet-200/words.txt", "".join(f"{wnid}\tname of {wnid}\n" for wnid in wnids))
+            rows = []
+            for label, wnid in enumerate(wnids):
+                for number in range(per_class):
+                    content = encoded(noise(label, number, (64, 64, 3)), "JPEG").read()
+                    archive.writestr(f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{number}.JPEG", content)
+                archive.writestr(f"tiny-imagenet-200/val/images/val_{label}.JPEG", content)
+                rows.append(f"val_{label}.JPEG\t{wnid}\t0\t0\t63\t63\n")
+            archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(rows))
+        return path
+    path = folder / f"{name}2-160.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for label, wnid in enumerate(list(WORDS[name])[:2]):
+            for split, count in (("train", per_class), ("val", 1)):
+                for number in range(count):
+                    content = encoded(noise(label, number, (130 + label, 160, 3)), "JPEG")
+                    entry = tarfile.TarInfo(f"{name}2-160/{split}/{wnid}/{number}.JPEG")
+                    entry.size = len(content.getbuffer())
+                    archive.addfile(entry, content)
+    return path
+
+
+def by_data_set():
+    groups = {}
+    for path in SPECS:
+        groups.setdefault(load_spec(path).spec.dataset.name, []).append(path)
+    return groups
+
+
+@pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())
+def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, monkeypatch, name, paths):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # a handful of steps is compiled longer than run
+    largest = max(load_spec(path).spec.distill.ipc for path in paths)
+    data = ("--data-dir", workplace.path / "data")
+    if KNOWN[name].comes_from == "TFDS":
+        prepare_tfds(name, workplace.path / "data", largest)
+    elif KNOWN[name].comes_from == "archive":
+        archive = write_archive(name, workplace.path, largest)
+        workplace.frepo("data", "prepare", name, "--from", archive, *data)
+    assert KNOWN[name].comes_from == "built in" or f"{name} " in workplace.frepo("data", "list", *data)[0]
+    settings = list(SHORT)
+    if KNOWN[name].pixels not in ("8x8x1", "28x28x1", "32x32x3") and "cub200" not in paths[0].stem:
+        settings.append("dataset.preprocess.block=16")  # whole images of 64 pixels take minutes to whiten
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    out, _ = workplace.frepo("run", *paths, *overrides, *data, warnings="error")
+    assert out.count("top-1") == len(paths)
+    for path in paths:
+        assert load_spec(path).spec.name in out
+
+
+def test_a_data_set_that_tfds_prepared_as_tfrecords_is_read_without_tensorflow(workplace):
+    data = workplace.path / "data"
+    directory = prepare_tfds("svhn_cropped", data, 3)
+    spec = workplace.spec(dataset='name = "svhn_cropped"', distill='method = "random"\nipc = 2', pool=None)
+    command = ("run", spec, "--set", "application=[]", "--data-dir", data)
+    workplace.frepo(*command)
+    expected = (workplace.stage("tiny", "random") / "distilled.npz").read_bytes()
+    as_tfrecords(directory)
+    assert not list(directory.glob("*array_record*"))
+    _, err = workplace.frepo(*command, "--fresh")
+    assert "decoding svhn_cropped" in err
+    assert (workplace.stage("tiny", "random") / "distilled.npz").read_bytes() == expected
+
+    (path,) = directory.glob("*train.tfrecord*")
+    path.write_bytes(path.read_bytes()[:-100])
+    shutil.rmtree(workplace.path / "runs")
+    _, err = workplace.frepo(*command, code=1)
+    assert "ends in the middle of a record" in err
+    assert path.name in err
+
+
+def as_tfrecords(directory):
+    """Turn a prepared directory into one of TFDS's default format."""
+    builder = tfds.builder_from_directory(directory)
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    for split in builder.info.splits:
+        source = builder.as_data_source(split=split, deserialize_method=raw)
+        content = b"".join(tfrecord(source[i]) for i in range(len(source)))
+        (path,) = (Path(path) for path in builder.info.splits[split].filepaths)
+        path.with_name(path.name.replace("array_record", "tfrecord")).write_bytes(content)
+        path.unlink()
+    info = directory / "dataset_info.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "fileFormat": "tfrecord"}))
+
+
+def tfrecord(payload):
+    return struct.pack("<QI", len(payload), 0) + bytes(payload) + bytes(4)
