@@ -1,14 +1,15 @@
 """Arrays on disk, found by fingerprint, written piece by piece and memory-mapped when read."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike
 
 from frepo.files import directory_written_atomically, sha256_of_file
@@ -18,27 +19,58 @@ HASHED_UP_TO = 2**31
 """Larger files are known by size and time instead of by their content: reading them would take a minute."""
 
 
+class ArrayWriter:
+    """Writes an array piece by piece, without holding or mapping it."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
+        self._file, self._dtype = file, dtype
+        self._digest = hashlib.sha256()
+
+    def append(self, part: np.ndarray) -> None:
+        """Write the next entries of the leading axis.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        content = np.ascontiguousarray(part, self._dtype).data
+        self._file.write(content)
+        self._digest.update(content)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was appended."""
+        return self._digest.hexdigest()
+
+
 class NewEntry:
     """A cache entry while it is written."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        """Return an array on disk that is to be filled.
+    @contextmanager
+    def writing(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Generator[ArrayWriter]:
+        """Yield what writes the array `name`; room for it is taken at once, so that a full disk is found out early.
 
         Raises:
-            OSError: the disk has no room for it.
+            OSError: the disk has no room.
         """
-        path = self._directory / f"{name}.npy"
-        array = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        with path.open("r+b") as file:  # a full disk is an error now, and not a crash when a page is written
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return array
+        kind = np.dtype(dtype)
+        with (self._directory / f"{name}.npy").open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            whole = file.tell() + int(np.prod(shape)) * kind.itemsize
+            file.flush()
+            os.posix_fallocate(file.fileno(), 0, whole)
+            yield ArrayWriter(file, kind)
+            if file.tell() != whole:
+                raise ValueError(f"{name}: {file.tell()} bytes were written instead of {whole}")
 
-    def store(self, name: str, array: np.ndarray) -> None:
-        """Write a small array whole."""
-        self.create(name, array.shape, array.dtype)[...] = array
+    def store(self, name: str, array: np.ndarray) -> str:
+        """Write an array whole and return the SHA-256 of its bytes."""
+        with self.writing(name, array.shape, array.dtype) as writer:
+            writer.append(array)
+            return writer.digest
 
 
 def cached(
@@ -46,7 +78,7 @@ def cached(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return named arrays and JSON facts from `directory`; where it is not there, `compute` fills it.
 
-    `compute` creates the arrays in the entry that it is given, and returns the facts. A damaged entry is computed
+    `compute` writes the arrays into the entry that it is given, and returns the facts. A damaged entry is computed
     again, with a warning; an interrupted one leaves nothing. Arrays come back memory-mapped, read-only.
 
     Raises:

@@ -12,14 +12,14 @@ from frepo.data.dataset import RawSplits
 from frepo.data.pixels import fit
 from frepo.data.source import Examples, Source
 from frepo.errors import FrepoError
+from frepo.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 AT_ONCE = 256
 
 
-def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> RawSplits:
-    """Write the four arrays of a data set into a cache entry and return them.
+def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> str:
+    """Write the four arrays of a data set into a cache entry and return their fingerprint.
 
     Images are cut to their middle square and resized to `resolution`; without it they have to be of one size. Where the
     source has no images for testing, `test_fraction` of each class is split off.
@@ -29,35 +29,40 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
             test set is.
         OSError: the disk is full.
     """
-    train, test = source.open()
-    if test is None and test_fraction is None:
-        raise FrepoError(f"{source.where} has no test/ or val/; set dataset.test_fraction = 0.2 to split one off")
-    if test is not None and test_fraction is not None:
-        raise FrepoError(f"{source.where} has images for testing already: remove dataset.test_fraction")
-    if test is not None:
-        splits = [(train, np.arange(train.count)), (test, np.arange(test.count))]
-    else:
-        assert test_fraction is not None
-        assert train.labels is not None
-        held_out = share_of_each_class(train.labels, test_fraction)
-        splits = [(train, np.setdiff1d(np.arange(train.count), held_out)), (train, held_out)]
-    first = _fitted(train, 0, resolution)[0]
-    arrays: dict[str, np.ndarray] = {}
+    splits = _splits(source, test_fraction)
+    shape = _fitted(splits[0][0], 0, resolution)[0].shape
+    digests: list[str] = []
     for name, (examples, chosen) in zip(("train", "test"), splits, strict=True):
-        images = entry.create(f"{name}_images", (len(chosen), *first.shape), np.uint8)
-        labels = entry.create(f"{name}_labels", (len(chosen),), np.int32)
-        for position, (pixels, label) in enumerate(_read_all(examples, chosen, resolution)):
-            if pixels.shape != first.shape:
-                raise FrepoError(
-                    f"{source.name} has images of different sizes: {_size(first)} and {_size(pixels)} "
-                    f"({examples.describe(int(chosen[position]))}); set dataset.resolution to bring them to one"
-                )
-            images[position], labels[position] = pixels, label
+        labels = np.empty(len(chosen), np.int32)
+        with entry.writing(f"{name}_images", (len(chosen), *shape), np.uint8) as writer:
+            for start, part in _read_all(examples, chosen, resolution):
+                for position, (pixels, label) in enumerate(part, start):
+                    if pixels.shape != shape:
+                        raise FrepoError(
+                            f"{source.name} has images of different sizes: {_size(shape)} and {_size(pixels.shape)} "
+                            f"({examples.describe(int(chosen[position]))}); set dataset.resolution to bring them to one"
+                        )
+                    labels[position] = label
+                writer.append(np.stack([pixels for pixels, _ in part]))
         missing = np.setdiff1d(np.arange(len(source.class_names)), labels)
         if name == "train" and len(missing):
             raise FrepoError(f"{source.name}: the class {source.class_names[missing[0]]} has no training images")
-        arrays |= {f"{name}_images": images, f"{name}_labels": labels}
-    return RawSplits(**arrays, class_names=source.class_names)
+        digests += [writer.digest, entry.store(f"{name}_labels", labels)]
+    return fingerprint([list(source.class_names), list(shape), digests])
+
+
+def _splits(source: Source, test_fraction: float | None) -> list[tuple[Examples, np.ndarray]]:
+    """Return examples and chosen positions for training and for testing."""
+    train, test = source.open()
+    if test is not None and test_fraction is not None:
+        raise FrepoError(f"{source.where} has images for testing already: remove dataset.test_fraction")
+    if test is not None:
+        return [(train, np.arange(train.count)), (test, np.arange(test.count))]
+    if test_fraction is None:
+        raise FrepoError(f"{source.where} has no test/ or val/; set dataset.test_fraction = 0.2 to split one off")
+    assert train.labels is not None
+    held_out = share_of_each_class(train.labels, test_fraction)
+    return [(train, np.setdiff1d(np.arange(train.count), held_out)), (train, held_out)]
 
 
 def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
@@ -75,23 +80,21 @@ def share_of(count: int, share: float) -> int:
 
 
 def pixel_fingerprint(raw: RawSplits) -> str:
-    """Return the SHA-256 over pixels, labels and class names."""
-    digest = hashlib.sha256(repr(raw.class_names).encode())
-    for field in ARRAYS:
-        array = getattr(raw, field)
-        digest.update(f"{field} {array.dtype} {array.shape}".encode())
-        for start in range(0, len(array), 10_000):
-            digest.update(np.ascontiguousarray(array[start : start + 10_000]).data)
-    return digest.hexdigest()
+    """Return what identifies class names, pixels and labels, as `decode` does."""
+    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+    digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
+    return fingerprint([list(raw.class_names), list(raw.train_images.shape[1:]), digests])
 
 
-def _read_all(examples: Examples, chosen: np.ndarray, resolution: int | None) -> Iterator[tuple[np.ndarray, int]]:
+def _read_all(
+    examples: Examples, chosen: np.ndarray, resolution: int | None
+) -> Iterator[tuple[int, list[tuple[np.ndarray, int]]]]:
+    """Yield the position of the first of some examples, and their pixels and labels."""
     with ThreadPoolExecutor(os.cpu_count() if examples.parallel else 1) as pool:
         for start in range(0, len(chosen), AT_ONCE):
             raise_if_stopping()
-            yield from pool.map(
-                lambda index: _fitted(examples, int(index), resolution), chosen[start : start + AT_ONCE]
-            )
+            indices = chosen[start : start + AT_ONCE].tolist()
+            yield start, list(pool.map(lambda index: _fitted(examples, index, resolution), indices))
 
 
 def _fitted(examples: Examples, index: int, resolution: int | None) -> tuple[np.ndarray, int]:
@@ -99,5 +102,5 @@ def _fitted(examples: Examples, index: int, resolution: int | None) -> tuple[np.
     return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
 
 
-def _size(pixels: np.ndarray) -> str:
-    return "x".join(map(str, pixels.shape))
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

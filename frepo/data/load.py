@@ -81,8 +81,8 @@ def _load_raw(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[Raw
 
     def fill(entry: NewEntry) -> dict[str, Any]:
         note(f"decoding {table.name} from {source.where}")
-        raw = decode(source, table.resolution, table.test_fraction, entry)
-        return {"class_names": list(source.class_names), "fingerprint": pixel_fingerprint(raw)}
+        digest = decode(source, table.resolution, table.test_fraction, entry)
+        return {"class_names": list(source.class_names), "fingerprint": digest}
 
     arrays, facts = cached(cache_dir / "decoded" / key[:16], fill)
     return RawSplits(**arrays, class_names=tuple(facts["class_names"])), facts["fingerprint"]
@@ -107,9 +107,9 @@ def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> No
         if split == "train" and table.train_fraction is not None:
             chosen = chosen[share_of_each_class(renumbered[chosen], table.train_fraction)]
         entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))
-        selected = entry.create(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8)
-        for part in chunks(selected):
-            selected[part] = images[chosen[part]]
+        with entry.writing(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8) as writer:
+            for part in chunks(len(chosen), images.shape[1:]):
+                writer.append(images[chosen[part]])
 
 
 def _preprocessed(
@@ -127,9 +127,9 @@ def _preprocessed(
         if isinstance(settings, Zca):
             for name in ("train", "test"):
                 pixels = getattr(raw, f"{name}_images")
-                inputs = entry.create(name, pixels.shape, np.float32)
-                for part in chunks(pixels):
-                    inputs[part] = fitted.apply(pixels[part])
+                with entry.writing(name, pixels.shape, np.float32) as writer:
+                    for part in chunks(len(pixels), pixels.shape[1:]):
+                        writer.append(fitted.apply(pixels[part]))
         return {}
 
     arrays, _ = cached(cache_dir / "preprocessed" / key[:16], fit)

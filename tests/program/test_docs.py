@@ -11,6 +11,7 @@ from frepo.store.connect import transaction
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+TOML_BLOCKS = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_two_commands_stand_in_the_readme():
@@ -33,9 +34,17 @@ def test_every_path_the_readme_names_exists():
 
 
 def test_the_spec_in_the_readme_is_the_quickstart():
-    (shown,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    shown = TOML_BLOCKS[0]
     lines = [line for line in (ROOT / "specs" / "quickstart.toml").read_text().splitlines() if not line.startswith("#")]
     assert shown.strip() == "\n".join(lines).strip()
+
+
+def test_the_other_toml_in_the_readme_is_valid(workplace):
+    assert len(TOML_BLOCKS) > 1
+    for block in TOML_BLOCKS[1:]:
+        path = workplace.path / "shown.toml"
+        path.write_text(f'name = "shown"\n{block}[distill]\nmethod = "random"\nipc = 1\n')
+        workplace.frepo("check", path)
 
 
 def test_the_readme_names_every_table_and_view(tmp_path):

@@ -30,7 +30,9 @@ def test_a_share_takes_from_each_class_at_least_one_and_not_all(labels, share):
 
 
 def fill(entry):
-    entry.create("big", (10, 3), np.uint8)[...] = np.arange(30).reshape(10, 3)
+    with entry.writing("big", (10, 3), np.uint8) as writer:
+        for start in range(0, 10, 4):
+            writer.append(np.arange(30, dtype=np.uint8).reshape(10, 3)[start : start + 4])
     entry.store("small", np.float32([1, 2]))
     return {"fact": 1}
 
