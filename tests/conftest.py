@@ -71,6 +71,34 @@ def workplace(tmp_path):
     return Workplace(tmp_path)
 
 
+@dataclass(frozen=True)
+class SmallDisk:
+    """A mounted file system of a given size."""
+
+    path: Path
+
+    def resize(self, size):
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.path], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path_factory):
+    """Mount a file system of a size such as `600k`; skips where that is not allowed."""
+    path = tmp_path_factory.mktemp("small")
+    mounted = []
+
+    def mount(size):
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True)
+        if done.returncode:
+            pytest.skip("a small file system cannot be mounted here")
+        mounted.append(path)
+        return SmallDisk(path)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
 @pytest.fixture(scope="session")
 def make_workplace(tmp_path_factory):
     return lambda name: Workplace(tmp_path_factory.mktemp(name))

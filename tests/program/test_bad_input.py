@@ -223,22 +223,15 @@ def test_missing_results_are_computed_again(workplace):
     assert path.read_bytes() == before
 
 
-def test_a_full_disk_ends_in_a_message_and_the_saved_state_goes_on(workplace):
-    small = workplace.path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", small], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    command = ("run", workplace.spec(), "--runs-dir", small / "runs", "--checkpoint-every", 5)
-    try:
-        _, err = workplace.frepo(*command, code=1)
-        assert "No space left" in err
-        assert "run the same command again" in err
-        assert not list(small.rglob("*.tmp"))
-        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
-        assert "distilled" in workplace.frepo(*command)[0]
-    finally:
-        subprocess.run(["umount", small], check=True)
+def test_a_full_disk_ends_in_a_message_and_the_saved_state_goes_on(workplace, small_disk):
+    disk = small_disk("600k")
+    command = ("run", workplace.spec(), "--runs-dir", disk.path / "runs", "--checkpoint-every", 5)
+    _, err = workplace.frepo(*command, code=1)
+    assert "No space left" in err
+    assert "run the same command again" in err
+    assert not list(disk.path.rglob("*.tmp"))
+    disk.resize("100m")
+    assert "distilled" in workplace.frepo(*command)[0]
 
 
 def test_a_second_process_on_the_same_stage_is_refused(workplace):

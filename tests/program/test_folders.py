@@ -341,6 +341,28 @@ def test_an_archive_with_a_damaged_image_leaves_nothing(workplace):
     assert "imagenette/frepo" not in workplace.frepo("data", "list", *data)[0]
 
 
+def test_a_full_disk_while_preparing_or_decoding_leaves_nothing_half_done(workplace, small_disk):
+    archive = write_archive(workplace, "imagenette")
+    disk = small_disk("24k")
+    data = ("--data-dir", disk.path / "data")
+    _, err = workplace.frepo("data", "prepare", "imagenette", "--from", archive, *data, code=1)
+    assert "No space left" in err
+    assert "nothing is left of it" in err
+    assert not list(disk.path.rglob("*.JPEG"))
+    disk.resize("1m")
+    workplace.frepo("data", "prepare", "imagenette", "--from", archive, *data)
+
+    used = sum(path.stat().st_size for path in disk.path.rglob("*") if path.is_file())
+    disk.resize(f"{used // 1024 + 100}k")  # decoded, the images take more than is left
+    spec = workplace.spec(dataset='name = "imagenette"\nresolution = 40', distill=SELECT, pool=None, application=None)
+    run = ("run", spec, *data, "--runs-dir", disk.path / "runs", "--db", workplace.path / "results.duckdb")
+    _, err = workplace.frepo(*run, code=1)
+    assert "No space left" in err
+    assert not list(disk.path.rglob("*.npy"))
+    disk.resize("10m")
+    workplace.frepo(*run)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_preparation_is_not_taken_for_a_whole_one(workplace, number):
     write_archive(workplace, "imagewoof")
