@@ -18,7 +18,7 @@ from frepo.plan import DistillStage
 from frepo.runtime import Cadence
 from frepo.spec import Conv, Frepo, Pool, Standardize
 from frepo.spec import Dataset as DatasetTable
-from frepo.training import Trainer, TrainingData, train_networks
+from frepo.training import Trainer, TrainingData, train_networks, training_loop
 
 SHAPE = (8, 8, 1)
 
@@ -107,7 +107,8 @@ def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path
         directory = tmp_path / name
         directory.mkdir()
         journal = Journal(directory, name, Cadence(), None, lambda *_: None)
-        return train_networks(trainer, data, seeds, 15, 5, ("flip", "rotate", "cutout"), journal)
+        loop = training_loop(trainer, data, seeds, 15, 5, ("flip", "rotate", "cutout"))
+        return train_networks(loop, journal)
 
     seeds = [(0, 5, 0), (0, 5, 1), (0, 5, 2)]
     together = train(seeds, "together")

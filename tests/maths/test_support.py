@@ -45,7 +45,9 @@ def test_chunks_give_the_gradient_of_the_whole(chunk, backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)  # the way of a GPU, on this machine's CPU
     lowered, data = gradient(features, chunk)
     cut = lowered.compile()(data)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), whole, cut)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
+        # Convolutions of other sizes round otherwise, and the regression amplifies it.
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
