@@ -71,6 +71,12 @@ def workplace(tmp_path):
     return Workplace(tmp_path)
 
 
+@pytest.fixture
+def quick_compile(monkeypatch):
+    """Let XLA optimise little: for tests of a few steps, which compile longer than they run."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
+
 @dataclass(frozen=True)
 class SmallDisk:
     """A mounted file system of a given size."""

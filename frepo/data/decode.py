@@ -1,9 +1,9 @@
 """From stored examples to arrays of one size, in bounded memory."""
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from frepo.errors import FrepoError
 from frepo.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
-AT_ONCE = 256
+AT_ONCE = 1024
 
 
 def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> str:
@@ -30,7 +30,7 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
         OSError: the disk is full.
     """
     splits = _splits(source, test_fraction)
-    shape = _fitted(splits[0][0], 0, resolution)[0].shape
+    shape = _read(splits[0][0], [0], resolution, map)[0][0].shape
     digests: list[str] = []
     for name, (examples, chosen) in zip(("train", "test"), splits, strict=True):
         labels = np.empty(len(chosen), np.int32)
@@ -90,16 +90,20 @@ def _read_all(
     examples: Examples, chosen: np.ndarray, resolution: int | None
 ) -> Iterator[tuple[int, list[tuple[np.ndarray, int]]]]:
     """Yield the position of the first of some examples, and their pixels and labels."""
-    with ThreadPoolExecutor(os.cpu_count() if examples.parallel else 1) as pool:
+    with ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), AT_ONCE):
             raise_if_stopping()
-            indices = chosen[start : start + AT_ONCE].tolist()
-            yield start, list(pool.map(lambda index: _fitted(examples, index, resolution), indices))
+            yield start, _read(examples, chosen[start : start + AT_ONCE].tolist(), resolution, pool.map)
 
 
-def _fitted(examples: Examples, index: int, resolution: int | None) -> tuple[np.ndarray, int]:
-    pixels, label = examples.read(index)
-    return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
+def _read(
+    examples: Examples, indices: list[int], resolution: int | None, parallel_map: Callable[..., Iterable[Any]]
+) -> list[tuple[np.ndarray, int]]:
+    def decoded(stored: Any, index: int) -> tuple[np.ndarray, int]:
+        pixels, label = examples.decode(stored, index)
+        return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
+
+    return list(parallel_map(decoded, examples.fetch(indices), indices))
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -80,12 +80,14 @@ def files_source(
         return 1 if modes <= set(GRAY_MODES) else 3
 
     def examples(files: list[LabelledFile]) -> Examples:
-        def read(index: int) -> tuple[np.ndarray, int]:
-            file, label = files[index]
-            return read_pixels(file, channels()), label
+        def fetch(indices: list[int]) -> list[LabelledFile]:
+            return [files[index] for index in indices]
+
+        def decode(stored: LabelledFile, index: int) -> tuple[np.ndarray, int]:  # noqa: ARG001
+            return read_pixels(stored[0], channels()), stored[1]
 
         labels = np.array([label for _, label in files])
-        return Examples(len(files), read, lambda index: str(files[index][0]), parallel=True, labels=labels)
+        return Examples(len(files), fetch, decode, lambda index: str(files[index][0]), labels)
 
     def both() -> tuple[Examples, Examples | None]:
         channels()  # reads all headers, so that a file that is no image is found at once

@@ -1,25 +1,26 @@
 """Where images come from: examples that can be read one by one, whatever stores them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Read = Callable[[int], tuple[np.ndarray, int]]
-"""Position -> pixels uint8 [height, width, channels] and label."""
-
 
 @dataclass(frozen=True)
 class Examples:
-    """One split."""
+    """One split. Reading has two parts: some stores are fast in batches only, and decoding can be shared by threads."""
 
     count: int
-    read: Read
-    """Raises FrepoError for an example that is damaged; may be called from several threads where `parallel`."""
+    fetch: Callable[[list[int]], Sequence[Any]]
+    """Positions -> what is stored there."""
+    decode: Callable[[Any, int], tuple[np.ndarray, int]]
+    """What is stored, and its position -> pixels uint8 [height, width, channels] and label.
+
+    Called from several threads. Like `fetch` it raises FrepoError for an example that is damaged.
+    """
     describe: Callable[[int], str]
     """Names an example, for messages."""
-    parallel: bool = False
     labels: np.ndarray | None = None
     """Labels int [count] where they are known without reading."""
 

@@ -94,22 +94,31 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
         raise FrepoError(f"data set '{builder.info.name}': split {split} in {builder.data_path} is empty")
     features = tfds.features.FeaturesDict({key: builder.info.features[key] for key in (image_key, label_key)})
 
-    def read(index: int) -> tuple[np.ndarray, int]:
+    def damaged(indices: list[int], error: Exception) -> FrepoError:
+        which = f"example {indices[0]}" if len(indices) == 1 else f"examples {indices[0]} to {indices[-1]}"
+        return _damaged(builder.info.name, f"{builder.data_path}, {which} of {split},", error)
+
+    def fetch(indices: list[int]) -> Sequence[bytes]:
         try:
-            example: Any = features.deserialize_example_np(records[index])
+            return records.__getitems__(indices)  # a hundred times as fast as one by one
+        except Exception as error:  # array_record raises several kinds for damaged files
+            raise damaged(indices, error) from error
+
+    def decode(stored: bytes, index: int) -> tuple[np.ndarray, int]:
+        try:
+            example: Any = features.deserialize_example_np(stored)
             return example[image_key], int(example[label_key])
-        except Exception as error:  # array_record, protobuf and Pillow raise a dozen kinds for damaged files
-            raise _damaged(builder.info.name, f"{builder.data_path}, example {index} of {split},", error) from error
+        except Exception as error:  # protobuf and Pillow raise a dozen kinds
+            raise damaged([index], error) from error
 
-    return Examples(len(records), read, lambda index: f"example {index} of {split} of {builder.info.name}")
+    return Examples(len(records), fetch, decode, lambda index: f"example {index} of {split} of {builder.info.name}")
 
 
-def _records(builder: Any, split: str) -> Sequence[bytes]:
+def _records(builder: Any, split: str) -> Any:
     import tensorflow_datasets as tfds
 
     if builder.info.file_format.value == "tfrecord":
-        found: Any = find_records([Path(path) for path in builder.info.splits[split].filepaths])
-        return found
+        return find_records([Path(path) for path in builder.info.splits[split].filepaths])
     try:
         return builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     except Exception as error:  # files that are missing or none of array_record's

@@ -26,6 +26,9 @@ class Records:
             file.seek(start)
             return file.read(length)
 
+    def __getitems__(self, indices: list[int]) -> list[bytes]:
+        return [self[index] for index in indices]
+
 
 def find_records(paths: list[Path]) -> Records:
     """Return the records of `paths`, in order.

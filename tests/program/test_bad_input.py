@@ -9,6 +9,9 @@ import duckdb
 import pytest
 
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
 def nothing_written(workplace):
     return not (workplace.path / "runs" / "tiny").exists()
 

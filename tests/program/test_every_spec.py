@@ -17,6 +17,8 @@ from frepo.data.known import KNOWN
 from frepo.data.prepared import WORDS
 from frepo.spec import load_spec
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SPECS = sorted((Path(__file__).parents[2] / "specs").rglob("*.toml"))
 SHORT = (
     "architecture.width=4",
@@ -109,8 +111,7 @@ def by_data_set():
 
 
 @pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())
-def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, monkeypatch, name, paths):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # a handful of steps is compiled longer than run
+def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths):
     largest = max(load_spec(path).spec.distill.ipc for path in paths)
     data = ("--data-dir", workplace.path / "data")
     if KNOWN[name].comes_from == "TFDS":

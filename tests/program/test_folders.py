@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SELECT = 'method = "random"\nipc = 2'
 FOLDER = 'name = "image_folder"\npath = "photos"\n'
 
