@@ -8,7 +8,6 @@ import subprocess
 import duckdb
 import pytest
 
-
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
