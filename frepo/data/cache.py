@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Generator
@@ -96,6 +97,13 @@ def cached(
         marks = {path.stem: _mark(path) for path in sorted(temporary.glob("*.npy"))}
         (temporary / "entry.json").write_text(json.dumps({"arrays": marks, "facts": facts}))
     return _read(directory)
+
+
+def release(array: np.ndarray) -> None:
+    """Take what was read of a memory-mapped array out of this process's memory; the system keeps it while it can."""
+    mapped = getattr(array, "_mmap", None)
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _read(directory: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -108,7 +108,7 @@ def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> No
             chosen = chosen[share_of_each_class(renumbered[chosen], table.train_fraction)]
         entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))
         with entry.writing(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8) as writer:
-            for part in chunks(len(chosen), images.shape[1:]):
+            for part in chunks(images, len(chosen)):
                 writer.append(images[chosen[part]])
 
 
@@ -128,7 +128,7 @@ def _preprocessed(
             for name in ("train", "test"):
                 pixels = getattr(raw, f"{name}_images")
                 with entry.writing(name, pixels.shape, np.float32) as writer:
-                    for part in chunks(len(pixels), pixels.shape[1:]):
+                    for part in chunks(pixels):
                         writer.append(fitted.apply(pixels[part]))
         return {}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from frepo.data.cache import release
 from frepo.signals import raise_if_stopping
 from frepo.spec import Standardize, Zca
 
@@ -72,12 +73,13 @@ def from_blocks(rows: np.ndarray, shape: tuple[int, ...], block: int | None) -> 
     return squares.reshape(shape)
 
 
-def chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of `count` images of `shape` that are small enough to be worked on as float32."""
-    size = max(1, CHUNK_BYTES // (4 * int(np.prod(shape))))
-    for start in range(0, count, size):
+def chunks(images: np.ndarray, count: int | None = None) -> Iterator[slice]:
+    """Yield slices of images [n, h, w, c], or of `count` of them, that are small enough to be worked on as float32."""
+    size = max(1, CHUNK_BYTES // (4 * int(np.prod(images.shape[1:]))))
+    for start in range(0, len(images) if count is None else count, size):
         raise_if_stopping()
         yield slice(start, start + size)
+        release(images)
 
 
 def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -> FittedPreprocess:
@@ -123,7 +125,7 @@ def _channel_moments(name: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndar
         return np.full(channels, mean, np.float32), np.full(channels, deviation, np.float32)
     levels = np.arange(256) / 255
     counts = np.zeros((channels, 256), np.int64)
-    for part in chunks(len(pixels), pixels.shape[1:]):
+    for part in chunks(pixels):
         counts += [np.bincount(pixels[part][..., c].ravel(), minlength=256) for c in range(channels)]
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ levels
@@ -144,12 +146,12 @@ def _covariance(
     The mean is float32 [h, w, c]; the covariance float64 [d, d], over whole images or the mean of that over each block.
     """
     total = np.zeros(pixels.shape[1:])
-    for part in chunks(len(pixels), pixels.shape[1:]):
+    for part in chunks(pixels):
         total += _standardize(pixels[part], mean, deviation).sum(0, np.float64)
     center = (total / len(pixels)).astype(np.float32)
     dimension = to_blocks(center[None], block).shape[1]
     products, rows = np.zeros((dimension, dimension)), 0
-    for part in chunks(len(pixels), pixels.shape[1:]):
+    for part in chunks(pixels):
         flat = to_blocks(_standardize(pixels[part], mean, deviation) - center, block)
         products += flat.T @ flat
         rows += len(flat)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from frepo.data.cache import release
 from frepo.data.dataset import Dataset
 from frepo.data.preprocess import FittedPreprocess
 from frepo.devices import place
@@ -61,7 +62,9 @@ def training_images(dataset: Dataset, batch_size: int, residency: Residency, dty
         )
 
     def gather(indices: np.ndarray) -> LabelledImages:
-        return LabelledImages(stored[indices].astype(kept, copy=False), dataset.train_labels[indices])
+        images = stored[indices].astype(kept, copy=False)
+        release(stored)
+        return LabelledImages(images, dataset.train_labels[indices])
 
     size = batch_size * int(np.prod(stored.shape[1:])) * kept.itemsize
     return TrainingImages(None, gather, lambda _, batch: (to_inputs(batch.images), batch.labels), size)
