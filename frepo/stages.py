@@ -1,5 +1,7 @@
 """From a stage to the code that computes it."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -44,12 +46,13 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         FrepoError: a failure that the user can do something about.
     """
     dataset = _dataset(stage, options)
-    match stage.work:
-        case DistillStage() as work:
-            distill(work, dataset, journal, options.residency, options.chunk)
-        case EvaluateStage() as work:
-            data = read_distilled(run_directory / stage.needs[0].directory)
-            journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
+    with _memory_must_suffice():
+        match stage.work:
+            case DistillStage() as work:
+                distill(work, dataset, journal, options.residency, options.chunk)
+            case EvaluateStage() as work:
+                data = read_distilled(run_directory / stage.needs[0].directory)
+                journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
 
 
 def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
@@ -62,18 +65,33 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     """
     check(stage, options)
     dataset = _dataset(stage, options)
-    match stage.work:
-        case DistillStage(distill=Frepo() as settings) as work:
-            start = real_images(work, dataset)
-            learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
-            return measure(learning.loop, learning.training.trainer.num_parameters)
-        case DistillStage():
-            return None
-        case EvaluateStage() as work:
-            source = stage.needs[0].work
-            assert isinstance(source, DistillStage)
-            trainer, loop = prepare_evaluation(work, real_images(source, dataset), dataset.info)
-            return measure(loop, trainer.num_parameters)
+    with _memory_must_suffice():
+        match stage.work:
+            case DistillStage(distill=Frepo() as settings) as work:
+                start = real_images(work, dataset)
+                learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
+                return measure(learning.loop, learning.training.trainer.num_parameters)
+            case DistillStage():
+                return None
+            case EvaluateStage() as work:
+                source = stage.needs[0].work
+                assert isinstance(source, DistillStage)
+                trainer, loop = prepare_evaluation(work, real_images(source, dataset), dataset.info)
+                return measure(loop, trainer.num_parameters)
+
+
+@contextmanager
+def _memory_must_suffice() -> Generator[None]:
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = " ".join(str(error).split())
+        if "RESOURCE_EXHAUSTED" not in reason and "out of memory" not in reason.lower():
+            raise
+        raise FrepoError(
+            f"the device's memory does not suffice ({reason[:200]}). A smaller --chunk, --residency host, a smaller "
+            "batch_size or width needs less; frepo plan --cost says how much"
+        ) from None
 
 
 def _dataset(stage: Stage, options: RuntimeOptions) -> Dataset:

@@ -236,6 +236,13 @@ def test_a_full_disk_ends_in_a_message_and_the_saved_state_goes_on(workplace, sm
     assert "distilled" in workplace.frepo(*command)[0]
 
 
+@pytest.mark.parametrize("command", [("run",), ("plan", "--cost")])
+def test_a_network_that_does_not_fit_into_memory_is_explained(workplace, command):
+    _, err = workplace.frepo(*command, workplace.spec(), "--set", "architecture.width=200000", code=1)
+    assert "memory does not suffice" in err
+    assert "--chunk" in err
+
+
 def test_a_second_process_on_the_same_stage_is_refused(workplace):
     spec = workplace.spec(distill='method = "frepo"\nipc = 1\nsteps = 100000')
     first = workplace.start("run", spec)
