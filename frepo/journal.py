@@ -99,6 +99,9 @@ class Follower(Journal):
         """Say no: the first process records metrics."""
         return False
 
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Do nothing: the first process records metrics."""
+
     def save_is_due(self, step: int) -> bool:  # noqa: ARG002
         """Leave it to the first process to say."""
         return False

@@ -72,7 +72,8 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
                 journal.save(step, steps, state)
-                raise_if_stopping("another process" if stop else None)
+                if stop:
+                    raise_if_stopping("another process")
     return state
 
 

@@ -32,10 +32,10 @@ def stopping() -> bool:
 
 
 def raise_if_stopping(otherwise: str | None = None) -> None:
-    """Leave where a signal has asked for it, or something else named `otherwise` has.
+    """Leave where a signal has asked for it, or `otherwise`, something that is named, has.
 
     Raises:
-        Interrupted: it has.
+        Interrupted: one of them has.
     """
     reason = _received[0] if _received else otherwise
     if reason:

@@ -71,9 +71,9 @@ def test_two_processes_compute_what_one_does_and_only_the_first_writes(workplace
 
 
 def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace):
-    workplace.spec(distill=FREPO.replace("50", "400"))
+    workplace.spec(distill=FREPO.replace("50", "200") + "\nvalidation_fraction = 0.2")
     assert finish(start_two(workplace, "--runs-dir", "straight", "--db", "straight.duckdb"))[0] == [0, 0]
-    processes = start_two(workplace, "--checkpoint-every", "100")
+    processes = start_two(workplace, "--checkpoint-every", "60")
     until = time.monotonic() + 120
     while not list((workplace.path / "runs").glob("tiny/frepo-*/state/*.state")):
         assert time.monotonic() < until
@@ -84,6 +84,10 @@ def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace
     assert finish(start_two(workplace))[0] == [0, 0]
     for name, array in distilled(workplace, "straight").items():
         np.testing.assert_array_equal(array, distilled(workplace)[name])
+    straight, resumed = ((workplace.path / runs).glob("tiny/frepo-*/metrics.jsonl") for runs in ("straight", "runs"))
+    rows = next(straight).read_text()
+    assert rows.count("validation_accuracy") == 20
+    assert next(resumed).read_text() == rows
 
 
 def test_an_address_that_is_none_is_explained(workplace):
