@@ -226,7 +226,7 @@ def test_missing_results_are_computed_again(workplace):
 
 
 def test_a_full_disk_ends_in_a_message_and_the_saved_state_goes_on(workplace, small_disk):
-    disk = small_disk("600k")
+    disk = small_disk("200k")  # less than two saved states
     command = ("run", workplace.spec(), "--runs-dir", disk.path / "runs", "--checkpoint-every", 5)
     _, err = workplace.frepo(*command, code=1)
     assert "No space left" in err
