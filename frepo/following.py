@@ -6,20 +6,10 @@ from frepo import stages
 from frepo.journal import Follower
 from frepo.outlook import is_done
 from frepo.plan import compile_plan
-from frepo.processes import join, meet
+from frepo.processes import meet
 from frepo.runtime import RuntimeOptions
 from frepo.signals import stop_on_signals
 from frepo.spec import LoadedSpec
-
-
-def is_first(options: RuntimeOptions) -> bool:
-    """Meet the other processes and return whether this one is the first.
-
-    Raises:
-        FrepoError: they cannot be found.
-    """
-    assert options.processes is not None
-    return join(options.processes)
 
 
 def follow(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> None:

@@ -34,10 +34,12 @@ def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = F
         FrepoError: a stage failed, or nothing could start (then nothing was written).
     """
     if options.processes is not None:
-        from frepo import following
+        from frepo.processes import join
 
-        if not following.is_first(options):
-            following.follow(specs, options)
+        if not join(options.processes):
+            from frepo.following import follow
+
+            follow(specs, options)
             return []
     _make_directory(options.runs_dir)
     with transaction(options.database):

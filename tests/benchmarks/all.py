@@ -2,8 +2,8 @@
 
     python tests/benchmarks/all.py [--data-dir DIR]
 
-With prepared MNIST and CIFAR-10 in DIR the specs of `specs/cpu` are measured too; without, the quickstart alone. Takes
-about ten minutes on two cores. Times are of the machine as it is: nothing else should run beside.
+With prepared MNIST and CIFAR-10 in DIR the specs of `specs/cpu` are measured too; without, the quickstart alone. Times
+are of the machine as it is: nothing else should run beside.
 """
 
 import argparse

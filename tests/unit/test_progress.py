@@ -32,4 +32,5 @@ def test_where_the_peak_is_not_known_nothing_is_said_of_it(clock, capsys):
 def test_peaks_are_found_by_the_name_that_jax_gives_a_device():
     assert peak_flops("NVIDIA H100 80GB HBM3", "bfloat16") == 989e12
     assert peak_flops("NVIDIA A100-SXM4-40GB", "tf32") == 156e12
+    assert peak_flops("NVIDIA H100 PCIe", "bfloat16") is None  # another chip clock than that of the SXM form
     assert peak_flops("cpu", "float32") is None
