@@ -98,6 +98,30 @@ def run(
         typer.echo(accuracy_text(db, run_ids), nl=False)
 
 
+@app.command("import")
+def import_(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, .npz or .safetensors.", show_default=False)
+    ],
+    spec: Annotated[Path, typer.Option("--spec", metavar="SPEC", help="What to do with it.", show_default=False)],
+    overrides: Overrides = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
+    ] = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
+    data_dir: DataDir = None,
+) -> None:
+    """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
+    from frepo.importing import import_data
+    from frepo.runtime import RuntimeOptions
+    from frepo.store.tables import accuracy_text
+
+    options = RuntimeOptions(runs_dir, db, data_dir)
+    run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
+    typer.echo(accuracy_text(db, run_ids), nl=False)
+
+
 @app.command()
 def check(specs: SpecFiles, overrides: Overrides = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
@@ -152,8 +176,9 @@ def plan(
         typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
         return
     typer.echo(compiled.run_id)
+    width = max(len(entry.stage.directory) for entry in stages) if stages else 0
     for entry in stages:
-        typer.echo(f"  {entry.stage.directory:<28} {entry.status}")
+        typer.echo(f"  {entry.stage.directory:<{width}}  {entry.status}")
         for change in entry.changes:
             typer.echo(f"      {change}")
     if cost:

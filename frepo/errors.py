@@ -13,6 +13,10 @@ class SpecError(FrepoError):
     exit_code = 2
 
 
+class DivergedError(FrepoError):
+    """A computation gave numbers that are not finite."""
+
+
 class Interrupted(FrepoError):  # noqa: N818 (a request, not an error)
     """A signal stopped the run; the same command goes on from the saved state; exit code 75 (EX_TEMPFAIL)."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from frepo import record
 from frepo.checkpoint import restore_newest, save_state
-from frepo.errors import FrepoError
+from frepo.errors import DivergedError
 from frepo.files import sync, write_atomically
 from frepo.record import ImageSheet, Row
 from frepo.runtime import Cadence
@@ -52,11 +52,11 @@ class Journal:
         """Record the metrics of `step`.
 
         Raises:
-            FrepoError: one of them is not finite.
+            DivergedError: one of them is not finite.
         """
         for name, value in metrics.items():
             if not np.isfinite(value):
-                raise FrepoError(
+                raise DivergedError(
                     f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
                     "learning_rate or a larger distill.reg helps"
                 )

@@ -9,6 +9,11 @@ def half_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return 0.5 * jnp.mean(jnp.sum((prediction - target) ** 2, axis=-1))
 
 
+def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean over examples of the cross-entropy of softmax(logits) against `target`; both [n, C]."""
+    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=-1))
+
+
 def label_margin(labels: jax.Array) -> jax.Array:
     """Return minus the mean over `labels` [n, C] of min(largest - second largest, 1/C).
 

@@ -6,7 +6,16 @@ from typing import Any
 
 from frepo import record
 from frepo.identity import differences
-from frepo.plan import DistillStage, EvaluateStage, Plan, Stage
+from frepo.plan import Plan, Stage
+
+RESULTS = {
+    "distill": record.DISTILLED,
+    "features": record.NETWORK,
+    "tune": record.TUNING,
+    "evaluate": record.EVALUATIONS,
+    "fair_scores": record.SCORES,
+}
+"""Kind of a stage -> what it leaves."""
 
 
 def is_done(stage: Stage, run_directory: Path) -> bool:
@@ -15,11 +24,7 @@ def is_done(stage: Stage, run_directory: Path) -> bool:
     found = record.read_stage(directory)
     if found is None or found.status != "done" or found.fingerprint != stage.fingerprint:
         return False
-    match stage.work:
-        case DistillStage():
-            return (directory / record.DISTILLED).is_file()
-        case EvaluateStage():
-            return (directory / record.EVALUATIONS).is_file()
+    return (directory / RESULTS[stage.work.kind]).exists()
 
 
 @dataclass(frozen=True)

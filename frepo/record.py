@@ -2,8 +2,8 @@
 
 runs/<name>/run-<fp8>.json            the spec and the stages it consists of
 runs/<name>/<label>-<fp8>/stage.json  identity, status and attempts; `done` is written last
-                         /metrics.jsonl, evaluations.jsonl   result rows
-                         /distilled.npz, images/*.png        results
+                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl   result rows
+                         /distilled.npz, images/*.png, tuning.json, network/                 results
                          /state/                             while it runs: what a resumed run goes on from
 """
 
@@ -17,11 +17,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from frepo.errors import FrepoError
 from frepo.files import write_atomically
+from frepo.spec import Architecture
 
 STAGE_FILE = "stage.json"
 METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
+CONFUSIONS = "confusions.jsonl"
+TUNING = "tuning.json"
+SCORES = "scores.jsonl"
 DISTILLED = "distilled.npz"
+NETWORK = "network"
 IMAGES = "images"
 STATE = "state"
 LOCK = ".lock"
@@ -90,6 +95,17 @@ class RunRecord(_Record):
     stages: tuple[str, ...]
     created: datetime
     provenance: dict[str, Any]
+
+
+def network_columns(architecture: Architecture) -> Row:
+    """Return what result rows say of a network; None for what its kind does not have."""
+    return {
+        "architecture": architecture.type,
+        "normalization": architecture.normalization,
+        "pooling": getattr(architecture, "pooling", None),
+        "width": architecture.width,
+        "depth": getattr(architecture, "depth", None),
+    }
 
 
 def write_record(path: Path, record: StageRecord | RunRecord) -> None:

@@ -12,3 +12,4 @@ class Stream(IntEnum):
     POOL_START = 3
     POOL_STEP = 4
     EVALUATION = 5
+    FEATURES = 6

@@ -7,18 +7,24 @@ from pathlib import Path
 import jax
 
 from frepo import record
-from frepo.apps.evaluate import evaluate
+from frepo.apps.choice import with_best_rate, write_score
+from frepo.apps.evaluate import evaluate, tune
 from frepo.apps.evaluate import prepare as prepare_evaluation
+from frepo.apps.fair_scores import fair_scores
 from frepo.cost import Cost, measure
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.load import load_dataset, load_info
+from frepo.distill.features import prepare as prepare_features
+from frepo.distill.features import train_features
 from frepo.distill.learning import prepare as prepare_learning
 from frepo.distill.run import check as check_distill
 from frepo.distill.run import distill, read_distilled, real_images
-from frepo.errors import FrepoError
+from frepo.distill.state import DistilledData
+from frepo.errors import DivergedError, FrepoError
 from frepo.journal import Journal
 from frepo.models.build import build_model
-from frepo.plan import DistillStage, EvaluateStage, Stage
+from frepo.plan import DistillStage, EvaluateStage, FairScoresStage, FeaturesStage, Stage, TuneStage
+from frepo.progress import warn
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo
 
@@ -29,11 +35,14 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
     Raises:
         FrepoError: the data is not there or the stage does not fit it.
     """
-    info = load_info(stage.work.dataset, options.tfds_dir, options.cache_dir)
     match stage.work:
+        case FairScoresStage():
+            return check(stage.needs[0], options)
         case DistillStage() as work:
+            info = _info(work, options)
             check_distill(work, info)
-        case EvaluateStage() as work:
+        case work:
+            info = _info(work, options)
             build_model(work.architecture, info.num_classes, info.image_shape)
     return info
 
@@ -45,14 +54,44 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         Interrupted: a signal came; the state is saved.
         FrepoError: a failure that the user can do something about.
     """
-    dataset = _dataset(stage, options)
     with _memory_must_suffice():
         match stage.work:
             case DistillStage() as work:
-                distill(work, dataset, journal, options.residency, options.chunk)
-            case EvaluateStage() as work:
-                data = read_distilled(run_directory / stage.needs[0].directory)
-                journal.write_rows(record.EVALUATIONS, evaluate(work, data, dataset, journal))
+                distill(stage, run_directory, _dataset(work, options), journal, options)
+            case FeaturesStage() as work:
+                train_features(work, _dataset(work, options), options.residency, journal)
+            case TuneStage() as work:
+                _tune(work, stage, run_directory, options, journal)
+            case EvaluateStage():
+                _evaluate(stage, run_directory, options, journal)
+            case FairScoresStage() as work:
+                rows = [record.read_rows(run_directory / need.directory / record.EVALUATIONS) for need in stage.needs]
+                accuracies = [
+                    [row["top1"] for row in part if row["predictor"] == rows[0][0]["predictor"]] for part in rows
+                ]
+                journal.write_rows(record.SCORES, fair_scores(work, accuracies))
+
+
+def _tune(work: TuneStage, stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
+    try:
+        data = _data(stage, run_directory)
+        write_score(journal, tune(work, data, _dataset(work, options), options.residency, journal))
+    except DivergedError as error:
+        warn(f"{error}; this candidate counts as the worst")
+        write_score(journal, 0.0)
+
+
+def _evaluate(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
+    work, data = with_best_rate(stage, run_directory), _data(stage, run_directory)
+    results = evaluate(work, data, _dataset(work, options), options.residency, options.chunk, journal)
+    journal.write_rows(record.CONFUSIONS, results.confusions)
+    journal.write_rows(record.EVALUATIONS, results.evaluations)
+
+
+def _data(stage: Stage, run_directory: Path) -> DistilledData | None:
+    """Return the data that an evaluation trains on, or None where that is all real images."""
+    source = next((need for need in stage.needs if isinstance(need.work, DistillStage)), None)
+    return read_distilled(run_directory / source.directory) if source else None
 
 
 def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
@@ -64,20 +103,24 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
         FrepoError: the data is not there or the stage does not fit it.
     """
     check(stage, options)
-    dataset = _dataset(stage, options)
     with _memory_must_suffice():
         match stage.work:
             case DistillStage(distill=Frepo() as settings) as work:
+                dataset = _dataset(work, options)
                 start = real_images(work, dataset)
                 learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
                 return measure(learning.loop, learning.training.trainer.num_parameters)
-            case DistillStage():
-                return None
-            case EvaluateStage() as work:
-                source = stage.needs[0].work
-                assert isinstance(source, DistillStage)
-                trainer, loop = prepare_evaluation(work, real_images(source, dataset), dataset.info)
+            case FeaturesStage() as work:
+                trainer, loop = prepare_features(work, _dataset(work, options), options.residency)
                 return measure(loop, trainer.num_parameters)
+            case TuneStage() | EvaluateStage() as work:
+                dataset = _dataset(work, options)
+                source = next((need.work for need in stage.needs if isinstance(need.work, DistillStage)), None)
+                data = real_images(source, dataset) if source else None
+                trainer, loop = prepare_evaluation(work, data, dataset, options.residency)
+                return measure(loop, trainer.num_parameters)
+            case DistillStage() | FairScoresStage():
+                return None
 
 
 @contextmanager
@@ -94,8 +137,15 @@ def _memory_must_suffice() -> Generator[None]:
         ) from None
 
 
-def _dataset(stage: Stage, options: RuntimeOptions) -> Dataset:
-    return load_dataset(stage.work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
+OfImages = DistillStage | FeaturesStage | TuneStage | EvaluateStage
+
+
+def _info(work: OfImages, options: RuntimeOptions) -> DatasetInfo:
+    return load_info(work.dataset, options.tfds_dir, options.cache_dir)
+
+
+def _dataset(work: OfImages, options: RuntimeOptions) -> Dataset:
+    return load_dataset(work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
 
 
 def prepare_jax(options: RuntimeOptions) -> str:

@@ -1,7 +1,7 @@
 """Training and scoring networks on given data, one or many at once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,14 +13,14 @@ from flax import struct
 from frepo.blocks import on_cpu
 from frepo.data.augment import augment
 from frepo.data.batches import batch_indices
+from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.devices import compiled, in_shares, place, share_evenly
-from frepo.journal import Journal
-from frepo.loop import Loop, run_steps
-from frepo.losses import half_squared_error
-from frepo.models.conv import ConvNet
+from frepo.loop import Loop
+from frepo.losses import centered_one_hot, half_squared_error
+from frepo.models.build import Model
 from frepo.randomness import keys_for_program
 from frepo.signals import raise_if_stopping
-from frepo.spec.application import Augmentation
+from frepo.spec.recipe import Augmentation, AugmentationMode
 
 Params = Any
 """A pytree of float32 arrays, as Flax keeps it."""
@@ -41,9 +41,11 @@ class Network:
 class Trainer:
     """How a network is made, takes a step and is applied."""
 
-    model: ConvNet
+    model: Model
     optimizer: optax.GradientTransformation
     image_shape: tuple[int, int, int]
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = half_squared_error
+    """(logits [n, C], targets [n, C]) -> scalar."""
 
     @property
     def num_parameters(self) -> int:
@@ -63,102 +65,154 @@ class Trainer:
         return outputs
 
     def step(self, network: Network, images: jax.Array, labels: jax.Array) -> tuple[Network, jax.Array]:
-        """Return the network after one step on half the squared error, batch norm in training mode, and the loss."""
+        """Return the network after one step on the loss, batch norm in training mode, and the loss before it."""
 
         def loss(params: Params) -> tuple[jax.Array, Params]:
             variables = {"params": params, "batch_stats": network.batch_stats}
             (_, logits), updated = self.model.apply(variables, images, train=True, mutable=["batch_stats"])
-            return half_squared_error(logits, labels), updated.get("batch_stats", {})
+            return self.loss(logits, labels), updated.get("batch_stats", {})
 
         (value, batch_stats), gradient = jax.value_and_grad(loss, has_aux=True)(network.params)
         updates, opt_state = self.optimizer.update(gradient, network.opt_state, network.params)
         return Network(optax.apply_updates(network.params, updates), batch_stats, opt_state), value
 
 
-class TrainingData(NamedTuple):
-    """Images float32 [n, h, w, c] and labels float32 [n, C], centred, soft or hard."""
+def fixed_data(images: Any, labels: Any) -> TrainingImages:
+    """Return images float32 [n, h, w, c] and labels float32 [n, C] as a loop reads them, both on the device."""
+    data = place(LabelledImages(images, labels))
+    return TrainingImages(
+        data, lambda indices: indices, lambda data, indices: (data.images[indices], data.labels[indices]), 0
+    )
 
-    images: jax.Array
-    labels: jax.Array
+
+def centered_data(images: TrainingImages, num_classes: int) -> TrainingImages:
+    """Return training images whose labels, int32 on the way, come as centred one-hot ones."""
+
+    def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
+        inputs, labels = images.take(constants, given)
+        return inputs, centered_one_hot(labels, num_classes)
+
+    return replace(images, take=take)
+
+
+class Regime(NamedTuple):
+    """What a training does besides what its `Trainer` says."""
+
+    steps: int
+    batch_size: int
+    augmentation: tuple[Augmentation, ...] = ()
+    augmentation_mode: AugmentationMode = "one"
+    targets: Callable[[jax.Array], jax.Array] = lambda labels: labels
+    """Centred labels [n, C] -> what the loss takes."""
 
 
 class _Given(NamedTuple):
     step: jax.Array | np.ndarray
-    batch: jax.Array | np.ndarray
-    """int32 [networks, batch_size]."""
+    batch: Any
+    """For each network its batch, or what leads to it on the device."""
 
 
 def training_loop(
-    trainer: Trainer,
-    data: TrainingData,
-    seeds: Sequence[tuple[int, ...]],
-    steps: int,
-    batch_size: int,
-    augmentation: tuple[Augmentation, ...],
+    trainer: Trainer, data: TrainingImages, positions: np.ndarray, seeds: Sequence[tuple[int, ...]], regime: Regime
 ) -> Loop[Any]:
-    """Return the loop that trains one network for each entry of `seeds`, all side by side.
+    """Return the loop that trains one network for each entry of `seeds` on `data[positions]`, all side by side.
 
     A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
     the networks are written out in one program, elsewhere they are vectorised over their weights.
     """
     keys = keys_for_program(*seeds)
-    size = min(batch_size, len(data.images))
+    size = min(regime.batch_size, len(positions))
+    operations, mode = regime.augmentation, regime.augmentation_mode
 
-    def train_one(network: Network, key: jax.Array, batch: Any, step: Any, data: TrainingData) -> Any:
-        images = augment(augmentation, jax.random.fold_in(key, step), data.images[batch])
-        return trainer.step(network, share_evenly(images), data.labels[batch])
+    def train_one(network: Network, key: jax.Array, batch: Any, step: Any, constants: Any) -> Any:
+        images, labels = data.take(constants, batch)
+        images = augment(operations, mode, jax.random.fold_in(key, step), images)
+        return trainer.step(network, share_evenly(images), regime.targets(labels))
 
-    def step(networks: Any, data: TrainingData, given: _Given, choice: Any) -> Any:  # noqa: ARG001
+    def step(networks: Any, constants: Any, given: _Given, choice: Any) -> Any:  # noqa: ARG001
         if isinstance(networks, tuple):
-            pairs = [train_one(n, keys()[i], given.batch[i], given.step, data) for i, n in enumerate(networks)]
+            pairs = [
+                train_one(n, keys()[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants)
+                for i, n in enumerate(networks)
+            ]
             networks, losses = zip(*pairs, strict=True)
             return tuple(networks), {"train_loss": jnp.mean(jnp.stack(losses))}
-        networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(networks, keys(), given.batch, given.step, data)
+        networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(
+            networks, keys(), given.batch, given.step, constants
+        )
         return networks, {"train_loss": jnp.mean(losses)}
 
     def inputs(first: int, count: int) -> tuple[_Given, np.ndarray]:
-        batches = [batch_indices(seed, len(data.images), size, first, count) for seed in seeds]
-        return _Given(np.arange(first, first + count), np.stack(batches, axis=1)), np.zeros(count, bool)
+        batches = [positions[batch_indices(seed, len(positions), size, first, count)] for seed in seeds]
+        batch = data.given(np.stack(batches, axis=1).astype(np.int32))
+        return _Given(np.arange(first, first + count), batch), np.zeros(count, bool)
 
     def initial() -> Any:
         if on_cpu():
             return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
         return jax.vmap(trainer.fresh)(keys())
 
-    return Loop(step, initial, data, inputs, steps, precision=trainer.model.precision)
+    return Loop(
+        step,
+        initial,
+        data.constants,
+        inputs,
+        regime.steps,
+        bytes_per_step=len(seeds) * data.bytes_per_step,
+        precision=trainer.model.precision,
+    )
 
 
-def train_networks(loop: Loop[Any], journal: Journal) -> list[Network]:
-    """Run a `training_loop` and return its networks.
-
-    Raises:
-        Interrupted: a signal came; the state is saved.
-        FrepoError: the training diverged.
-    """
-    networks = run_steps(loop, journal)
+def one_by_one(networks: Any) -> list[Network]:
+    """Return the networks of a training loop's state."""
     if isinstance(networks, tuple):
         return list(networks)
     count = len(jax.tree.leaves(networks)[0])
     return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(count)]
 
 
+@dataclass(frozen=True)
+class Score:
+    """How a network does on labelled images."""
+
+    top5: float
+    """Share of images whose class is among the five most likely, in 0..1."""
+    confusion: np.ndarray
+    """Counts int64 [C, C]: true class, predicted class."""
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose class is the most likely, in 0..1."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+
 class Scorer:
-    """Counts how often networks of one kind are right; `to_inputs` maps images as they are stored to their inputs."""
+    """Counts how often networks of one kind are right.
 
-    def __init__(self, trainer: Trainer, to_inputs: Callable[[jax.Array], jax.Array]) -> None:
-        def hits(network: Network, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-            logits = in_shares(lambda share: trainer.apply(network, to_inputs(share))[1], images)
-            best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1] == labels[:, None]
-            return jnp.sum(best[:, 0]), jnp.sum(best)
+    `predict` maps a network and its inputs [n, h, w, c] to scores [n, C], `to_inputs` images as they are stored to
+    inputs.
+    """
 
-        self._hits = compiled(hits)
+    def __init__(
+        self,
+        predict: Callable[[Any, jax.Array], jax.Array],
+        to_inputs: Callable[[jax.Array], jax.Array],
+        num_classes: int,
+    ) -> None:
+        def hits(network: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+            scores = in_shares(lambda share: predict(network, to_inputs(share)), images)
+            best = jax.lax.top_k(scores, min(5, num_classes))[1]
+            return best[:, 0], jnp.any(best == labels[:, None], axis=1)
 
-    def __call__(self, network: Network, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Return top-1 and top-5 accuracy in 0..1 over all of images [n, h, w, c] and labels int [n], host arrays."""
-        counts = np.zeros(2, np.int64)
+        self._hits, self._num_classes = compiled(hits), num_classes
+
+    def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
+        """Score all of images [n, h, w, c] and labels int [n], host arrays."""
+        confusion, top5 = np.zeros((self._num_classes, self._num_classes), np.int64), 0
         for start in range(0, len(images), SCORED_AT_ONCE):
             raise_if_stopping()
             part = slice(start, start + SCORED_AT_ONCE)
-            counts += np.array(self._hits(network, *place((images[part], labels[part]))), np.int64)
-        top1, top5 = counts / len(images)
-        return float(top1), float(top5)
+            best, among = jax.device_get(self._hits(network, *place((images[part], labels[part]))))
+            np.add.at(confusion, (labels[part], best), 1)
+            top5 += int(among.sum())
+        return Score(top5 / len(images), confusion)

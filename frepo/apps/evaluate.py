@@ -1,84 +1,196 @@
-"""Application `evaluate`: fresh networks trained on distilled data, tested on the whole test set."""
+"""Fresh networks trained on one source of data and tested on the whole test set, or scored for a choice."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-import optax
 
+from frepo import recipe as recipes
+from frepo.apps.regression import regression, regression_weights
 from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.residency import input_maker
-from frepo.devices import place
+from frepo.data.residency import TrainingImages, input_maker, training_images
+from frepo.data.split import split
 from frepo.distill.state import DistilledData
 from frepo.journal import Journal
-from frepo.loop import Loop
+from frepo.loop import Loop, run_steps
 from frepo.models.build import build_model
-from frepo.plan import EvaluateStage
-from frepo.record import Row
+from frepo.models.precision import numerics
+from frepo.plan import Evaluation
+from frepo.record import Row, network_columns
+from frepo.runtime import Residency
 from frepo.seeds import Stream
-from frepo.spec import Evaluate
-from frepo.training import Scorer, Trainer, TrainingData, train_networks, training_loop
-
-DEFAULT_STEPS = ((10, 1000), (100, 2000), (500, 5000), (1000, 10_000))
-"""(at most this many images, training steps)."""
-MOST_STEPS = 40_000
+from frepo.training import Network, Regime, Score, Scorer, Trainer, centered_data, fixed_data, one_by_one, training_loop
 
 
-def training_steps(settings: Evaluate, num_images: int) -> int:
-    """Return the training steps of a network: as the spec says, or by the number of distilled images."""
-    if settings.steps is not None:
-        return settings.steps
-    return next((steps for most, steps in DEFAULT_STEPS if num_images <= most), MOST_STEPS)
+class Images(NamedTuple):
+    """Labelled images as they are stored, on the host."""
+
+    images: np.ndarray
+    labels: np.ndarray
 
 
-def prepare(work: EvaluateStage, data: DistilledData, info: DatasetInfo) -> tuple[Trainer, Loop[Any]]:
-    """Return how networks are trained on `data`, and the loop that does it."""
-    settings = work.evaluate
-    steps = training_steps(settings, len(data.images))
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, settings.warmup_steps, steps, end_value=settings.learning_rate / 100
-    )
+@dataclass
+class Curve:
+    """Accuracy against training steps: the scores of all networks at points along the way, the last of them kept."""
+
+    score: Scorer
+    images: Images
+    name: str
+    last: list[Score] = field(default_factory=list)
+
+    def __call__(self, networks: Any, step: int) -> tuple[Any, Mapping[str, float]]:  # noqa: ARG002
+        """Score the networks of a loop's state; return it and their mean accuracy."""
+        self.last = [self.score(network, *self.images) for network in one_by_one(networks)]
+        return networks, {self.name: float(np.mean([score.top1 for score in self.last]))}
+
+
+class Prepared(NamedTuple):
+    """What trains the networks of an evaluation."""
+
+    trainer: Trainer
+    loop: Loop[Any]
+
+
+class Results(NamedTuple):
+    """What an evaluation finds."""
+
+    evaluations: list[Row]
+    """One for each network and predictor."""
+    confusions: list[Row]
+    """Counts of true and predicted class that are not 0."""
+
+
+def prepare(work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency) -> Prepared:
+    """Return how networks are trained on `data`, or on all real images where it is None."""
+    info, recipe = dataset.info, work.recipe
+    source, positions = _source(work, data, dataset, residency)
+    steps = recipes.training_steps(recipe, len(positions), work.epochs)
     model = build_model(work.architecture, info.num_classes, info.image_shape)
-    trainer = Trainer(model, optax.adam(schedule), info.image_shape)
-    loop = training_loop(
-        trainer,
-        TrainingData(*place((data.images, data.labels))),
-        [(work.seed, Stream.EVALUATION, i) for i in range(settings.num_models)],
+    trainer = Trainer(model, recipes.optimizer(recipe, steps), info.image_shape, recipes.loss(recipe))
+    seeds = [(work.seed, Stream.EVALUATION, i) for i in range(recipe.num_models)]
+    regime = Regime(
         steps,
-        settings.batch_size,
-        settings.augmentation,
+        recipe.batch_size,
+        recipe.augmentation,
+        recipe.augmentation_mode,
+        lambda labels: recipes.targets(recipe, labels),
     )
-    return trainer, loop
+    return Prepared(trainer, training_loop(trainer, source, positions, seeds, regime))
 
 
-def evaluate(work: EvaluateStage, data: DistilledData, dataset: Dataset, journal: Journal) -> list[Row]:
-    """Train `num_models` networks on `data` and return a row of test accuracies for each.
+def _source(
+    work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency
+) -> tuple[TrainingImages, np.ndarray]:
+    """Return images with centred labels, and which of them are trained on."""
+    if data is not None:
+        return fixed_data(data.images, data.labels), np.arange(len(data.images))
+    kept, _ = split(work.validation_fraction, dataset.train_labels)
+    dtype = numerics(work.architecture.precision).dtype
+    images = training_images(dataset, work.recipe.batch_size, residency, dtype)
+    return centered_data(images, dataset.info.num_classes), kept
+
+
+def tune(
+    work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency, journal: Journal
+) -> float:
+    """Train networks as `evaluate` does and return their mean accuracy on held-out training images.
 
     Raises:
         Interrupted: a signal came; the state is saved.
-        FrepoError: the training diverged.
+        DivergedError: the training diverged.
     """
-    info = dataset.info
-    trainer, loop = prepare(work, data, info)
-    networks = train_networks(loop, journal)
-    score = Scorer(trainer, input_maker(dataset.preprocess))
-    rows: list[Row] = []
-    for number, network in enumerate(networks):
-        top1, top5 = score(network, dataset.test_images, np.asarray(dataset.test_labels))
-        rows.append(
-            {
-                "model": number,
-                "architecture": work.architecture.type,
-                "normalization": work.architecture.normalization,
-                "width": work.architecture.width,
-                "depth": work.architecture.depth,
-                "source": work.source,
-                "predictor": "network",
-                "labels": "soft" if work.source == "distilled" else "hard",
-                "seed": work.seed,
-                "steps": loop.steps,
-                "top1": top1,
-                "top5": top5,
-                "n_test": info.num_test,
-            }
-        )
-    return rows
+    _, held_out = split(work.validation_fraction, dataset.train_labels)
+    images = Images(dataset.train_images[held_out], np.asarray(dataset.train_labels)[held_out])
+    curve, _, _ = _train(work, data, dataset, residency, journal, images, "validation_accuracy")
+    return float(np.mean([score.top1 for score in curve.last]))
+
+
+def evaluate(
+    work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency, chunk: int, journal: Journal
+) -> Results:
+    """Train `num_models` networks on `data`, or on all real images where it is None, and test them.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        FrepoError: the training diverged, or the regression from `data` has no solution.
+    """
+    test = Images(dataset.test_images, np.asarray(dataset.test_labels))
+    curve, networks, prepared = _train(work, data, dataset, residency, journal, test, "test_accuracy")
+    results = Results([], [])
+    for predictor in work.recipe.predictors:
+        if predictor == "network":
+            scores = curve.last
+        else:
+            assert data is not None
+            scores = _by_regression(work, data, prepared.trainer, networks, dataset, chunk)
+        for number, score in enumerate(scores):
+            _add(results, work, dataset.info, number, predictor, prepared.loop.steps, score)
+    return results
+
+
+def _train(
+    work: Evaluation,
+    data: DistilledData | None,
+    dataset: Dataset,
+    residency: Residency,
+    journal: Journal,
+    images: Images,
+    name: str,
+) -> tuple[Curve, list[Network], Prepared]:
+    prepared = prepare(work, data, dataset, residency)
+    trainer, loop = prepared
+    score = Scorer(lambda n, x: trainer.apply(n, x)[1], input_maker(dataset.preprocess), dataset.info.num_classes)
+    curve = Curve(score, images, name)
+    points = -(-loop.steps // work.recipe.accuracy_points)
+    networks = run_steps(replace(loop, milestone=curve, milestone_steps=points), journal)
+    return curve, one_by_one(networks), prepared
+
+
+def _by_regression(
+    work: Evaluation, data: DistilledData, trainer: Trainer, networks: list[Network], dataset: Dataset, chunk: int
+) -> list[Score]:
+    recipe = work.recipe
+    labels = recipes.targets(recipe.model_copy(update={"loss": "mse"}), jax.numpy.asarray(data.labels))
+    score = Scorer(regression(trainer), input_maker(dataset.preprocess), dataset.info.num_classes)
+    weights = [regression_weights(trainer, n, data.images, labels, recipe.krr_reg, chunk) for n in networks]
+    return [
+        score((network, found), dataset.test_images, np.asarray(dataset.test_labels))
+        for network, found in zip(networks, weights, strict=True)
+    ]
+
+
+def _add(
+    results: Results, work: Evaluation, info: DatasetInfo, number: int, predictor: str, steps: int, score: Score
+) -> None:
+    recipe = work.recipe
+    results.evaluations.append(
+        {
+            "model": number,
+            **network_columns(work.architecture),
+            "source": work.source,
+            "predictor": predictor,
+            "labels": recipe.labels,
+            "loss": recipe.loss,
+            "optimizer": recipe.optimizer,
+            "learning_rate": recipe.learning_rate,
+            "augmentation": "+".join(recipe.augmentation) or "none",
+            "augmentation_mode": recipe.augmentation_mode,
+            "seed": work.seed,
+            "steps": steps,
+            "top1": score.top1,
+            "top5": score.top5,
+            "n_test": info.num_test,
+        }
+    )
+    results.confusions.extend(
+        {
+            "model": number,
+            "predictor": predictor,
+            "label": int(label),
+            "predicted": int(predicted),
+            "count": int(score.confusion[label, predicted]),
+        }
+        for label, predicted in np.argwhere(score.confusion)
+    )

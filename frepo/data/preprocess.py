@@ -39,8 +39,12 @@ class FittedPreprocess:
     block: int | None = None
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Map uint8 images [n, h, w, c] to network inputs, float32 of the same shape."""
-        inputs = _standardize(pixels, self.mean, self.deviation)
+        """Map images [n, h, w, c], uint8 or float pixels in 0..1, to network inputs, float32 of the same shape."""
+        inputs: np.ndarray = (
+            _standardize(pixels, self.mean, self.deviation)
+            if pixels.dtype == np.uint8
+            else (pixels.astype(np.float32) - self.mean) / self.deviation
+        )
         if self.whiten is not None:
             inputs = from_blocks(to_blocks(inputs - self.center, self.block) @ self.whiten, inputs.shape, self.block)
         return inputs

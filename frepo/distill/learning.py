@@ -10,10 +10,11 @@ import optax
 from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset
 from frepo.data.residency import training_images
+from frepo.data.split import split
 from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.distill.state import Best, DistilledData, DistillState
 from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
-from frepo.distill.validation import make_validation, split, validation_steps
+from frepo.distill.validation import make_validation, validation_steps
 from frepo.loop import Loop
 from frepo.models.build import build_model
 from frepo.models.precision import numerics
@@ -47,7 +48,7 @@ def prepare(
     model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
     training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
     schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
-    kept, held_out = split(settings, dataset.train_labels)
+    kept, held_out = split(settings.validation_fraction, dataset.train_labels)
     support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.num_classes / 10)))
 
     def initial() -> DistillState:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.dataset import Dataset
-from frepo.data.decode import share_of_each_class
 from frepo.data.residency import LabelledImages, input_maker
 from frepo.devices import compiled, in_shares, place
 from frepo.distill.krr import krr_predict
@@ -25,15 +24,6 @@ CHOICES = 20
 ROUNDED_TO = 100
 
 Validate = Callable[[DistillState, int], tuple[DistillState, Metrics]]
-
-
-def split(settings: Frepo, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions of the training images that are learned from, and of those that are held out."""
-    everything = np.arange(len(labels))
-    if settings.validation_fraction is None:
-        return everything, everything[:0]
-    held_out = share_of_each_class(np.asarray(labels), settings.validation_fraction)
-    return np.setdiff1d(everything, held_out), held_out
 
 
 def validation_steps(steps: int) -> int:

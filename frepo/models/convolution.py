@@ -5,17 +5,35 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer, lecun_normal, zeros
 from jax.typing import DTypeLike
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 ONE_EACH_SIDE = ((1, 1), (1, 1))
+LECUN_NORMAL = lecun_normal()
 
 
 def convolution(
-    features: int, dtype: DTypeLike = jnp.float32, products: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    features: int,
+    dtype: DTypeLike = jnp.float32,
+    products: jax.lax.Precision = jax.lax.Precision.HIGHEST,
+    *,
+    use_bias: bool = True,
+    kernel_init: Initializer = LECUN_NORMAL,
+    bias_init: Initializer = zeros,
 ) -> nn.Conv:
-    """Return a 3x3 convolution with bias that keeps height and width, zeros outside."""
-    return nn.Conv(features, (3, 3), padding=1, dtype=dtype, precision=products, conv_general_dilated=_convolve)
+    """Return a 3x3 convolution that keeps height and width, zeros outside."""
+    return nn.Conv(
+        features,
+        (3, 3),
+        padding=1,
+        use_bias=use_bias,
+        dtype=dtype,
+        precision=products,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        conv_general_dilated=_convolve,
+    )
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any) -> jax.Array:

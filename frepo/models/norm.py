@@ -13,7 +13,8 @@ def normalize(kind: Normalization, x: jax.Array, *, train: bool, batch_momentum:
     """Apply one normalisation layer to x [n, h, w, c] inside a compact module.
 
     `batch` uses running averages unless `train`; `layer` has statistics and an affine map over all of h, w and c;
-    `instance` and `group` (4 groups) have an affine map per channel; `identity` does nothing.
+    `instance`, `group` (4 groups) and `one_group` (statistics over all of h, w and c) have an affine map per channel;
+    `identity` does nothing.
     Statistics are taken in float32, the result is `dtype`.
     """
     match kind:
@@ -25,5 +26,7 @@ def normalize(kind: Normalization, x: jax.Array, *, train: bool, batch_momentum:
             return nn.GroupNorm(num_groups=None, group_size=1, dtype=dtype)(x)
         case "group":
             return nn.GroupNorm(num_groups=GROUPS, dtype=dtype)(x)
+        case "one_group":
+            return nn.GroupNorm(num_groups=1, dtype=dtype)(x)
         case "identity":
             return x

@@ -4,6 +4,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from frepo.spec.architecture import BlockPooling
+
+
+def relu_pool(kind: BlockPooling, x: jax.Array) -> jax.Array:
+    """Return the positive part of x [n, h, w, c], pooled over 2x2 pixels unless `kind` is none."""
+    match kind:
+        case "average":
+            return relu_average_pool(x)
+        case "max":
+            return nn.max_pool(nn.relu(x), (2, 2), strides=(2, 2))
+        case "none":
+            return nn.relu(x)
+
 
 @jax.custom_vjp
 def relu_average_pool(x: jax.Array) -> jax.Array:

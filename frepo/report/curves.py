@@ -9,7 +9,9 @@ WIDTH, HEIGHT = 340, 200
 CURVES = {
     "krr_accuracy": ("Regression accuracy on training batches", "share right", False),
     "krr_error": ("Regression error on training batches", "half squared error", True),
-    "train_loss": ("Training loss of the evaluated networks (mean)", "half squared error", True),
+    "train_loss": ("Training loss of the evaluated networks (mean)", "loss", True),
+    "test_accuracy": ("Test accuracy of the evaluated networks (mean)", "share right", False),
+    "validation_accuracy": ("Accuracy on held-out training images", "share right", False),
 }
 """Metric -> (title, axis, whether the axis is logarithmic)."""
 

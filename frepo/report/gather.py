@@ -25,6 +25,16 @@ class RunData:
     """Rows of `accuracy_table`; each has `models`, the top-1 of every network, and `gain` over random, or None."""
     metrics: list[RowDict]
     images: list[RowDict]
+    networks: list[RowDict]
+    """Rows of `cross_architecture`."""
+    scores: list[RowDict]
+    """Fair scores, where the run has them."""
+    classes: list[RowDict]
+    """Accuracy by class: `name`, and `cells` with `title`, `mean` and `std` for each evaluation."""
+
+
+MOST_CLASSES = 200
+"""More are left to SQL."""
 
 
 def gather(database: Path, names: Sequence[str]) -> list[RunData]:
@@ -66,20 +76,47 @@ def _run_data(database: Path, run: RowDict) -> RunData:
         accuracies=_with_gains(accuracy_rows(database, [run["run_id"]]), of_stages("evaluations", "t.model"), stages),
         metrics=of_stages("metrics", "t.step, t.name"),
         images=of_stages("images", "t.step"),
+        networks=query(database, "SELECT * FROM cross_architecture WHERE run_id = ?", [run["run_id"]]).dicts(),
+        scores=of_stages("scores", "t.name"),
+        classes=_by_class(database, run["run_id"]),
     )
 
 
+def _by_class(database: Path, run_id: str) -> list[RowDict]:
+    """Return a row for each class, its accuracy after each evaluation by the networks themselves."""
+    found = query(
+        database,
+        """SELECT c.*, t.label AS stage_label FROM class_accuracy c
+        JOIN run_stages s USING (run_id, stage) JOIN stages t USING (run, stage)
+        WHERE run_id = ? AND predictor = 'network' ORDER BY c.label, s.position""",
+        [run_id],
+    ).dicts()
+    rows: dict[int, RowDict] = {}
+    for row in found:
+        name = row["class_name"] or str(row["label"])
+        cells = rows.setdefault(row["label"], {"name": name, "cells": []})["cells"]
+        title = row["stage_label"].removeprefix("evaluate-")
+        cells.append({"title": title, "mean": row["accuracy_mean"], "std": row["accuracy_std"]})
+    return list(rows.values()) if len(rows) <= MOST_CLASSES else []
+
+
 def _with_gains(rows: list[RowDict], evaluations: list[RowDict], stages: list[RowDict]) -> list[RowDict]:
-    """Add the top-1 of each network, and the gain over random images evaluated with the very same settings."""
+    """Add the top-1 of each network, and the gain over random images evaluated with the same settings."""
     settings = {stage["stage"]: _settings(json.loads(stage["identity"])) for stage in stages}
-    random = {settings[row["stage"]]: row["top1_mean"] for row in rows if row["source"] == "random"}
+    random = {(settings[row["stage"]], row["predictor"]): row["top1_mean"] for row in rows if row["source"] == "random"}
     for row in rows:
-        base = random.get(settings[row["stage"]])
+        base = random.get((settings[row["stage"]], row["predictor"]))
         row["gain"] = None if base is None or row["source"] == "random" else row["top1_mean"] - base
-        row["models"] = [entry["top1"] for entry in evaluations if entry["stage"] == row["stage"]]
+        row["models"] = [
+            entry["top1"]
+            for entry in evaluations
+            if entry["stage"] == row["stage"] and entry["predictor"] == row["predictor"]
+        ]
     return rows
 
 
 def _settings(identity: RowDict) -> str:
-    """Return all that an evaluation depends on but its data."""
-    return canonical_json({key: value for key, value in identity.items() if key not in ("source", "needs")})
+    """Return all that an evaluation depends on but its data, and how that is labelled."""
+    recipe = identity.get("recipe", {})
+    kept = {key: value for key, value in recipe.items() if key not in ("labels", "loss", "temperature", "predictors")}
+    return canonical_json({"architecture": identity.get("architecture"), "recipe": kept})

@@ -15,7 +15,8 @@ from frepo.provenance import now
 from frepo.report.curves import curves_svg
 from frepo.report.gather import RunData, gather
 from frepo.report.grid import Grid, load_grid
-from frepo.store.tables import percent
+from frepo.report.matrix import Matrix, cross_architecture_matrix
+from frepo.store.tables import network_text, percent
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RunSection:
     data: RunData
     curves: list[Markup]
     galleries: list[Gallery]
+    matrix: Matrix | None
 
 
 def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path) -> Path:
@@ -52,6 +54,9 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
         .render(
             sections=sections,
             title=names[0] if len(names) == 1 else "frepo report",
+            published_in=sorted(
+                {row["published_in"] for s in sections for row in s.data.accuracies if row["published_in"]}
+            ),
             version=frepo.__version__,
             written=now(),
         )
@@ -69,7 +74,7 @@ def _section(data: RunData, runs_dir: Path) -> RunSection:
     labels = {stage["stage"]: _short_label(stage) for stage in data.stages}
     curves = [Markup(svg) for svg in curves_svg(data.metrics, labels)]  # noqa: S704 (Vega escapes text)
     galleries = [_gallery(data, stage, runs_dir) for stage in data.stages if _images(data, stage)]
-    return RunSection(data, curves, galleries)
+    return RunSection(data, curves, galleries, cross_architecture_matrix(data.networks))
 
 
 def _gallery(data: RunData, stage: dict[str, Any], runs_dir: Path) -> Gallery:
@@ -107,4 +112,5 @@ def _environment() -> Environment:
     environment.filters["mebibytes"] = lambda count: f"{count / 2**20:,.0f} MiB" if count else "–"
     environment.filters["seconds"] = lambda count: f"{count:,.1f} s" if count is not None else "–"
     environment.globals["mean_and_deviation"] = percent
+    environment.globals["network_text"] = network_text
     return environment

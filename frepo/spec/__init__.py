@@ -1,25 +1,41 @@
 """The experiment spec: what a TOML file may say, one module per table."""
 
-from frepo.spec.application import Evaluate
-from frepo.spec.architecture import Conv
+from frepo.spec.application import Application, CrossArchitecture, Evaluate, FairScores
+from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca
-from frepo.spec.distill import Distill, Frepo, RandomSelection
+from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection, Selection
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec
 from frepo.spec.pool import Pool
+from frepo.spec.recipe import Recipe
 from frepo.spec.schema import json_schema
 
 __all__ = [
+    "AlexNet",
+    "Application",
+    "Architecture",
     "Conv",
+    "Coreset",
+    "CrossArchitecture",
     "Dataset",
+    "DcConv",
     "Distill",
     "Evaluate",
     "ExperimentSpec",
+    "FairScores",
     "Frepo",
+    "Full",
+    "Imported",
+    "KipConv",
     "LoadedSpec",
     "Pool",
     "RandomSelection",
+    "Recipe",
+    "ResNet18",
+    "ResNet18Ap",
+    "Selection",
     "Standardize",
+    "Vgg11",
     "Zca",
     "json_schema",
     "load_spec",

@@ -4,61 +4,112 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from frepo.spec.architecture import Normalization
-from frepo.spec.table import Count, LearningRate, Table
+from frepo.spec.architecture import Architecture, Normalization
+from frepo.spec.recipe import Recipe
+from frepo.spec.table import Count
 
-Baseline = Literal["random"]
-Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout"]
+Baseline = Literal[
+    "random",
+    "herding",
+    "k_center",
+    "k_means",
+    "herding_features",
+    "k_center_features",
+    "k_means_features",
+    "full",
+]
 
-ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
+
+class Compared(Recipe):
+    """A recipe that other sources of data go through too."""
+
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+    """Real images evaluated the same way: as many, drawn at `random` or chosen by `herding`, `k_center` or `k_means` on
+    pixels, or (`herding_features`, ...) on the features of a network trained on all of them; `full`: all of them."""
+
+    full_epochs: Count = 50
+    """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
+
+    feature_epochs: Count = 10
+    """Passes over all real images of the network on whose features the baselines `..._features` choose."""
+
+    @field_validator("baselines")
+    @classmethod
+    def baselines_must_differ(cls, value: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
+        """Reject a list that names a baseline twice."""
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
 
 
-class Evaluate(Table):
+class Evaluate(Compared):
     """Train fresh networks on the distilled data and test them on the whole test set."""
 
     type: Literal["evaluate"]
     """Train fresh networks of the spec's architecture and report their test accuracy."""
 
-    num_models: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Number of networks, each with its own initialisation and augmentation."""
+    normalization: Normalization = "identity"
+    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
-    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
-    """Other sources of data of the same size, evaluated the same way: `random` real images."""
+
+class CrossArchitecture(Compared):
+    """Evaluate on other architectures than the one that the images were learned with."""
+
+    type: Literal["cross_architecture"]
+    """Train fresh networks of several architectures and report their test accuracy side by side."""
+
+    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1)]
+    """Tables as `[architecture]`, such as `{ type = "vgg11", width = 128 }`."""
+
+    normalizations: Annotated[tuple[Normalization, ...], Field(strict=False)] = ()
+    """Each architecture is evaluated with each of these. Left out: with its own `normalization`."""
+
+    @model_validator(mode="after")
+    def normalization_must_be_said_once(self) -> "CrossArchitecture":
+        """Reject a normalisation of an architecture that `normalizations` would replace."""
+        if len(set(self.normalizations)) < len(self.normalizations):
+            raise ValueError("normalizations names an entry twice")
+        if self.normalizations and any("normalization" in entry.model_fields_set for entry in self.architectures):
+            raise ValueError("normalizations replaces the normalization of each architecture: set one or the other")
+        if len(set(self.architectures)) < len(self.architectures):
+            raise ValueError("architectures names an entry twice")
+        return self
+
+    def networks(self) -> tuple[Architecture, ...]:
+        """Return the architectures to evaluate, normalisation included."""
+        if not self.normalizations:
+            return self.architectures
+        return tuple(
+            entry.model_copy(update={"normalization": normalization})
+            for entry in self.architectures
+            for normalization in self.normalizations
+        )
+
+
+class FairScores(Recipe):
+    """Say what of an accuracy is due to the images, and not to soft labels, augmentation or tuning (DD-Ranking)."""
+
+    type: Literal["fair_scores"]
+    """Hard-label recovery, improvement over random images, label-robust and augmentation-robust score."""
 
     normalization: Normalization = "identity"
     """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
-    steps: Count | None = None
-    """Training steps of each network. Left out: 1,000 for up to 10 images, 2,000 up to 100, 5,000 up to 500,
-    10,000 up to 1,000 and 40,000 for more."""
+    full_epochs: Count = 50
+    """Passes over all real images of the networks that the recovery is held against."""
 
-    batch_size: Count = 500
-    """Images in one training step, or all of them where there are fewer."""
+    improvement_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weight of the improvement over random images in the label-robust score; the rest is that of the recovery."""
 
-    learning_rate: LearningRate = 3e-4
-    """Peak learning rate of Adam; after the warm-up a cosine takes it to a hundredth."""
-
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
-    """Steps over which the learning rate rises linearly from 0."""
-
-    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ALL_AUGMENTATIONS
-    """Operations of which one is drawn for each batch; `[]` for none. Leave out `flip` for digits."""
-
-    @field_validator("baselines", "augmentation")
-    @classmethod
-    def entries_must_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject a list that names an entry twice."""
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+    augmented_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weight of the improvement with augmentation in the augmentation-robust score; the rest is that without."""
 
     @model_validator(mode="after")
-    def warmup_must_end_before_training(self) -> "Evaluate":
-        """Reject a warm-up that leaves no step for the cosine."""
-        shortest = self.steps if self.steps is not None else 1000
-        if self.warmup_steps >= shortest:
-            raise ValueError(f"warmup_steps = {self.warmup_steps} must be less than steps = {shortest}")
+    def there_must_be_an_augmentation(self) -> "FairScores":
+        """Reject a recipe without augmentation: the score compares training with and without it."""
+        if not self.augmentation:
+            raise ValueError("augmentation = [] leaves nothing for the augmentation-robust score to compare")
         return self
 
 
-Application = Evaluate
+Application = Annotated[Evaluate | CrossArchitecture | FairScores, Field(discriminator="type")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from frepo.spec.table import Count, Fraction, LearningRate, Table
 
@@ -51,5 +51,67 @@ class RandomSelection(Table):
     ipc: Count
     """Images per class."""
 
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices."""
 
-Distill = Annotated[Frepo | RandomSelection, Field(discriminator="method")]
+
+class Coreset(Table):
+    """Real images chosen class by class: those that stand for their class."""
+
+    method: Literal["herding", "k_center", "k_means"]
+    """`herding`: their mean follows that of the class; `k_center`: each is far from the others; `k_means`: those
+    nearest to the centres of clusters."""
+
+    ipc: Count
+    """Images per class."""
+
+    on: Literal["pixels", "features"] = "pixels"
+    """Choose by preprocessed pixels, or by the features of a network trained on all real images."""
+
+    epochs: Count = 10
+    """Passes over all real images of that network."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices."""
+
+    @model_validator(mode="after")
+    def epochs_must_be_read(self) -> "Coreset":
+        """Reject epochs where no network is trained."""
+        if self.on == "pixels" and "epochs" in self.model_fields_set:
+            raise ValueError("epochs is read with on = 'features' only")
+        return self
+
+
+class Full(Table):
+    """All real images: what is lost by distilling."""
+
+    method: Literal["full"]
+    """Use all real images instead of learning a few."""
+
+    epochs: Count = 50
+    """Passes over them of each evaluated network, in place of `steps`."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices."""
+
+
+class Imported(Table):
+    """Images that somebody else made; `frepo import` writes this table."""
+
+    method: Literal["imported"]
+    """Use images and labels that were imported."""
+
+    ipc: Count
+    """Images per class."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Digest of the imported images and labels."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices; whoever made the images may have used them."""
+
+
+Selection = RandomSelection | Coreset
+"""What chooses real images."""
+
+Distill = Annotated[Frepo | RandomSelection | Coreset | Full | Imported, Field(discriminator="method")]

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from frepo.spec.application import Application
-from frepo.spec.architecture import Conv, require_groups_to_divide
+from frepo.spec.application import Application, CrossArchitecture, FairScores
+from frepo.spec.architecture import Architecture, Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
-from frepo.spec.distill import Distill, RandomSelection
+from frepo.spec.distill import Distill, Frepo, Full, Imported
 from frepo.spec.pool import Pool
 from frepo.spec.table import Table
 
@@ -24,7 +24,7 @@ class ExperimentSpec(Table):
     dataset: Dataset
     """The images to distill."""
 
-    architecture: Conv = Conv()
+    architecture: Architecture = Conv()
     """The network whose features are regressed on and which is evaluated."""
 
     distill: Distill
@@ -39,8 +39,8 @@ class ExperimentSpec(Table):
     @field_validator("pool")
     @classmethod
     def pool_must_be_read(cls, pool: Pool, info: ValidationInfo) -> Pool:
-        """Reject a `[pool]` that nothing would read."""
-        if isinstance(info.data.get("distill"), RandomSelection):
+        """Reject a `[pool]` that nothing would read; with imported images it may say how they were made."""
+        if not isinstance(info.data.get("distill"), Frepo | Imported | None):
             raise ValueError("[pool] is read by method = 'frepo' only: remove it, or change [distill] method")
         return pool
 
@@ -48,8 +48,41 @@ class ExperimentSpec(Table):
     @classmethod
     def groups_must_divide_width(cls, value: tuple[Application, ...], info: ValidationInfo) -> tuple[Application, ...]:
         """Reject evaluated networks that group normalisation cannot split."""
-        architecture = info.data.get("architecture")
-        if isinstance(architecture, Conv):
+        for application in value:
+            match application:
+                case CrossArchitecture():
+                    for network in application.networks():
+                        require_groups_to_divide(network, network.normalization)
+                case _ if "architecture" in info.data:
+                    require_groups_to_divide(info.data["architecture"], application.normalization)
+                case _:
+                    pass
+        return value
+
+    @field_validator("application")
+    @classmethod
+    def choices_need_validation_data(
+        cls, value: tuple[Application, ...], info: ValidationInfo
+    ) -> tuple[Application, ...]:
+        """Reject a choice of learning rates without held-out training images: test data is never used for a choice."""
+        distill = info.data.get("distill")
+        if distill and distill.validation_fraction is None and any(entry.learning_rates for entry in value):
+            raise ValueError(
+                "learning_rates are chosen by held-out training images: set validation_fraction = 0.1 in [distill]"
+            )
+        return value
+
+    @field_validator("application")
+    @classmethod
+    def there_must_be_something_to_compare(
+        cls, value: tuple[Application, ...], info: ValidationInfo
+    ) -> tuple[Application, ...]:
+        """Reject scores of distilled images, and baselines of their size, where all real images are used."""
+        if isinstance(info.data.get("distill"), Full):
             for application in value:
-                require_groups_to_divide(architecture.width, application.normalization)
+                if isinstance(application, FairScores) or application.baselines:
+                    raise ValueError(
+                        "method = 'full' uses all real images: there is no distilled data to score, and no number of "
+                        "images to choose; remove fair_scores and baselines, or change [distill] method"
+                    )
         return value

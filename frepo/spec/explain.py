@@ -53,8 +53,14 @@ def _path_in_data(details: ErrorDetails, data: Mapping[str, Any]) -> KeyPath:
             continue
         kept.append(part)
     if details["type"].startswith("union_tag"):
-        kept.append(str(details.get("ctx", {})["discriminator"]).strip("'"))
+        kept.append(_discriminator(details))
     return tuple(kept)
+
+
+def _discriminator(details: ErrorDetails) -> str:
+    """Return the field that should have chosen a table; functions, which pydantic names `f()`, look at `type`."""
+    name = str(details.get("ctx", {})["discriminator"])
+    return "type" if name.endswith("()") else name.strip("'")
 
 
 def _line_of(key_path: KeyPath, text: str) -> int:
@@ -99,7 +105,7 @@ def _reason(details: ErrorDetails, key_path: KeyPath) -> str:
             return "this field is required and chooses the kind of table"
         case "union_tag_invalid":
             allowed = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-            return _not_allowed(context["tag"], allowed)
+            return _not_allowed(details["input"][name], allowed)
         case "literal_error":
             allowed = [str(value).strip("' ") for value in str(context["expected"]).replace(" or ", ", ").split(",")]
             return _not_allowed(details["input"], allowed)
@@ -133,9 +139,11 @@ def _field_names(location: tuple[str | int, ...]) -> list[str]:
     """Return the field names of the table that holds the unknown key at `location`."""
     tables: list[type[BaseModel]] = [ExperimentSpec]
     for part in location[:-1]:
+        if isinstance(part, int):  # the place in an array of tables
+            continue
         if len(tables) > 1:  # a discriminated union: pydantic puts the tag that chose into the location
             tables = [table for table in tables if part in list(_tags(table))]
-        elif isinstance(part, str):
+        else:
             tables = list(_tables(tables[0].model_fields[part].annotation))
     return list(tables[0].model_fields)
 
@@ -148,5 +156,6 @@ def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _tags(table: type[BaseModel]) -> Iterator[str]:
+    """Yield the words that may choose `table` in a union, and those of its other fields, which choose nothing."""
     for field in table.model_fields.values():
         yield from (tag for tag in get_args(field.annotation) if isinstance(tag, str))

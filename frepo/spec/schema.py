@@ -12,19 +12,36 @@ class _IfThenSchema(GenerateJsonSchema):
     """Writes a discriminated union as if/then, so that an editor reports the error of the branch that was chosen."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        tag = schema["discriminator"]
-        assert isinstance(tag, str)
+        tag, default = _discriminator(schema)
         branches = {str(name): self.generate_inner(choice) for name, choice in schema["choices"].items()}
         chosen = [
-            {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": branch}
+            {
+                "if": {
+                    "type": "object",
+                    "properties": {tag: {"const": name}},
+                    **({} if name == default else {"required": [tag]}),
+                },
+                "then": branch,
+            }
             for name, branch in branches.items()
         ]
         return {
             "type": "object",
             "properties": {tag: {"enum": list(branches)}},
-            "required": [tag],
+            **({} if default else {"required": [tag]}),
             "allOf": chosen,
         }
+
+
+def _discriminator(schema: core_schema.TaggedUnionSchema) -> tuple[str, str | None]:
+    """Return the field that chooses a branch, and the branch that is taken without it, if any."""
+    match schema["discriminator"]:
+        case str(field):
+            return field, None
+        case list():
+            raise TypeError("no table is chosen by a path")
+        case function:
+            return "type", str(function({}))
 
 
 def json_schema() -> dict[str, Any]:

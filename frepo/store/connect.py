@@ -15,7 +15,7 @@ import duckdb
 
 from frepo.errors import FrepoError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PATIENCE_SECONDS = 60.0
 
 FOREIGN_OBJECTS = """

@@ -1,8 +1,10 @@
 """From run directories into the database, as often as one likes."""
 
+import csv
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,21 @@ from frepo import record
 from frepo.record import RunRecord, StageRecord
 from frepo.store.connect import transaction
 
-EVALUATION_COLUMNS = (
-    *("model", "architecture", "normalization", "width", "depth", "source", "predictor", "labels"),
-    *("seed", "steps", "top1", "top5", "n_test"),
-)
+ROWS = {
+    "metrics": (record.METRICS, ("step", "name", "value")),
+    "evaluations": (
+        record.EVALUATIONS,
+        (
+            *("model", "architecture", "normalization", "pooling", "width", "depth", "source", "predictor", "labels"),
+            *("loss", "optimizer", "learning_rate", "augmentation", "augmentation_mode"),
+            *("seed", "steps", "top1", "top5", "n_test"),
+        ),
+    ),
+    "confusions": (record.CONFUSIONS, ("model", "predictor", "label", "predicted", "count")),
+    "scores": (record.SCORES, ("name", "value", "standard_error")),
+}
+"""Table -> the file of a stage's directory that its rows come from, and its columns after run and stage."""
+
 NEVER_STARTED = "pending"
 
 
@@ -32,14 +45,23 @@ def ingest(database: Path, runs_dir: Path, names: Sequence[str] | None = None) -
     directories = [path for path in found if names is None or path.name in names]
     runs = [(directory, list(record.read_runs(directory))) for directory in directories]
     with transaction(database) as connection:
+        _ingest_published(connection)
         for directory, records in runs:
             _ingest_name(connection, directory, records)
     return sum(len(records) for _, records in runs)
 
 
+def _ingest_published(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the numbers of the literature up to those that this version comes with."""
+    text = files("frepo.store").joinpath("published.csv").read_text(encoding="utf-8")
+    rows = [[value or None for value in row.values()] for row in csv.DictReader(text.splitlines())]
+    connection.execute("DELETE FROM published")
+    _insert(connection, "published", ["method", "dataset", "ipc", "metric", "mean", "std", "source"], rows)
+
+
 def _ingest_name(connection: duckdb.DuckDBPyConnection, directory: Path, runs: Iterable[RunRecord]) -> None:
     name = directory.name
-    for table in ("stages", "metrics", "evaluations", "images", "run_stages"):
+    for table in ("stages", *ROWS, "images", "run_stages"):
         connection.execute(f"DELETE FROM {table} WHERE run = ?", [name])  # noqa: S608 (names from the line above)
     connection.execute("DELETE FROM runs WHERE name = ?", [name])
     statuses: dict[str, str] = {}
@@ -56,24 +78,10 @@ def _ingest_stage(connection: duckdb.DuckDBPyConnection, run: str, directory: Pa
         return NEVER_STARTED
     status = _actual_status(stage, directory)
     _insert_stage(connection, run, directory.name, stage, status)
-    _insert(
-        connection,
-        "metrics",
-        ["run", "stage", "step", "name", "value"],
-        [
-            [run, directory.name, row["step"], row["name"], row["value"]]
-            for row in record.read_rows(directory / record.METRICS)
-        ],
-    )
-    _insert(
-        connection,
-        "evaluations",
-        ["run", "stage", *EVALUATION_COLUMNS],
-        [
-            [run, directory.name, *(row[column] for column in EVALUATION_COLUMNS)]
-            for row in record.read_rows(directory / record.EVALUATIONS)
-        ],
-    )
+    for table, (file, columns) in ROWS.items():
+        rows = record.read_rows(directory / file)
+        values = [[run, directory.name, *(row.get(column) for column in columns)] for row in rows]
+        _insert(connection, table, ["run", "stage", *columns], values)
     _insert(
         connection,
         "images",
@@ -116,7 +124,7 @@ def _insert_run(connection: duckdb.DuckDBPyConnection, name: str, run: RunRecord
         "seed": spec["seed"],
         "dataset": spec["dataset"]["name"],
         "method": spec["distill"]["method"],
-        "ipc": spec["distill"]["ipc"],
+        "ipc": spec["distill"].get("ipc"),
         "status": status,
         "created_at": _utc(run.created),
         "command": run.provenance.get("command"),

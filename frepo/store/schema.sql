@@ -11,7 +11,7 @@ CREATE TABLE runs (
     seed BIGINT NOT NULL,
     dataset VARCHAR NOT NULL,
     method VARCHAR NOT NULL,
-    ipc INTEGER NOT NULL,
+    ipc INTEGER,                       -- images per class; NULL where all real images are used
     status VARCHAR NOT NULL,           -- running, interrupted, stopped, failed, done
     created_at TIMESTAMP NOT NULL,
     command VARCHAR,
@@ -55,24 +55,71 @@ CREATE TABLE metrics (
     run VARCHAR NOT NULL, stage VARCHAR NOT NULL, step BIGINT NOT NULL, name VARCHAR NOT NULL, value DOUBLE
 );
 
--- One row per trained network; accuracies are shares in 0..1 of the whole test set.
+-- One row per trained network and predictor; accuracies are shares in 0..1 of the whole test set.
 CREATE TABLE evaluations (
     run VARCHAR NOT NULL,
     stage VARCHAR NOT NULL,
     model INTEGER NOT NULL,
     architecture VARCHAR NOT NULL,
     normalization VARCHAR NOT NULL,
-    width INTEGER NOT NULL,
-    depth INTEGER NOT NULL,
-    source VARCHAR NOT NULL,           -- distilled, random
-    predictor VARCHAR NOT NULL,        -- network
+    pooling VARCHAR,                   -- NULL, like the next two, where the architecture has no such thing
+    width INTEGER,
+    depth INTEGER,
+    source VARCHAR NOT NULL,           -- distilled, random, herding, k_center, k_means, ..._features, full
+    predictor VARCHAR NOT NULL,        -- network, krr
     labels VARCHAR NOT NULL,           -- soft, hard
+    loss VARCHAR,                      -- mse, xent, soft_xent; NULL, like the next four, in rows of old versions
+    optimizer VARCHAR,
+    learning_rate DOUBLE,
+    augmentation VARCHAR,              -- operations joined by +, or none
+    augmentation_mode VARCHAR,         -- one, all
     seed BIGINT NOT NULL,
     steps BIGINT NOT NULL,
     top1 DOUBLE NOT NULL,
     top5 DOUBLE NOT NULL,
     n_test INTEGER NOT NULL
 );
+
+-- Test images by true and predicted class, where there are any; class names stand in stages.class_names.
+CREATE TABLE confusions (
+    run VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    model INTEGER NOT NULL,
+    predictor VARCHAR NOT NULL,
+    label INTEGER NOT NULL,
+    predicted INTEGER NOT NULL,
+    count BIGINT NOT NULL
+);
+
+-- Numbers computed from several evaluations.
+CREATE TABLE scores (
+    run VARCHAR NOT NULL, stage VARCHAR NOT NULL, name VARCHAR NOT NULL, value DOUBLE NOT NULL, standard_error DOUBLE NOT NULL
+);
+
+-- What the literature reports, in percent, with where it was found.
+CREATE TABLE published (
+    method VARCHAR NOT NULL,
+    dataset VARCHAR NOT NULL,
+    ipc INTEGER NOT NULL,
+    metric VARCHAR NOT NULL,
+    mean DOUBLE NOT NULL,
+    std DOUBLE,
+    source VARCHAR NOT NULL
+);
+
+-- Quantiles of Student's distribution at 97.5%, by degrees of freedom; 1.96 beyond.
+CREATE TABLE student (degrees INTEGER NOT NULL, quantile DOUBLE NOT NULL);
+INSERT INTO student VALUES
+    (1, 12.706205), (2, 4.302653), (3, 3.182446), (4, 2.776445), (5, 2.570582), (6, 2.446912),
+    (7, 2.364624), (8, 2.306004), (9, 2.262157), (10, 2.228139), (11, 2.200985), (12, 2.178813),
+    (13, 2.160369), (14, 2.144787), (15, 2.131450), (16, 2.119905), (17, 2.109816), (18, 2.100922),
+    (19, 2.093024), (20, 2.085963), (21, 2.079614), (22, 2.073873), (23, 2.068658), (24, 2.063899),
+    (25, 2.059539), (26, 2.055529), (27, 2.051831), (28, 2.048407), (29, 2.045230), (30, 2.042272),
+    (31, 2.039513), (32, 2.036933), (33, 2.034515), (34, 2.032245), (35, 2.030108), (36, 2.028094),
+    (37, 2.026192), (38, 2.024394), (39, 2.022691), (40, 2.021075), (41, 2.019541), (42, 2.018082),
+    (43, 2.016692), (44, 2.015368), (45, 2.014103), (46, 2.012896), (47, 2.011741), (48, 2.010635),
+    (49, 2.009575), (50, 2.008559), (51, 2.007584), (52, 2.006647), (53, 2.005746), (54, 2.004879),
+    (55, 2.004045), (56, 2.003241), (57, 2.002465), (58, 2.001717), (59, 2.000995), (60, 2.000298);
 
 CREATE TABLE images (
     run VARCHAR NOT NULL,
@@ -84,19 +131,73 @@ CREATE TABLE images (
     n_columns INTEGER NOT NULL
 );
 
--- Mean and sample deviation over networks.
+-- Mean, sample deviation and half of the 95% confidence interval of the mean over networks, with the published number
+-- for the same method, data set and images per class on such networks (published_*, as shares) where there is one.
 CREATE VIEW accuracy_table AS
+WITH means AS (
+    SELECT
+        r.run_id, r.name, r.dataset, r.method, r.ipc, r.seed,
+        e.source, e.architecture, e.pooling, e.width, e.depth, e.normalization, e.predictor, e.labels, e.loss,
+        e.optimizer, e.learning_rate, e.augmentation, e.augmentation_mode, e.steps,
+        count(*) AS num_models,
+        avg(e.top1) AS top1_mean, stddev_samp(e.top1) AS top1_std, min(e.top1) AS top1_min, max(e.top1) AS top1_max,
+        avg(e.top5) AS top5_mean, stddev_samp(e.top5) AS top5_std,
+        any_value(e.n_test) AS n_test,
+        e.stage, any_value(s.position) AS position, any_value(r.created_at) AS created_at,
+        CASE WHEN e.source <> 'distilled' THEN e.source WHEN r.method <> 'imported' THEN r.method END AS as_published
+    FROM runs r
+    JOIN run_stages s ON s.run_id = r.run_id
+    JOIN evaluations e ON e.run = s.run AND e.stage = s.stage
+    GROUP BY ALL
+)
 SELECT
-    r.run_id, r.name, r.dataset, r.method, r.ipc, r.seed,
-    e.source, e.architecture, e.width, e.depth, e.normalization, e.predictor, e.labels, e.steps,
-    count(*) AS num_models,
-    avg(e.top1) AS top1_mean, stddev_samp(e.top1) AS top1_std, min(e.top1) AS top1_min, max(e.top1) AS top1_max,
-    avg(e.top5) AS top5_mean, stddev_samp(e.top5) AS top5_std,
-    any_value(e.n_test) AS n_test,
-    e.stage, any_value(s.position) AS position, any_value(r.created_at) AS created_at
-FROM runs r
-JOIN run_stages s ON s.run_id = r.run_id
-JOIN evaluations e ON e.run = s.run AND e.stage = s.stage
-GROUP BY r.run_id, r.name, r.dataset, r.method, r.ipc, r.seed, e.source, e.architecture, e.width, e.depth,
-    e.normalization, e.predictor, e.labels, e.steps, e.stage
-ORDER BY created_at, r.run_id, position;
+    m.* EXCLUDE (stage, position, created_at, as_published),
+    m.top1_std / sqrt(m.num_models) * coalesce(t.quantile, 1.96) AS top1_ci95,
+    p.mean / 100 AS published_top1, p.std / 100 AS published_std, p.source AS published_in,
+    m.stage, m.position, m.created_at
+FROM means m
+LEFT JOIN student t ON t.degrees = m.num_models - 1
+LEFT JOIN published p ON p.method = m.as_published AND p.dataset = m.dataset AND p.ipc = m.ipc
+    AND p.metric = 'test_accuracy_percent' AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
+ORDER BY m.created_at, m.run_id, m.position, m.predictor;
+
+-- Where a run evaluates several networks alike: one row for each source, network and predictor.
+CREATE VIEW cross_architecture AS
+SELECT
+    run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, predictor, labels, loss,
+    learning_rate, augmentation, steps, num_models, top1_mean, top1_std, top1_ci95, position, created_at
+FROM accuracy_table
+QUALIFY count(DISTINCT (architecture, normalization)) OVER (
+    PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
+) > 1
+ORDER BY created_at, run_id, source, position;
+
+-- All methods on one data set and size: our means and those of the literature, best first.
+CREATE VIEW leaderboard AS
+SELECT dataset, ipc, rank() OVER (PARTITION BY dataset, ipc ORDER BY top1_mean DESC) AS rank, * EXCLUDE (dataset, ipc)
+FROM (
+    SELECT
+        dataset, ipc, CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
+        top1_mean, top1_std, top1_ci95, num_models, architecture, normalization, width, predictor, labels,
+        run_id AS found_in
+    FROM accuracy_table
+    UNION ALL
+    SELECT dataset, ipc, method, 'published', mean / 100, std / 100, NULL, NULL, NULL, NULL, NULL, NULL, NULL, source
+    FROM published WHERE metric = 'test_accuracy_percent'
+)
+ORDER BY dataset, ipc, rank, method, found_in;
+
+-- Accuracy by class: the share of its test images that were recognised, over networks.
+CREATE VIEW class_accuracy AS
+SELECT
+    s.run_id, c.stage, c.predictor, c.label, any_value(t.class_names[c.label + 1]) AS class_name,
+    count(*) AS num_models, avg(c.accuracy) AS accuracy_mean, stddev_samp(c.accuracy) AS accuracy_std
+FROM (
+    SELECT run, stage, model, predictor, label,
+        sum(CASE WHEN predicted = label THEN count ELSE 0 END)::DOUBLE / sum(count) AS accuracy
+    FROM confusions GROUP BY ALL
+) c
+JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
+JOIN stages t ON t.run = c.run AND t.stage = c.stage
+GROUP BY s.run_id, s.position, c.stage, c.predictor, c.label
+ORDER BY s.run_id, s.position, c.predictor, c.label;

@@ -34,18 +34,37 @@ def accuracy_rows(database: Path, run_ids: Sequence[str]) -> list[dict[str, Any]
 
 
 def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
-    """Return the accuracy table of the given runs as lines of text, in percent."""
-    lines: list[str] = []
-    for row in accuracy_rows(database, run_ids):
-        network = f"{row['architecture']} width {row['width']}, {row['normalization']}"
-        lines.append(
-            f"{row['name']}  {row['dataset']}  ipc {row['ipc']}  {row['source']:<10} "
-            f"top-1 {percent(row['top1_mean'], row['top1_std'])}  top-5 {percent(row['top5_mean'], row['top5_std'])}  "
-            f"({row['num_models']} networks: {network}, {row['steps']} steps)"
-        )
-    return "".join(f"{line}\n" for line in lines)
+    """Return the accuracy table of the given runs as aligned lines of text, in percent."""
+    lines = [_accuracy_cells(row) for row in accuracy_rows(database, run_ids)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in padded)
+
+
+def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    source = row["source"]
+    if source == "distilled" and row["labels"] == "hard":
+        source += ", hard labels"
+    if row["predictor"] != "network":
+        source += f", {row['predictor']}"
+    networks = f"{row['num_models']} networks: {network_text(row)}, {row['steps']} steps"
+    return (
+        row["name"],
+        row["dataset"],
+        "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
+        source,
+        f"top-1 {percent(row['top1_mean'], row['top1_std'])}",
+        f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
+        f"({networks}{', no augmentation' if row['augmentation'] == 'none' else ''})",
+    )
 
 
 def percent(mean: float, deviation: float | None) -> str:
     """Return `mean ± deviation` of shares in 0..1 as percent; without deviation where one network has none."""
     return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
+
+
+def network_text(row: dict[str, Any]) -> str:
+    """Return the network of a row in words."""
+    width = "" if row["width"] is None else f" width {row['width']}"
+    return f"{row['architecture']}{width}, {row['normalization']}"

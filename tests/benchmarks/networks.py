@@ -1,8 +1,8 @@
-"""Training several networks at once: written out one by one in a program, against vectorised over their weights.
+"""Training several networks: written out in one program, vectorised over their weights, and one after the other.
 
     python tests/benchmarks/networks.py [--width 32] [--networks 5] [--images 10 100] [--precision float32]
 
-Both run as frepo runs steps on this backend and take turns in one process; medians over the rounds are printed.
+All run as frepo runs steps on this backend and take turns in one process; medians over the rounds are printed.
 """
 
 import argparse
@@ -17,33 +17,40 @@ import optax
 from frepo.blocks import BlockRunner
 from frepo.models.build import build_model
 from frepo.spec import Conv
-from frepo.training import Trainer, TrainingData, training_loop
+from frepo.training import Regime, Trainer, fixed_data, training_loop
 
 SHAPE, CLASSES = (32, 32, 3), 10
 
 
 def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: int) -> dict[str, float]:
-    """Return seconds a step of the two forms."""
+    """Return seconds a step of all networks of the three forms."""
     trainer = Trainer(build_model(architecture, CLASSES, SHAPE), optax.adam(3e-4), SHAPE)
     random = np.random.default_rng(0)
-    data = TrainingData(*(jnp.asarray(random.normal(size=(images, *s)), jnp.float32) for s in (SHAPE, (CLASSES,))))
-    loop = training_loop(trainer, data, [(0, i) for i in range(networks)], 10_000, images, ())
+    data = fixed_data(*(jnp.asarray(random.normal(size=(images, *s)), jnp.float32) for s in (SHAPE, (CLASSES,))))
+    regime = Regime(10_000, images)
+    loop, alone = (
+        training_loop(trainer, data, np.arange(images), [(0, i) for i in range(count)], regime)
+        for count in (networks, 1)
+    )
     keys = jax.random.split(jax.random.key(0), networks)
     states = {
         "written out": tuple(trainer.fresh(key) for key in keys),
         "vectorised": jax.vmap(trainer.fresh)(keys),
+        "one by one": alone.initial(),
     }
-    runners = {name: BlockRunner(loop.step) for name in states}
+    loops = {"written out": loop, "vectorised": loop, "one by one": alone}
+    runners = {name: BlockRunner(loops[name].step) for name in states}
     seconds: dict[str, list[float]] = {name: [] for name in states}
     for first in range(-1, rounds):
-        given, choices = loop.inputs((first + 1) * steps, steps)
         for name, runner in runners.items():
+            given, choices = loops[name].inputs((first + 1) * steps, steps)
             began = time.perf_counter()
-            states[name], _ = runner(states[name], data, given, choices, lambda: False)
+            states[name], _ = runner(states[name], data.constants, given, choices, lambda: False)
             jax.block_until_ready(states[name])
             if first >= 0:  # the round before the first one compiles
                 seconds[name].append((time.perf_counter() - began) / steps)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    found = {name: statistics.median(values) for name, values in seconds.items()}
+    return {**found, "one by one": networks * found["one by one"]}
 
 
 def main() -> None:
@@ -57,12 +64,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
     architecture = Conv(width=arguments.width, normalization="identity", precision=arguments.precision)
-    print(f"{'images':>6} {'written out':>12} {'vectorised':>12} {'ratio':>6}")
+    names = ("written out", "vectorised", "one by one")
+    print(f"{'images':>6} " + " ".join(f"{name:>12}" for name in names) + f" {'one by one / better of the others':>34}")
     for images in arguments.images:
         found = measure(architecture, arguments.networks, images, arguments.rounds, arguments.steps)
-        rates = [f"{1 / found[name]:.3g}/s" for name in ("written out", "vectorised")]
-        ratio = found["vectorised"] / found["written out"]
-        print(f"{images:>6} {rates[0]:>12} {rates[1]:>12} {ratio:>6.2f}", flush=True)
+        rates = " ".join(f"{1 / found[name]:>10.3g}/s" for name in names)
+        ratio = found["one by one"] / min(found["written out"], found["vectorised"])
+        print(f"{images:>6} {rates} {ratio:>34.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from frepo.data.preprocess import fit_preprocess
 from frepo.distill.learning import prepare
 from frepo.distill.state import DistilledData
 from frepo.journal import Journal
+from frepo.loop import run_steps
 from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
 from frepo.plan import DistillStage
 from frepo.runtime import Cadence
 from frepo.spec import Conv, Frepo, Pool, Standardize
 from frepo.spec import Dataset as DatasetTable
-from frepo.training import Trainer, TrainingData, train_networks, training_loop
+from frepo.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 
 SHAPE = (8, 8, 1)
 
@@ -98,17 +99,17 @@ def test_the_host_loop_stops_where_it_is_told_to(learning):
 
 def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path, capsys):
     random = np.random.default_rng(1)
-    data = TrainingData(
-        jnp.asarray(random.normal(size=(12, *SHAPE)), jnp.float32), centered_one_hot(jnp.arange(12) % 3, 3)
-    )
+    images = jnp.asarray(random.normal(size=(12, *SHAPE)), jnp.float32)
+    data = fixed_data(images, centered_one_hot(jnp.arange(12) % 3, 3))
+    regime = Regime(15, 5, ("flip", "rotate", "cutout"))
     trainer = Trainer(build_model(Conv(width=4, depth=2, normalization="batch"), 3, SHAPE), optax.adam(1e-3), SHAPE)
 
     def train(seeds, name):
         directory = tmp_path / name
         directory.mkdir()
         journal = Journal(directory, name, Cadence(), None, lambda *_: None)
-        loop = training_loop(trainer, data, seeds, 15, 5, ("flip", "rotate", "cutout"))
-        return train_networks(loop, journal)
+        loop = training_loop(trainer, data, np.arange(12), seeds, regime)
+        return one_by_one(run_steps(loop, journal))
 
     seeds = [(0, 5, 0), (0, 5, 1), (0, 5, 2)]
     together = train(seeds, "together")

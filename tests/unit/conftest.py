@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from frepo import record
-from frepo.plan import DistillStage, EvaluateStage, Plan, Stage, compile_plan
+from frepo.plan import DistillStage, EvaluateStage, FairScoresStage, Plan, Stage, compile_plan
 from frepo.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
 from frepo.spec import ExperimentSpec
 
@@ -83,7 +83,12 @@ class FakeRuns:
                     )
                     _rewrite(directory / record.METRICS, [dict(zip(METRIC, row, strict=True)) for row in metrics])
                 case EvaluateStage():
-                    _rewrite(directory / record.EVALUATIONS, _evaluations(stage.work, remaining.pop(0)))
+                    top1 = remaining.pop(0)
+                    _rewrite(directory / record.EVALUATIONS, _evaluations(stage.work, top1))
+                    _rewrite(directory / record.CONFUSIONS, _confusions(len(class_names), len(top1)))
+                case FairScoresStage():
+                    row = {"name": "label_robust_score", "value": 0.5, "standard_error": 0.25}
+                    _rewrite(directory / record.SCORES, [row])
             _write_stage(directory, stage, status, label=label(stage.label), class_names=class_names, images=images)
         run = RunRecord(
             run_id=f"{name}-{plan.fingerprint[:8]}",
@@ -168,13 +173,15 @@ def _evaluations(work: EvaluateStage, scores: Sequence[float]) -> list[record.Ro
     return [
         {
             "model": model,
-            "architecture": work.architecture.type,
-            "normalization": work.architecture.normalization,
-            "width": work.architecture.width,
-            "depth": work.architecture.depth,
+            **record.network_columns(work.architecture),
             "source": work.source,
             "predictor": "network",
-            "labels": "soft" if work.source == "distilled" else "hard",
+            "labels": work.recipe.labels,
+            "loss": work.recipe.loss,
+            "optimizer": work.recipe.optimizer,
+            "learning_rate": work.recipe.learning_rate,
+            "augmentation": "+".join(work.recipe.augmentation) or "none",
+            "augmentation_mode": work.recipe.augmentation_mode,
             "seed": work.seed,
             "steps": 1000,
             "top1": top1,
@@ -182,6 +189,16 @@ def _evaluations(work: EvaluateStage, scores: Sequence[float]) -> list[record.Ro
             "n_test": 360,
         }
         for model, top1 in enumerate(scores)
+    ]
+
+
+def _confusions(classes: int, models: int) -> list[record.Row]:
+    """Return counts of networks that take a quarter of each class for the next one."""
+    return [
+        {"model": m, "predictor": "network", "label": c, "predicted": (c + wrong) % classes, "count": 1 if wrong else 3}
+        for m in range(models)
+        for c in range(classes)
+        for wrong in (0, 1)
     ]
 
 

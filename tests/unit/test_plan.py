@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from frepo.plan import NUMERICS_VERSION, Plan, compile_plan
+from frepo.plan import NUMERICS_VERSION, FairParts, Plan, compile_plan
 from frepo.spec import ExperimentSpec
 
 ALL = {"frepo", "evaluate-distilled", "random", "evaluate-random"}
@@ -63,7 +63,10 @@ def evaluate(**fields: Any) -> list[dict[str, Any]]:
         ({"distill__ipc": 2}, ALL),
         ({"application": evaluate(num_models=3)}, {"evaluate-distilled", "evaluate-random"}),
         ({"application": evaluate(augmentation=["crop"])}, {"evaluate-distilled", "evaluate-random"}),
-        ({"application": evaluate(normalization="batch")}, {"evaluate-distilled", "evaluate-random"}),
+        ({"application": evaluate(learning_rate=0.5)}, {"evaluate-distilled", "evaluate-random"}),
+        ({"application": evaluate(loss="soft_xent")}, {"evaluate-distilled", "evaluate-random"}),
+        ({"application": evaluate(labels="hard")}, {"evaluate-distilled"}),
+        ({"application": evaluate(full_epochs=3)}, set()),
         ({"distill__steps": 7}, {"frepo", "evaluate-distilled"}),
         ({"distill__learning_rate": 0.5}, {"frepo", "evaluate-distilled"}),
         ({"pool__size": 2}, {"frepo", "evaluate-distilled"}),
@@ -106,6 +109,74 @@ def test_the_random_baseline_of_a_random_selection_is_itself():
     compiled = plan(distill={"method": "random", "ipc": 1})
     assert [stage.label for stage in compiled.stages] == ["random", "evaluate-random"]
     assert compiled.stages == plan().stages[2:]
+
+
+def test_networks_but_the_usual_one_are_named():
+    batch = plan(application=evaluate(normalization="batch"))
+    crossed = plan(application=[{"type": "cross_architecture", "architectures": [{"type": "vgg11"}, {"width": 8}]}])
+    assert batch.stages[1].label == "evaluate-distilled-conv-batch"
+    assert [s.label for s in crossed.stages[1:]] == ["evaluate-distilled-vgg11-batch", "evaluate-distilled-conv-batch"]
+
+
+def test_an_evaluation_that_two_applications_ask_for_is_computed_once():
+    same = {"type": "cross_architecture", "architectures": [{"width": 32, "normalization": "identity"}]}
+    assert plan(application=[{"type": "evaluate"}, same]).stages == plan(application=[{"type": "evaluate"}]).stages
+
+
+def test_a_choice_by_features_needs_a_network_trained_on_real_images():
+    compiled = plan(application=evaluate(baselines=["herding_features", "k_means_features", "herding"]))
+    labels = [stage.label for stage in compiled.stages]
+    assert labels.count("features") == 1
+    needs = {stage.label: [need.label for need in stage.needs] for stage in compiled.stages}
+    assert needs["herding_features"] == needs["k_means_features"] == ["features"]
+    assert needs["herding"] == []
+    assert needs["evaluate-herding_features"] == ["herding_features"]
+
+
+def test_all_real_images_need_no_stage_that_makes_data():
+    spec = {"application": [{"type": "evaluate"}]}
+    compiled = plan(distill={"method": "full", "epochs": 3}, **spec)
+    assert [stage.label for stage in compiled.stages] == ["evaluate-full"]
+    assert compiled.stages[0].identity["epochs"] == 3
+    beside = plan(application=evaluate(baselines=["full"], full_epochs=3)).stages[2]
+    assert beside.fingerprint == compiled.stages[0].fingerprint
+
+
+def test_candidates_for_the_learning_rate_are_tried_on_every_source():
+    changes = {"distill__validation_fraction": 0.1}
+    compiled = plan(application=evaluate(learning_rates=[0.1, 0.2]), **changes)
+    assert [stage.label for stage in compiled.stages] == [
+        "frepo",
+        *["tune-distilled"] * 2,
+        "evaluate-distilled",
+        "random",
+        *["tune-random"] * 2,
+        "evaluate-random",
+    ]
+    rates = [stage.work.recipe.learning_rate for stage in compiled.stages if stage.work.kind == "tune"]
+    assert rates == [0.1, 0.2] * 2
+    assert {stage.identity["validation_fraction"] for stage in compiled.stages if "recipe" in stage.identity} == {0.1}
+    more = plan(application=evaluate(learning_rates=[0.1, 0.2, 0.3]), **changes)
+    assert len(set(compiled.stages) & set(more.stages)) == 6, "the tunings that were done stay"
+
+
+def test_baselines_choose_among_the_images_that_distillation_may_see():
+    compiled = plan(application=evaluate(baselines=["random", "herding"]), distill__validation_fraction=0.1)
+    made = [stage.work.distill for stage in compiled.stages if stage.work.kind == "distill"]
+    assert [entry.validation_fraction for entry in made] == [0.1] * 3
+
+
+def test_fair_scores_need_six_evaluations_and_share_those_that_are_there():
+    recipe = {"num_models": 2, "augmentation": ["crop"]}
+    compiled = plan(application=[{"type": "evaluate", **recipe}, {"type": "fair_scores", **recipe}])
+    fair = compiled.stages[-1]
+    assert fair.label == "fair-scores"
+    parts = FairParts(*fair.needs)
+    assert parts.distilled == compiled.stages[1]
+    assert [part.work.source for part in parts] == ["full", "distilled", "distilled", "random", "distilled", "random"]
+    assert [part.work.recipe.labels for part in parts] == ["hard", "hard", "soft", "hard", "soft", "hard"]
+    assert [part.work.recipe.augmentation for part in parts] == [("crop",)] * 4 + [()] * 2
+    assert compiled.stages.index(fair) == len(compiled.stages) - 1
 
 
 def test_without_applications_only_the_data_is_made():

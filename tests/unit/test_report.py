@@ -172,11 +172,12 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
 def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs, report):
     fake_runs(scores=((0.5, 0.75), (0.25, 0.5)))
     cells = report().cells
-    distilled, random = cells[0:9], cells[9:18]
+    distilled, random = cells[0:11], cells[11:22]
     assert distilled[:4] == ["small", "digits", "1", "distilled"]
-    assert distilled[5:] == ["62.5 ± 17.7%", "+25.0", "81.2 ± 8.8%", "50.0 75.0"]
+    # Two networks: the interval is 12.7 standard errors wide to each side.
+    assert distilled[5:] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "", "81.2 ± 8.8%", "50.0 75.0"]
     assert random[3] == "random real images"
-    assert random[5:] == ["37.5 ± 17.7%", "", "68.8 ± 8.8%", "25.0 50.0"]
+    assert random[5:] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "", "68.8 ± 8.8%", "25.0 50.0"]
 
 
 def test_worse_than_random_is_a_negative_gain(fake_runs, report):
@@ -186,7 +187,7 @@ def test_worse_than_random_is_a_negative_gain(fake_runs, report):
 
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
     fake_runs(application=[{"type": "evaluate"}], scores=((0.25,),))
-    assert report().cells[6] == ""
+    assert report().cells[7] == ""
 
 
 @pytest.mark.parametrize("change", [{"num_models": 3}, {"normalization": "batch"}, {"augmentation": ["crop"]}], ids=str)

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
 from frepo.spec import Conv, Evaluate, ExperimentSpec, Pool, RandomSelection, Standardize, json_schema, load_spec
+from frepo.spec.architecture import Vgg11
 
 SPECS = Path(__file__).parents[2] / "specs"
 SPEC_FILES = sorted(SPECS.rglob("*.toml"))
@@ -36,6 +37,15 @@ steps = 1000
 type = "evaluate"
 baselines = ["random"]
 """
+
+CROSS = (
+    SPEC
+    + """
+[[application]]
+type = "cross_architecture"
+architectures = [{ width = 16 }, { type = "vgg11", width = 128 }]
+"""
+)
 
 
 def changed(old: str, new: str) -> str:
@@ -80,7 +90,14 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
             "train_fraction": None,
             "preprocess": {"type": "standardize"},
         },
-        "architecture": {"type": "conv", "width": 128, "depth": 3, "normalization": "batch", "precision": "float32"},
+        "architecture": {
+            "type": "conv",
+            "width": 128,
+            "depth": 3,
+            "pooling": "average",
+            "normalization": "batch",
+            "precision": "float32",
+        },
         "distill": {
             "method": "frepo",
             "ipc": 3,
@@ -105,15 +122,130 @@ def test_each_table_has_its_stated_defaults(load):
     assert spec.pool == Pool()
     assert spec.application[0].model_dump() == {
         "type": "evaluate",
-        "num_models": 5,
+        **RECIPE,
         "baselines": ("random",),
+        "full_epochs": 50,
+        "feature_epochs": 10,
         "normalization": "identity",
-        "steps": None,
-        "batch_size": 500,
-        "learning_rate": 3e-4,
-        "warmup_steps": 500,
-        "augmentation": ("flip", "color", "crop", "rotate", "translate", "cutout"),
     }
+
+
+RECIPE = {
+    "num_models": 5,
+    "steps": None,
+    "batch_size": 500,
+    "loss": "mse",
+    "temperature": None,
+    "labels": "soft",
+    "optimizer": "adam",
+    "momentum": None,
+    "weight_decay": 0.0,
+    "learning_rate": 3e-4,
+    "learning_rates": (),
+    "schedule": "cosine",
+    "warmup_steps": 500,
+    "augmentation": ("flip", "color", "crop", "rotate", "translate", "cutout"),
+    "augmentation_mode": "one",
+    "predictors": ("network",),
+    "krr_reg": 1e-6,
+    "accuracy_points": 5,
+}
+
+
+def test_the_other_applications_have_their_stated_defaults(load):
+    crossed = load(CROSS).application[1]
+    assert crossed.model_dump() == {
+        "type": "cross_architecture",
+        **RECIPE,
+        "baselines": (),
+        "full_epochs": 50,
+        "feature_epochs": 10,
+        "architectures": tuple(entry.model_dump() for entry in (Conv(width=16), Vgg11(width=128))),
+        "normalizations": (),
+    }
+    assert load(SPEC, 'application=[{type="fair_scores"}]').application[0].model_dump() == {
+        "type": "fair_scores",
+        **RECIPE,
+        "normalization": "identity",
+        "full_epochs": 50,
+        "improvement_weight": 0.5,
+        "augmented_weight": 0.5,
+    }
+
+
+def test_each_architecture_is_evaluated_with_each_normalization(load):
+    networks = load(CROSS + 'normalizations = ["identity", "instance"]\n').application[1].networks()
+    assert [(network.type, network.normalization) for network in networks] == [
+        ("conv", "identity"),
+        ("conv", "instance"),
+        ("vgg11", "identity"),
+        ("vgg11", "instance"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ('loss = "xent"', "loss = 'xent' needs labels = 'hard'; soft labels go with 'mse' and 'soft_xent'"),
+        ('loss = "soft_xent"\nlabels = "hard"', "loss = 'soft_xent' needs labels = 'soft'; hard labels go with 'mse'"),
+        ("temperature = 2.0", "temperature is read by loss = 'soft_xent' only"),
+        ("momentum = 0.5", "momentum is read by optimizer = 'sgd' only"),
+        ("learning_rates = [1e-3]\nlearning_rate = 1e-3", "set learning_rate or learning_rates, not both"),
+        ("learning_rates = [1e-3, 1e-3]", "names an entry twice"),
+        ("learning_rates = [1e-3]", "set validation_fraction = 0.1 in [distill]"),
+        ("predictors = []", "should have at least 1 item"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(errors, lines, reason):
+    (line,) = errors(SPEC + lines + "\n")
+    assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            'normalizations = ["batch"]\n',
+            None,
+        ),
+        (
+            'normalizations = ["batch", "batch"]\n',
+            "normalizations names an entry twice",
+        ),
+    ],
+)
+def test_normalizations_are_said_once(errors, load, text, reason):
+    if reason is None:
+        load(CROSS + text)
+        (line,) = errors(CROSS.replace("width = 16", 'width = 16, normalization = "batch"') + text)
+        assert "normalizations replaces the normalization of each architecture" in line
+    else:
+        assert reason in errors(CROSS + text)[0]
+
+
+def test_group_norm_of_crossed_networks_needs_widths_that_4_divides(errors):
+    (line,) = errors(CROSS.replace("width = 16", "width = 18") + 'normalizations = ["group"]\n')
+    assert "needs a width that is a multiple of 4, not 18" in line
+
+
+def test_an_error_in_a_listed_architecture_names_it(errors):
+    (line,) = errors(CROSS.replace('"vgg11"', '"vgg12"'))
+    assert line.startswith(
+        "spec.toml:22: application.1.architectures.1.type: 'vgg12' is not allowed, did you mean `vgg11`?"
+    )
+
+
+def test_all_real_images_leave_nothing_to_compare(errors, load):
+    full = 'name = "s"\ndataset.name = "digits"\ndistill = { method = "full", epochs = 3 }\n[[application]]\n'
+    assert load(full + 'type = "evaluate"\n').distill.epochs == 3
+    for application in ('type = "fair_scores"\n', 'type = "evaluate"\nbaselines = ["random"]\n'):
+        assert "remove fair_scores and baselines" in errors(full + application)[0]
+
+
+def test_epochs_of_a_choice_by_pixels_are_refused(errors):
+    distill = '{ method = "herding", ipc = 1, epochs = 3 }'
+    (line,) = errors(f'name = "s"\ndataset.name = "digits"\ndistill = {distill}\n')
+    assert "epochs is read with on = 'features' only" in line
 
 
 def test_a_method_that_selects_needs_only_ipc(load):
@@ -157,7 +289,7 @@ INVALID = {
     ),
     "unknown key in an array of tables": (
         SPEC + '[[application]]\ntype = "evaluate"\nnum_model = 3\n',
-        "spec.toml:21: application.1.num_model: unknown field, did you mean `num_models`?; allowed here: type, num_mo",
+        "spec.toml:21: application.1.num_model: unknown field, did you mean `num_models`?; allowed here: num_mod",
     ),
     "unknown table": (
         SPEC + "\n[pol]\nsize = 1\n",
@@ -228,7 +360,7 @@ INVALID = {
     ),
     "unknown discriminator": (
         changed('method = "frepo"', 'method = "frpo"'),
-        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random",
+        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random, herding",
     ),
     "error in the chosen branch": (
         changed('type = "zca"', 'type = "zca", reg = 0.0'),
@@ -381,7 +513,10 @@ def test_the_last_override_of_a_field_wins(load):
         ("pool.sizes=3", "pool.sizes: unknown field, did you mean `size`?; allowed here: size, "),
         ("application.0.num_models=no", "application.0.num_models: input should be a valid integer, got 'no'"),
         ("application.0=3", "application.0: input should be a valid dictionary"),
-        ("distill.method=frpo", "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random"),
+        (
+            "distill.method=frpo",
+            "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random, herding",
+        ),
         ("name=a/b", "name: 'a/b' is not allowed"),
         ("dataset.5=1", "dataset.5: keys should be strings"),
         ('dataset.preprocess={type="zca", reg=-1.0}', "dataset.preprocess.reg: input should be greater than 0"),
@@ -442,7 +577,7 @@ def test_the_schema_accepts_every_spec(path):
         (changed("ipc = 1\n", 'ipc = "1"\n'), ["distill", "ipc"], "'1' is not of type 'integer'"),
         (changed("ipc = 1\n", ""), ["distill"], "'ipc' is a required property"),
         (changed('method = "frepo"\n', ""), ["distill"], "'method' is a required property"),
-        (changed('"frepo"', '"frpo"'), ["distill", "method"], "'frpo' is not one of ['frepo', 'random']"),
+        (changed('"frepo"', '"frpo"'), ["distill", "method"], "'frpo' is not one of ['frepo', 'random', 'herding'"),
         (changed("steps = 1000", "stpes = 1000"), ["distill"], "'stpes' was unexpected"),
         (changed('"frepo"', '"random"'), ["distill"], "'steps' was unexpected"),
         (
@@ -451,7 +586,7 @@ def test_the_schema_accepts_every_spec(path):
             "0 is less than or equal to the minimum of 0",
         ),
         (changed('type = "zca"', 'type = "standardize", reg = 1'), ["dataset", "preprocess"], "'reg' was unexpected"),
-        (changed('["random"]', '["randm"]'), ["application", 0, "baselines", 0], "'random' was expected"),
+        (changed('["random"]', '["randm"]'), ["application", 0, "baselines", 0], "'randm' is not one of ['random'"),
         (changed('"small"', '"a/b"'), ["name"], "'a/b' does not match"),
     ],
 )

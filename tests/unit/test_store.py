@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 from filelock import FileLock
+from scipy import stats
 
 from frepo import record
 from frepo.errors import FrepoError
@@ -23,7 +24,18 @@ from frepo.store.ingest import ingest
 from frepo.store.query import Rows, format_rows, query
 from frepo.store.tables import accuracy_rows, accuracy_text, list_runs, percent
 
-TABLES = ("frepo_schema", "runs", "run_stages", "stages", "metrics", "evaluations", "images")
+TABLES = (
+    "frepo_schema",
+    "runs",
+    "run_stages",
+    "stages",
+    "metrics",
+    "evaluations",
+    "confusions",
+    "scores",
+    "images",
+    "published",
+)
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def test_ingesting_twice_changes_nothing(fake_runs, db):
     assert ingest(db, fake_runs.runs_dir) == 2
     assert ingest(db, fake_runs.runs_dir, ["two"]) == 1
     assert contents(db) == first
-    assert all(first.values())
+    assert [table for table, rows in first.items() if not rows] == ["scores"]
 
 
 def test_a_copied_run_directory_can_be_ingested_twice(fake_runs, db):
@@ -273,7 +285,7 @@ def test_a_database_of_another_version_is_refused_and_left_alone(db, kind, versi
     with transaction(db) as connection:
         connection.execute("UPDATE frepo_schema SET version = ?", [version])
     before = db.read_bytes()
-    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 1: {advice}"):
+    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 2: {advice}"):
         use(db, kind)
     assert db.read_bytes() == before
 
@@ -501,10 +513,83 @@ def test_no_rows_still_have_columns(style, text):
 
 @pytest.mark.parametrize("style", ["table", "csv", "json"])
 def test_every_column_of_the_database_can_be_printed(fake_runs, db, style):
-    fake_runs()
+    crossed = {"type": "cross_architecture", "architectures": [{"type": "vgg11"}, {"width": 8}]}
+    fake_runs(application=[crossed, {"type": "fair_scores"}], scores=((0.5,),) * 8)
     ingest(db, fake_runs.runs_dir)
-    for table in (*TABLES, "accuracy_table"):
+    for table in (*TABLES, "accuracy_table", "cross_architecture", "leaderboard", "class_accuracy"):
         rows = query(db, f"SELECT * FROM {table}")
         text = format_rows(rows, style)
         assert all(column in text for column in rows.columns)
         assert text.endswith("\n")
+
+
+def test_the_interval_of_the_mean_is_that_of_student(fake_runs, db):
+    fake_runs(scores=((0.1, 0.4, 0.5), (0.25,)))
+    ingest(db, fake_runs.runs_dir)
+    three, one = query(db, "SELECT num_models, top1_ci95 FROM accuracy_table").rows
+    half = stats.t.ppf(0.975, 2) * stats.sem([0.1, 0.4, 0.5])
+    assert three == (3, pytest.approx(half, rel=1e-6))
+    assert one == (1, None)
+
+
+def test_the_quantiles_are_those_of_student(db, tmp_path):
+    ingest(db, tmp_path / "nothing")
+    for degrees, quantile in query(db, "SELECT * FROM student").rows:
+        assert quantile == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
+
+
+def test_published_numbers_stand_beside_ours_for_the_same_method_data_set_and_size(fake_runs, db, tmp_path):
+    fake_runs()
+    ingest(db, fake_runs.runs_dir)
+    with transaction(db) as connection:
+        connection.execute("UPDATE runs SET dataset = 'cifar10'")
+    rows = {row["source"]: row for row in query(db, "SELECT * FROM accuracy_table").dicts()}
+    assert rows["distilled"]["published_top1"] == pytest.approx(0.468)
+    assert rows["distilled"]["published_std"] == pytest.approx(0.007)
+    assert rows["random"]["published_top1"] == pytest.approx(0.154)
+    assert rows["distilled"]["published_in"]
+    board = query(db, "SELECT * FROM leaderboard WHERE dataset = 'cifar10' AND ipc = 1").dicts()
+    assert [row["rank"] for row in board] == sorted(row["rank"] for row in board)
+    ours = [row for row in board if row["origin"] == "run"]
+    assert {row["method"]: row["num_models"] for row in ours} == {"frepo": 2, "random": 2}
+    assert {row["found_in"] for row in board if row["origin"] == "published"} == {
+        "comparison tables of the PAD paper (2024)"
+    }
+    assert board[0]["top1_mean"] == max(row["top1_mean"] for row in board)
+
+
+def test_other_networks_are_not_held_against_published_numbers(fake_runs, db):
+    crossed = {"type": "cross_architecture", "architectures": [{"type": "vgg11"}, {"width": 8}]}
+    fake_runs(application=[crossed], scores=((0.5,), (0.25,)))
+    ingest(db, fake_runs.runs_dir)
+    with transaction(db) as connection:
+        connection.execute("UPDATE runs SET dataset = 'cifar10'")
+    found = query(db, "SELECT architecture, published_top1 FROM accuracy_table").rows
+    assert dict(found) == {"vgg11": None, "conv": pytest.approx(0.468)}
+    matrix = query(db, "SELECT architecture, width, top1_mean, num_models FROM cross_architecture").rows
+    assert matrix == (("vgg11", None, 0.5, 1), ("conv", 8, 0.25, 1))
+
+
+def test_one_network_is_no_comparison_of_architectures(fake_runs, db):
+    fake_runs()
+    ingest(db, fake_runs.runs_dir)
+    assert query(db, "SELECT * FROM cross_architecture").rows == ()
+
+
+def test_accuracy_by_class_is_taken_from_the_confusions(fake_runs, db):
+    fake_runs()
+    ingest(db, fake_runs.runs_dir)
+    rows = query(db, "SELECT class_name, num_models, accuracy_mean, accuracy_std FROM class_accuracy").rows
+    assert rows == (("zero", 2, 0.75, 0.0), ("one", 2, 0.75, 0.0)) * 2
+
+
+def test_rows_of_an_older_version_lack_what_it_did_not_record(fake_runs, db):
+    plan, _ = fake_runs()
+    path = fake_runs.directory("small", plan.stages[1]) / record.EVALUATIONS
+    rows = [{k: v for k, v in row.items() if k not in ("loss", "pooling")} for row in record.read_rows(path)]
+    path.unlink()
+    record.append_rows(path, rows)
+    ingest(db, fake_runs.runs_dir)
+    assert query(db, "SELECT DISTINCT loss, pooling FROM evaluations WHERE source = 'distilled'").rows == (
+        (None, None),
+    )

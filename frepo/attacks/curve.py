@@ -1,0 +1,89 @@
+"""How well scores tell members from non-members: the numbers read off a ROC curve, exactly."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+NORMAL_95 = 1.959963984540054
+"""Of a standard normal, 95% lies within plus and minus this."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well an attack does.
+
+    Attributes:
+        auc: area under the ROC curve: the share of pairs of a member and a non-member in which the member scores
+            higher, ties counted half. 0.5 is chance.
+        auc_low: lower end of the 95% confidence interval of `auc`.
+        auc_high: upper end of it.
+        advantage: the largest of TPR - FPR over all thresholds; at least 0, and above it by chance in any finite
+            sample: about 0.9 / sqrt(n) with n examples on each side.
+        tpr_at_1_in_100: the largest true positive rate of a threshold whose false positive rate is at most 1 in 100.
+            Nothing is interpolated: with fewer than 100 non-members no false positive is allowed at all, and this is
+            the share of members that score higher than every non-member.
+        tpr_at_1_in_1000: the same at 1 in 1000, with fewer than 1000 non-members. Both rest on the few highest
+            non-members, so with small n they vary much from sample to sample.
+        members: number of members.
+        non_members: number of non-members.
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    advantage: float
+    tpr_at_1_in_100: float
+    tpr_at_1_in_1000: float
+    members: int
+    non_members: int
+
+
+def roc_scores(member_scores: np.ndarray, non_member_scores: np.ndarray, variance_times: float = 1.0) -> Scores:
+    """Return how well scores [members] and [non_members] tell one from the other; higher should mean member.
+
+    The interval is that of DeLong et al. 1988: normal, with the variances over members and over non-members of the
+    share of the other side that each beats, cut off at 0 and 1. It takes scores as independent; where they are not,
+    `variance_times` makes up for it. If every member scores higher than every non-member it has no width.
+
+    ValueError for NaN, for anything but vectors, and for fewer than two on either side. Infinite scores are in order.
+    """
+    members, non_members = (np.sort(np.asarray(x, np.float64)) for x in (member_scores, non_member_scores))
+    if members.ndim != 1 or non_members.ndim != 1 or min(len(members), len(non_members)) < 2:
+        raise ValueError("scores must be vectors of at least two members and two non-members")
+    if np.isnan(members).any() or np.isnan(non_members).any():
+        raise ValueError("a score is not a number")
+
+    twice = _twice_beaten(members, non_members)
+    auc = int(twice.sum()) / (2 * len(members) * len(non_members))
+    variance = _variance_of_mean(twice / (2 * len(non_members)))
+    variance += _variance_of_mean(_twice_beaten(non_members, members) / (2 * len(members)))
+    half_width = NORMAL_95 * math.sqrt(variance_times * variance)
+
+    thresholds = np.unique(np.concatenate([members, non_members]))
+    true_positives = len(members) - np.searchsorted(members, thresholds, "left")
+    false_positives = len(non_members) - np.searchsorted(non_members, thresholds, "left")
+
+    def tpr_at(one_in: int) -> float:
+        allowed = false_positives <= len(non_members) // one_in
+        return float(true_positives[allowed].max(initial=0) / len(members))
+
+    return Scores(
+        auc=auc,
+        auc_low=max(auc - half_width, 0.0),
+        auc_high=min(auc + half_width, 1.0),
+        advantage=float((true_positives / len(members) - false_positives / len(non_members)).max()),
+        tpr_at_1_in_100=tpr_at(100),
+        tpr_at_1_in_1000=tpr_at(1000),
+        members=len(members),
+        non_members=len(non_members),
+    )
+
+
+def _twice_beaten(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return for each score [n] twice the number of sorted `others` below it plus the number equal to it, int [n]."""
+    return np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")
+
+
+def _variance_of_mean(x: np.ndarray) -> float:
+    return float(np.var(x, ddof=1)) / len(x)

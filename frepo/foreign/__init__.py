@@ -1,0 +1,1 @@
+"""Distilled data that another program made."""

@@ -1,0 +1,44 @@
+"""Other people's distilled data: from their file to a run like any other."""
+
+from pathlib import Path
+
+import numpy as np
+
+from frepo import runner
+from frepo.data.load import load_dataset, load_info
+from frepo.errors import SpecError
+from frepo.foreign.interpret import interpret
+from frepo.foreign.keep import keep
+from frepo.foreign.read import read_arrays
+from frepo.progress import note
+from frepo.runtime import RuntimeOptions
+from frepo.spec import Full, load_spec
+
+
+def import_data(
+    checkpoint: Path, spec: Path, overrides: tuple[str, ...], options: RuntimeOptions, *, pixels: bool
+) -> list[str]:
+    """Run a spec with the distilled data of `checkpoint` in place of what its `[distill]` makes; return its run ids.
+
+    With `pixels` the file holds pixels in 0..1, which the spec's preprocessing maps to network inputs; without, floats
+    are network inputs.
+
+    Raises:
+        FrepoError: the file is damaged, hostile or does not fit the spec's data set; as `runner.run` besides.
+    """
+    loaded = load_spec(spec, overrides)
+    if isinstance(loaded.spec.distill, Full):
+        raise SpecError(f"{spec}: method = 'full' has no distilled data that an imported file could stand in for")
+    ipc = loaded.spec.distill.ipc
+    table = loaded.spec.dataset
+    info = load_info(table, options.tfds_dir, options.cache_dir)
+    found = interpret(read_arrays(checkpoint), info.image_shape, info.num_classes, ipc, pixels=pixels)
+    for line in found.notes:
+        note(f"{checkpoint}: {line}")
+    images = found.images
+    if found.are_pixels:
+        dataset = load_dataset(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
+        images = dataset.preprocess.apply(images)
+    digest = keep(np.asarray(images, np.float32), found.labels, options.cache_dir)
+    imported = f'distill={{method="imported", ipc={ipc}, sha256="{digest}"}}'
+    return runner.run([load_spec(spec, (*overrides, imported))], options)

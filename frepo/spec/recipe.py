@@ -1,0 +1,114 @@
+"""How networks are trained on given data and tested: what all applications share."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from frepo.spec.table import Count, LearningRate, Table
+
+Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout"]
+AugmentationMode = Literal["one", "all"]
+Predictor = Literal["network", "krr"]
+Loss = Literal["mse", "xent", "soft_xent"]
+Labels = Literal["soft", "hard"]
+
+ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
+SHORTEST_STEPS = 1000
+
+
+class Recipe(Table):
+    """How networks are trained on given data, and how they are tested on the whole test set."""
+
+    num_models: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Number of networks, each with its own initialisation and augmentation."""
+
+    steps: Count | None = None
+    """Training steps of each network. Left out: 1,000 for up to 10 images, 2,000 up to 100, 5,000 up to 500,
+    10,000 up to 1,000 and 40,000 for more."""
+
+    batch_size: Count = 500
+    """Images in one training step, or all of them where there are fewer."""
+
+    loss: Loss = "mse"
+    """`mse`: half the squared error of the logits against centred labels; `xent`: cross-entropy against the class;
+    `soft_xent`: cross-entropy against the softmax of the labels."""
+
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """What `soft_xent` divides labels by before their softmax. Left out: 1."""
+
+    labels: Labels = "soft"
+    """Train on the labels as they were learned, or on the class that they stand for. Real images have hard labels."""
+
+    optimizer: Literal["adam", "sgd", "lamb"] = "adam"
+    """Optimiser of the networks."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Momentum of `sgd`. Left out: 0.9."""
+
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the weights, decoupled from the gradient (AdamW, SGDW)."""
+
+    learning_rate: LearningRate = 3e-4
+    """Peak learning rate."""
+
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(strict=False)] = ()
+    """Candidates for it instead: networks are trained with each on each source of data, and the one of the highest mean
+    accuracy on held-out training images is taken (needs `validation_fraction` in `[distill]`)."""
+
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """After the warm-up: `cosine` to a hundredth, `step` to a tenth halfway, or `constant`."""
+
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps over which the learning rate rises linearly from 0."""
+
+    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ALL_AUGMENTATIONS
+    """Operations on each batch; `[]` for none. Leave out `flip` for digits."""
+
+    augmentation_mode: AugmentationMode = "one"
+    """`one`: one of them drawn for each batch; `all`: all of them, in this order."""
+
+    predictors: Annotated[tuple[Predictor, ...], Field(strict=False, min_length=1)] = ("network",)
+    """Who predicts: the trained `network`, or kernel ridge regression (`krr`) from the images it was trained on, on its
+    features."""
+
+    krr_reg: Annotated[float, Field(gt=0)] = 1e-6
+    """Ridge of `krr` as a share of the mean diagonal of the kernel."""
+
+    accuracy_points: Count = 5
+    """Points of the curve of test accuracy against training steps, evenly spread; the last one is the result."""
+
+    @field_validator("augmentation", "predictors", "learning_rates")
+    @classmethod
+    def entries_must_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Reject a list that names an entry twice."""
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    @model_validator(mode="after")
+    def warmup_must_end_before_training(self) -> "Recipe":
+        """Reject a warm-up that leaves no step for the schedule."""
+        shortest = self.steps if self.steps is not None else SHORTEST_STEPS
+        if self.warmup_steps >= shortest:
+            raise ValueError(f"warmup_steps = {self.warmup_steps} must be less than steps = {shortest}")
+        return self
+
+    @model_validator(mode="after")
+    def every_field_must_be_read(self) -> "Recipe":
+        """Reject fields that the others leave without effect."""
+        if self.temperature is not None and self.loss != "soft_xent":
+            raise ValueError("temperature is read by loss = 'soft_xent' only")
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise ValueError("momentum is read by optimizer = 'sgd' only")
+        if self.learning_rates and "learning_rate" in self.model_fields_set:
+            raise ValueError("set learning_rate or learning_rates, not both")
+        return self
+
+    @model_validator(mode="after")
+    def labels_must_suit_the_loss(self) -> "Recipe":
+        """Reject soft labels that the loss would harden, and the reverse, so that a spec says what is compared."""
+        if self.loss == "xent" and self.labels == "soft":
+            raise ValueError("loss = 'xent' needs labels = 'hard'; soft labels go with 'mse' and 'soft_xent'")
+        if self.loss == "soft_xent" and self.labels == "hard":
+            raise ValueError("loss = 'soft_xent' needs labels = 'soft'; hard labels go with 'mse' and 'xent'")
+        return self
