@@ -63,6 +63,9 @@ def run(
     compile_cache: Annotated[
         bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
     ] = True,
+    share: Annotated[
+        bool, typer.Option("--share", help="Work along with others that run this command, on stages of one's own.")
+    ] = False,
     distributed: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +82,11 @@ def run(
     from frepo import runner
     from frepo.runtime import Cadence, Processes, RuntimeOptions
     from frepo.spec import load_spec
-    from frepo.store.tables import accuracy_text
+    from frepo.store.tables import results_text
 
     loaded = [load_spec(path, tuple(overrides or ())) for path in specs]
+    if share and (distributed or fresh):
+        raise SpecError("--share goes neither with --distributed, which computes one stage together, nor with --fresh")
     options = RuntimeOptions(
         runs_dir,
         db,
@@ -91,11 +96,12 @@ def run(
         residency,
         chunk,
         compile_cache,
+        share,
         Processes.parse(distributed) if distributed else None,
     )
     run_ids = runner.run(loaded, options, fresh=fresh)
     if run_ids:
-        typer.echo(accuracy_text(db, run_ids), nl=False)
+        typer.echo(results_text(db, run_ids), nl=False)
 
 
 @app.command("import")
@@ -115,11 +121,11 @@ def import_(
     """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
     from frepo.importing import import_data
     from frepo.runtime import RuntimeOptions
-    from frepo.store.tables import accuracy_text
+    from frepo.store.tables import results_text
 
     options = RuntimeOptions(runs_dir, db, data_dir)
     run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
-    typer.echo(accuracy_text(db, run_ids), nl=False)
+    typer.echo(results_text(db, run_ids), nl=False)
 
 
 @app.command()

@@ -14,6 +14,9 @@ RESULTS = {
     "tune": record.TUNING,
     "evaluate": record.EVALUATIONS,
     "fair_scores": record.SCORES,
+    "continual": record.CONTINUAL,
+    "expose": record.EXPOSED,
+    "attack": record.ATTACKS,
 }
 """Kind of a stage -> what it leaves."""
 

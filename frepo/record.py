@@ -2,8 +2,9 @@
 
 runs/<name>/run-<fp8>.json            the spec and the stages it consists of
 runs/<name>/<label>-<fp8>/stage.json  identity, status and attempts; `done` is written last
-                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl   result rows
-                         /distilled.npz, images/*.png, tuning.json, network/                 results
+                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
+                          continual.jsonl, attacks.jsonl      result rows
+                         /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
                          /state/                             while it runs: what a resumed run goes on from
 """
 
@@ -25,6 +26,9 @@ EVALUATIONS = "evaluations.jsonl"
 CONFUSIONS = "confusions.jsonl"
 TUNING = "tuning.json"
 SCORES = "scores.jsonl"
+CONTINUAL = "continual.jsonl"
+ATTACKS = "attacks.jsonl"
+EXPOSED = "exposed.npz"
 DISTILLED = "distilled.npz"
 NETWORK = "network"
 IMAGES = "images"

@@ -1,7 +1,8 @@
 """Walking a plan: skip what is done, resume what is not, record what was done."""
 
 import shutil
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from frepo.store.connect import DatabaseBusyError, transaction
 from frepo.store.ingest import ingest
 
 LOCK_PATIENCE_SECONDS = 2.0
+WAIT_SECONDS = 1.0
+"""Between two looks at stages that other processes work on."""
+
+
+class StageBusyError(FrepoError):
+    """Another process works on a stage."""
 
 
 def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False) -> list[str]:
@@ -74,19 +81,48 @@ def _run_pending(
 
     device = stages.prepare_jax(options)
     facts = {stage.fingerprint: stages.check(stage, options).to_json() for stage in pending}
-    _data_must_be_that_of_before(plan, next(iter(facts.values())), directory)
+    _data_must_be_that_of_before(plan, facts, directory, options)
     raise_if_stopping()
     _make_directory(directory)
     _record_run(plan, loaded, directory)
-    for number, stage in enumerate(plan.stages, start=1):
-        where = f"[{number}/{len(plan.stages)}] {plan.spec.name}/{stage.directory}"
-        if stage not in pending:
-            note(f"{where}: done already")
-            continue
+    where = {
+        stage.fingerprint: f"[{number}/{len(plan.stages)}] {plan.spec.name}/{stage.directory}"
+        for number, stage in enumerate(plan.stages, start=1)
+    }
+
+    def work_on(stage: Stage) -> None:
         raise_if_stopping()
-        note(f"{where}: starts on {device}")
+        note(f"{where[stage.fingerprint]}: starts on {device}")
         _run_stage(stage, directory, options, facts[stage.fingerprint], device, loaded.path)
         _meet(options, stage.directory)
+
+    for stage in plan.stages:
+        if stage not in pending:
+            note(f"{where[stage.fingerprint]}: done already")
+    if options.share:
+        _share(pending, directory, work_on)
+    else:
+        for stage in pending:
+            work_on(stage)
+
+
+def _share(pending: Sequence[Stage], directory: Path, work_on: Callable[[Stage], None]) -> None:
+    """Work on the stages that no other process works on, as soon as what they need is done, until all are."""
+    left = list(pending)
+    while left:
+        raise_if_stopping()
+        left = [stage for stage in left if not is_done(stage, directory)]
+        ready = [stage for stage in left if all(is_done(need, directory) for need in stage.needs)]
+        if not any(_taken_and_done(stage, work_on) for stage in ready) and left:
+            time.sleep(WAIT_SECONDS)
+
+
+def _taken_and_done(stage: Stage, work_on: Callable[[Stage], None]) -> bool:
+    try:
+        work_on(stage)
+    except StageBusyError:
+        return False
+    return True
 
 
 def _meet(options: RuntimeOptions, place: str) -> None:
@@ -96,13 +132,20 @@ def _meet(options: RuntimeOptions, place: str) -> None:
         meet(place)
 
 
-def _data_must_be_that_of_before(plan: Plan, facts: dict[str, Any], directory: Path) -> None:
+def _data_must_be_that_of_before(
+    plan: Plan, facts: dict[str, dict[str, Any]], directory: Path, options: RuntimeOptions
+) -> None:
     """Refuse to go on from, or to build on, results of other images than those of today."""
+    from frepo.stages import facts_of
+
     for stage in plan.stages:
         found = record.read_stage(directory / stage.directory)
-        if found and found.dataset and found.dataset["fingerprint"] != facts["fingerprint"]:
+        if found is None or found.dataset is None:
+            continue
+        today = facts[stage.fingerprint] if stage.fingerprint in facts else facts_of(stage, options).to_json()
+        if found.dataset["fingerprint"] != today["fingerprint"]:
             raise FrepoError(
-                f"{directory / stage.directory} was computed from other images: data set {facts['name']} has changed "
+                f"{directory / stage.directory} was computed from other images: data set {today['name']} has changed "
                 "since; use the data of then, give the spec another name, or compute all of it again with --fresh"
             )
 
@@ -115,7 +158,7 @@ def _run_stage(
 
     directory = run_directory / stage.directory
     _make_directory(directory)
-    with _locked(directory):
+    with _locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
         if is_done(stage, run_directory):
             return  # another process finished it while this one was busy
         log = _StageLog(stage, directory, dataset, device, spec)
@@ -220,13 +263,14 @@ def _set_aside(plan: Plan, directory: Path) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Generator[None]:
+def _locked(directory: Path, patience: float = LOCK_PATIENCE_SECONDS) -> Generator[None]:
     lock = FileLock(directory / record.LOCK)
     try:
-        lock.acquire(timeout=LOCK_PATIENCE_SECONDS)
+        lock.acquire(timeout=patience)
     except Timeout:
-        raise FrepoError(
-            f"another process is working on {directory}; wait for it, or give the spec another name"
+        raise StageBusyError(
+            f"another process is working on {directory}; wait for it, give the spec another name, or work along with "
+            "it: --share"
         ) from None
     try:
         yield

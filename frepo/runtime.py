@@ -89,6 +89,8 @@ class RuntimeOptions:
     """Images of the support that go through a network at once; bounds the memory that their gradient takes."""
     compile_cache: bool = True
     """Keep compiled programs, so that a resumed run does not compile again."""
+    share: bool = False
+    """Leave stages that other processes work on to them, and work on the others."""
     processes: Processes | None = None
     """Set where several processes compute together."""
 

@@ -13,3 +13,5 @@ class Stream(IntEnum):
     POOL_STEP = 4
     EVALUATION = 5
     FEATURES = 6
+    SHADOWS = 7
+    ATTACKS = 8

@@ -1,19 +1,22 @@
 """From a stage to the code that computes it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from frepo import record
 from frepo.apps.choice import with_best_rate, write_score
+from frepo.apps.continual import continual
 from frepo.apps.evaluate import evaluate, tune
 from frepo.apps.evaluate import prepare as prepare_evaluation
 from frepo.apps.fair_scores import fair_scores
+from frepo.apps.membership import attack_networks, expose_networks, read_exposure
 from frepo.cost import Cost, measure
 from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.load import load_dataset, load_info
+from frepo.data.load import load_dataset, load_info, load_outside
 from frepo.distill.features import prepare as prepare_features
 from frepo.distill.features import train_features
 from frepo.distill.learning import prepare as prepare_learning
@@ -22,8 +25,20 @@ from frepo.distill.run import distill, read_distilled, real_images
 from frepo.distill.state import DistilledData
 from frepo.errors import DivergedError, FrepoError
 from frepo.journal import Journal
+from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
-from frepo.plan import DistillStage, EvaluateStage, FairScoresStage, FeaturesStage, Stage, TuneStage
+from frepo.plan import (
+    AttackStage,
+    ContinualStage,
+    DistillStage,
+    EvaluateStage,
+    ExposeStage,
+    FairScoresStage,
+    FeaturesStage,
+    OfImages,
+    Stage,
+    TuneStage,
+)
 from frepo.progress import warn
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo
@@ -35,16 +50,28 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
     Raises:
         FrepoError: the data is not there or the stage does not fit it.
     """
+    info = facts_of(stage, options)
     match stage.work:
-        case FairScoresStage():
-            return check(stage.needs[0], options)
         case DistillStage() as work:
-            info = _info(work, options)
             check_distill(work, info)
+        case FairScoresStage() | AttackStage():
+            pass
         case work:
-            info = _info(work, options)
             build_model(work.architecture, info.num_classes, info.image_shape)
     return info
+
+
+def facts_of(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
+    """Return the facts of the data of `stage`, or of what it needs where it reads none itself.
+
+    Raises:
+        FrepoError: the data is not there.
+    """
+    match stage.work:
+        case FairScoresStage() | AttackStage():
+            return facts_of(stage.needs[0], options)
+        case work:
+            return load_info(work.dataset, options.tfds_dir, options.cache_dir)
 
 
 def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
@@ -66,10 +93,23 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
                 _evaluate(stage, run_directory, options, journal)
             case FairScoresStage() as work:
                 rows = [record.read_rows(run_directory / need.directory / record.EVALUATIONS) for need in stage.needs]
-                accuracies = [
-                    [row["top1"] for row in part if row["predictor"] == rows[0][0]["predictor"]] for part in rows
-                ]
+                first = rows[0][0]["predictor"]
+                accuracies = [[row["top1"] for row in part if row["predictor"] == first] for part in rows]
                 journal.write_rows(record.SCORES, fair_scores(work, accuracies))
+            case ContinualStage() as work:
+                memories = [read_distilled(run_directory / need.directory) for need in stage.needs]
+                rows = continual(work, memories, _dataset(work, options), options, journal)
+                journal.write_rows(record.CONTINUAL, rows)
+            case ExposeStage() as work:
+                outside = None
+                if work.source == "shadow":
+                    outside = load_outside(work.dataset, options.tfds_dir, options.cache_dir)
+                data = _data(stage, run_directory)
+                expose_networks(work, data, _dataset(work, options), outside, options, journal)
+            case AttackStage() as work:
+                found = [read_exposure(run_directory / need.directory) for need in stage.needs]
+                rows = attack_networks(work, found[0], found[1] if len(found) > 1 else None)
+                journal.write_rows(record.ATTACKS, rows)
 
 
 def _tune(work: TuneStage, stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
@@ -83,7 +123,7 @@ def _tune(work: TuneStage, stage: Stage, run_directory: Path, options: RuntimeOp
 
 def _evaluate(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
     work, data = with_best_rate(stage, run_directory), _data(stage, run_directory)
-    results = evaluate(work, data, _dataset(work, options), options.residency, options.chunk, journal)
+    results = evaluate(work, data, _dataset(work, options), options, journal)
     journal.write_rows(record.CONFUSIONS, results.confusions)
     journal.write_rows(record.EVALUATIONS, results.evaluations)
 
@@ -113,14 +153,23 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
             case FeaturesStage() as work:
                 trainer, loop = prepare_features(work, _dataset(work, options), options.residency)
                 return measure(loop, trainer.num_parameters)
-            case TuneStage() | EvaluateStage() as work:
+            case TuneStage() | EvaluateStage() | ContinualStage() | ExposeStage() as work:
                 dataset = _dataset(work, options)
-                source = next((need.work for need in stage.needs if isinstance(need.work, DistillStage)), None)
-                data = real_images(source, dataset) if source else None
+                sources = [need.work for need in stage.needs if isinstance(need.work, DistillStage)]
+                data = _stand_in(sources, dataset) if sources else None
                 trainer, loop = prepare_evaluation(work, data, dataset, options.residency)
                 return measure(loop, trainer.num_parameters)
-            case DistillStage() | FairScoresStage():
+            case DistillStage() | FairScoresStage() | AttackStage():
                 return None
+
+
+def _stand_in(sources: Sequence[DistillStage], dataset: Dataset) -> DistilledData:
+    """Return as many real images as `sources` make; which ones does not matter for what they cost."""
+    info = dataset.info
+    ipc = sum(source.distill.ipc for source in sources) // len(sources)
+    chosen = np.resize(np.arange(info.num_train), info.num_classes * ipc)
+    labels = np.asarray(centered_one_hot(jax.numpy.asarray(dataset.train_labels[chosen]), info.num_classes))
+    return DistilledData(dataset.inputs(dataset.train_images[chosen]), labels)
 
 
 @contextmanager
@@ -135,13 +184,6 @@ def _memory_must_suffice() -> Generator[None]:
             f"the device's memory does not suffice ({reason[:200]}). A smaller --chunk, --residency host, a smaller "
             "batch_size or width needs less; frepo plan --cost says how much"
         ) from None
-
-
-OfImages = DistillStage | FeaturesStage | TuneStage | EvaluateStage
-
-
-def _info(work: OfImages, options: RuntimeOptions) -> DatasetInfo:
-    return load_info(work.dataset, options.tfds_dir, options.cache_dir)
 
 
 def _dataset(work: OfImages, options: RuntimeOptions) -> Dataset:

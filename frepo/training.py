@@ -117,11 +117,15 @@ def training_loop(
 ) -> Loop[Any]:
     """Return the loop that trains one network for each entry of `seeds` on `data[positions]`, all side by side.
 
+    `positions` is int [n], or [networks, n] where each network has its own images.
+
     A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
     the networks are written out in one program, elsewhere they are vectorised over their weights.
     """
     keys = keys_for_program(*seeds)
-    size = min(regime.batch_size, len(positions))
+    count = positions.shape[-1]
+    own_positions = np.broadcast_to(positions, (len(seeds), count))
+    size = min(regime.batch_size, count)
     operations, mode = regime.augmentation, regime.augmentation_mode
 
     def train_one(network: Network, key: jax.Array, batch: Any, step: Any, constants: Any) -> Any:
@@ -142,10 +146,13 @@ def training_loop(
         )
         return networks, {"train_loss": jnp.mean(losses)}
 
-    def inputs(first: int, count: int) -> tuple[_Given, np.ndarray]:
-        batches = [positions[batch_indices(seed, len(positions), size, first, count)] for seed in seeds]
+    def inputs(first: int, steps: int) -> tuple[_Given, np.ndarray]:
+        batches = [
+            own[batch_indices(seed, len(own), size, first, steps)]
+            for own, seed in zip(own_positions, seeds, strict=True)
+        ]
         batch = data.given(np.stack(batches, axis=1).astype(np.int32))
-        return _Given(np.arange(first, first + count), batch), np.zeros(count, bool)
+        return _Given(np.arange(first, first + steps), batch), np.zeros(steps, bool)
 
     def initial() -> Any:
         if on_cpu():

@@ -19,8 +19,9 @@ from frepo.models.build import build_model
 from frepo.models.precision import numerics
 from frepo.plan import Evaluation
 from frepo.record import Row, network_columns
-from frepo.runtime import Residency
+from frepo.runtime import Residency, RuntimeOptions
 from frepo.seeds import Stream
+from frepo.spec.recipe import Predictor
 from frepo.training import Network, Regime, Score, Scorer, Trainer, centered_data, fixed_data, one_by_one, training_loop
 
 
@@ -62,11 +63,21 @@ class Results(NamedTuple):
     """Counts of true and predicted class that are not 0."""
 
 
-def prepare(work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency) -> Prepared:
-    """Return how networks are trained on `data`, or on all real images where it is None."""
+def prepare(
+    work: Evaluation,
+    data: DistilledData | None,
+    dataset: Dataset,
+    residency: Residency,
+    positions: np.ndarray | None = None,
+) -> Prepared:
+    """Return how networks are trained on `data`, or on real images where it is None.
+
+    Real images are all of them, or those at `positions`, int [networks, n], for each network.
+    """
     info, recipe = dataset.info, work.recipe
-    source, positions = _source(work, data, dataset, residency)
-    steps = recipes.training_steps(recipe, len(positions), work.epochs)
+    source, everything = _source(work, data, dataset, residency)
+    positions = everything if positions is None else positions
+    steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
     model = build_model(work.architecture, info.num_classes, info.image_shape)
     trainer = Trainer(model, recipes.optimizer(recipe, steps), info.image_shape, recipes.loss(recipe))
     seeds = [(work.seed, Stream.EVALUATION, i) for i in range(recipe.num_models)]
@@ -108,7 +119,7 @@ def tune(
 
 
 def evaluate(
-    work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency, chunk: int, journal: Journal
+    work: Evaluation, data: DistilledData | None, dataset: Dataset, options: RuntimeOptions, journal: Journal
 ) -> Results:
     """Train `num_models` networks on `data`, or on all real images where it is None, and test them.
 
@@ -116,18 +127,32 @@ def evaluate(
         Interrupted: a signal came; the state is saved.
         FrepoError: the training diverged, or the regression from `data` has no solution.
     """
-    test = Images(dataset.test_images, np.asarray(dataset.test_labels))
-    curve, networks, prepared = _train(work, data, dataset, residency, journal, test, "test_accuracy")
+    scores, steps = train_and_score(work, data, dataset, options, journal)
     results = Results([], [])
+    for predictor, networks in scores.items():
+        for number, score in enumerate(networks):
+            _add(results, work, dataset.info, number, predictor, steps, score)
+    return results
+
+
+def train_and_score(
+    work: Evaluation, data: DistilledData | None, dataset: Dataset, options: RuntimeOptions, journal: Journal
+) -> tuple[dict[Predictor, list[Score]], int]:
+    """Train networks as `evaluate` does; return for each predictor the scores of all, and the steps of training.
+
+    Raises:
+        Interrupted, FrepoError: as `evaluate`.
+    """
+    test = Images(dataset.test_images, np.asarray(dataset.test_labels))
+    curve, networks, prepared = _train(work, data, dataset, options.residency, journal, test, "test_accuracy")
+    scores: dict[Predictor, list[Score]] = {}
     for predictor in work.recipe.predictors:
         if predictor == "network":
-            scores = curve.last
+            scores[predictor] = curve.last
         else:
             assert data is not None
-            scores = _by_regression(work, data, prepared.trainer, networks, dataset, chunk)
-        for number, score in enumerate(scores):
-            _add(results, work, dataset.info, number, predictor, prepared.loop.steps, score)
-    return results
+            scores[predictor] = _by_regression(work, data, prepared.trainer, networks, dataset, options.chunk)
+    return scores, prepared.loop.steps
 
 
 def _train(

@@ -1,5 +1,6 @@
 """From a `[dataset]` table to a data set, through the cache."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from frepo.spec import Standardize, Zca
 
 FORMAT = 2
 """Raised when what the cache holds changes its meaning."""
+CHUNK_ORDER = 20220601
+"""Seed of the order that chunks are cut from, the same for every experiment."""
 
 
 def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetInfo:
@@ -45,20 +48,43 @@ def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
     """
     raw, info = _load_selected(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     _block_must_fit(table.preprocess, info)
-    train, test, preprocess = _preprocessed(table.preprocess, raw, info, cache_dir)
+    if table.preprocess.fitted_to is None:
+        train, test, preprocess = _preprocessed(table.preprocess, raw, info, cache_dir)
+    else:
+        preprocess = _fitted_to_classes(table, data_dir, cache_dir)
+        train, test = (_stored(preprocess, images) for images in (raw.train_images, raw.test_images))
     return Dataset(info, train, raw.train_labels, test, raw.test_labels, preprocess)
+
+
+def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
+    """Return the training images of a data set that are not in the chunk of `table`, in place of those that are.
+
+    They are preprocessed like those of the chunk; the rest is that of `load_dataset`.
+
+    Raises:
+        FrepoError: as `load_info`.
+    """
+    dataset = load_dataset(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    whole, _ = _load_selected(without_chunk(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    assert table.chunk_size is not None
+    assert table.chunk_index is not None
+    outside = np.setdiff1d(np.arange(len(whole.train_labels)), _chunk(table, len(whole.train_labels)))
+    images = _stored(dataset.preprocess, whole.train_images[outside])
+    return replace(dataset, train_images=images, train_labels=np.asarray(whole.train_labels)[outside])
+
+
+def without_chunk(table: DatasetTable) -> DatasetTable:
+    """Return the table of all the images that a chunk is cut from."""
+    return table.model_copy(update={"chunk_size": None, "chunk_index": None})
 
 
 @lru_cache(maxsize=1)
 def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, DatasetInfo]:
-    raw, digest = _load_raw(table, data_dir, cache_dir)
-    if table.classes is None and table.train_fraction is None:
+    raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    if table.classes is None and table.train_fraction is None and table.chunk_size is None:
         return raw, _info(table.name, raw, digest)
-    beyond = next((label for label in table.classes or () if label >= len(raw.class_names)), None)
-    if beyond is not None:
-        last = len(raw.class_names) - 1
-        raise FrepoError(f"dataset.classes names {beyond}, but the classes of {table.name} are 0 to {last}")
-    key = fingerprint([FORMAT, digest, table.classes and list(table.classes), table.train_fraction])
+    _classes_must_exist("dataset.classes", table.classes, table, raw)
+    key = fingerprint([FORMAT, digest, table.classes and list(table.classes), table.train_fraction, *_chunk_of(table)])
 
     def select(entry: NewEntry) -> dict[str, Any]:
         _write_selection(raw, table, entry)
@@ -70,6 +96,79 @@ def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tupl
     return selected, _info(table.name, selected, key)
 
 
+def _whole(table: DatasetTable) -> DatasetTable:
+    """Return what decoding depends on, the same for all selections of one data set."""
+    kept = ("name", "path", "test_fraction", "resolution")
+    return DatasetTable.model_construct(**{name: getattr(table, name) for name in kept})
+
+
+def _chunk_of(table: DatasetTable) -> list[int | None]:
+    return [] if table.chunk_size is None else [table.chunk_size, table.chunk_index]
+
+
+def _classes_must_exist(field: str, classes: tuple[int, ...] | None, table: DatasetTable, raw: RawSplits) -> None:
+    beyond = next((label for label in classes or () if label >= len(raw.class_names)), None)
+    if beyond is not None:
+        last = len(raw.class_names) - 1
+        raise FrepoError(f"{field} names {beyond}, but the classes of {table.name} are 0 to {last}")
+
+
+def _chunk(table: DatasetTable, count: int) -> np.ndarray:
+    """Return sorted positions of the chunk's images among `count`; the shuffled order depends on `count` alone."""
+    assert table.chunk_size is not None
+    assert table.chunk_index is not None
+    first = table.chunk_index * table.chunk_size
+    if first + table.chunk_size > count:
+        raise FrepoError(
+            f"dataset.chunk_size = {table.chunk_size} with chunk_index = {table.chunk_index} reaches past the {count} "
+            f"training images of {table.name}; at most {count // table.chunk_size} such chunks fit"
+        )
+    order = np.random.default_rng([CHUNK_ORDER, count]).permutation(count)
+    return np.sort(order[first : first + table.chunk_size])
+
+
+def _fitted_to_classes(table: DatasetTable, data_dir: Path, cache_dir: Path) -> FittedPreprocess:
+    """Return the preprocessing of a table, fitted to the training images of the classes that it names."""
+    classes = table.preprocess.fitted_to
+    raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    _classes_must_exist("dataset.preprocess.fitted_to", classes, table, raw)
+    labels = np.asarray(raw.train_labels)
+    chosen = np.flatnonzero(np.isin(labels, classes))
+    if table.train_fraction is not None:
+        chosen = chosen[share_of_each_class(labels[chosen], table.train_fraction)]
+    settings = table.preprocess
+    key = fingerprint([FORMAT, digest, table.name, settings.model_dump(mode="json"), table.train_fraction])
+
+    def fit(entry: NewEntry) -> dict[str, Any]:
+        _fit(settings, table.name, raw.train_images[chosen], entry)
+        return {}
+
+    arrays, _ = cached(cache_dir / "preprocessed" / key[:16], fit)
+    return FittedPreprocess(**arrays, block=settings.block if isinstance(settings, Zca) else None)
+
+
+def _fit(settings: Standardize | Zca, name: str, pixels: np.ndarray, entry: NewEntry) -> FittedPreprocess:
+    """Fit, and write what was fitted into a cache entry."""
+    if isinstance(settings, Zca):
+        note(f"fitting ZCA to {len(pixels)} images of {name}")
+    fitted = fit_preprocess(settings, name, pixels)
+    for field, value in vars(fitted).items():
+        if isinstance(value, np.ndarray):
+            entry.store(field, value)
+    return fitted
+
+
+def _stored(preprocess: FittedPreprocess, pixels: np.ndarray) -> np.ndarray:
+    """Return images as a `Dataset` stores them: pixels that are only standardised stay bytes."""
+    if preprocess.whiten is None:
+        return pixels
+    inputs = np.empty(pixels.shape, np.float32)
+    for part in chunks(pixels):
+        inputs[part] = preprocess.apply(pixels[part])
+    return inputs
+
+
+@lru_cache(maxsize=1)
 def _load_raw(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, str]:
     if table.name == "digits":
         if table.resolution is not None:
@@ -106,6 +205,8 @@ def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> No
         chosen = np.flatnonzero(renumbered >= 0)
         if split == "train" and table.train_fraction is not None:
             chosen = chosen[share_of_each_class(renumbered[chosen], table.train_fraction)]
+        if split == "train" and table.chunk_size is not None:
+            chosen = chosen[_chunk(table, len(chosen))]
         entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))
         with entry.writing(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8) as writer:
             for part in chunks(images, len(chosen)):
@@ -118,12 +219,7 @@ def _preprocessed(
     key = fingerprint([FORMAT, info.fingerprint, info.name, settings.model_dump(mode="json")])
 
     def fit(entry: NewEntry) -> dict[str, Any]:
-        if isinstance(settings, Zca):
-            note(f"fitting ZCA to {info.num_train} images of {info.name}")
-        fitted = fit_preprocess(settings, info.name, raw.train_images)
-        for name, value in vars(fitted).items():
-            if isinstance(value, np.ndarray):
-                entry.store(name, value)
+        fitted = _fit(settings, info.name, raw.train_images, entry)
         if isinstance(settings, Zca):
             for name in ("train", "test"):
                 pixels = getattr(raw, f"{name}_images")

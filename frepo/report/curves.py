@@ -6,6 +6,9 @@ import vl_convert
 
 WIDTH, HEIGHT = 340, 200
 
+MOST_LINES = 12
+"""More could not be told apart."""
+
 CURVES = {
     "krr_accuracy": ("Regression accuracy on training batches", "share right", False),
     "krr_error": ("Regression error on training batches", "half squared error", True),
@@ -25,6 +28,10 @@ def curves_svg(metrics: list[dict[str, Any]], labels: dict[str, str]) -> list[st
             for row in metrics
             if row["name"] == name
         ]
+        shown = list(dict.fromkeys(row["stage"] for row in rows))[:MOST_LINES]
+        if len(shown) < len({row["stage"] for row in rows}):
+            title = f"{title}, the first {MOST_LINES} stages"
+        rows = [row for row in rows if row["stage"] in shown]
         if rows:
             drawn.append(vl_convert.vegalite_to_svg(_chart(rows, title, axis, logarithmic=logarithmic)))
     return drawn

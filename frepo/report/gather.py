@@ -31,6 +31,11 @@ class RunData:
     """Fair scores, where the run has them."""
     classes: list[RowDict]
     """Accuracy by class: `name`, and `cells` with `title`, `mean` and `std` for each evaluation."""
+    continual_steps: list[RowDict]
+    """Rows of `continual_accuracy`."""
+    continual_summary: list[RowDict]
+    attacks: list[RowDict]
+    """Rows of `attack_table`."""
 
 
 MOST_CLASSES = 200
@@ -67,6 +72,9 @@ def _run_data(database: Path, run: RowDict) -> RunData:
             WHERE rs.run_id = ? ORDER BY rs.position, {order}"""  # noqa: S608 (called with names from below)
         return query(database, sql, [run["run_id"]]).dicts()
 
+    def of_view(view: str) -> list[RowDict]:
+        return query(database, f"SELECT * FROM {view} WHERE run_id = ?", [run["run_id"]]).dicts()  # noqa: S608
+
     stages = of_stages("stages", "t.stage")
     for stage in stages:
         stage["attempts"] = json.loads(stage["attempts"])
@@ -76,9 +84,12 @@ def _run_data(database: Path, run: RowDict) -> RunData:
         accuracies=_with_gains(accuracy_rows(database, [run["run_id"]]), of_stages("evaluations", "t.model"), stages),
         metrics=of_stages("metrics", "t.step, t.name"),
         images=of_stages("images", "t.step"),
-        networks=query(database, "SELECT * FROM cross_architecture WHERE run_id = ?", [run["run_id"]]).dicts(),
+        networks=of_view("cross_architecture"),
         scores=of_stages("scores", "t.name"),
         classes=_by_class(database, run["run_id"]),
+        continual_steps=of_view("continual_accuracy"),
+        continual_summary=of_view("continual_summary"),
+        attacks=of_view("attack_table"),
     )
 
 

@@ -12,10 +12,12 @@ import frepo
 from frepo.errors import FrepoError
 from frepo.files import write_atomically
 from frepo.provenance import now
+from frepo.report.continual import ContinualSection, continual_section
 from frepo.report.curves import curves_svg
 from frepo.report.gather import RunData, gather
 from frepo.report.grid import Grid, load_grid
 from frepo.report.matrix import Matrix, cross_architecture_matrix
+from frepo.report.membership import MembershipSection, membership_section
 from frepo.store.tables import network_text, percent
 
 
@@ -37,6 +39,8 @@ class RunSection:
     curves: list[Markup]
     galleries: list[Gallery]
     matrix: Matrix | None
+    continual: ContinualSection | None
+    membership: MembershipSection | None
 
 
 def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path) -> Path:
@@ -74,7 +78,14 @@ def _section(data: RunData, runs_dir: Path) -> RunSection:
     labels = {stage["stage"]: _short_label(stage) for stage in data.stages}
     curves = [Markup(svg) for svg in curves_svg(data.metrics, labels)]  # noqa: S704 (Vega escapes text)
     galleries = [_gallery(data, stage, runs_dir) for stage in data.stages if _images(data, stage)]
-    return RunSection(data, curves, galleries, cross_architecture_matrix(data.networks))
+    return RunSection(
+        data,
+        curves,
+        galleries,
+        cross_architecture_matrix(data.networks),
+        continual_section(data.continual_steps, data.continual_summary),
+        membership_section(data.attacks),
+    )
 
 
 def _gallery(data: RunData, stage: dict[str, Any], runs_dir: Path) -> Gallery:

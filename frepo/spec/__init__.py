@@ -1,6 +1,6 @@
 """The experiment spec: what a TOML file may say, one module per table."""
 
-from frepo.spec.application import Application, CrossArchitecture, Evaluate, FairScores
+from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca
 from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection, Selection
@@ -14,6 +14,7 @@ __all__ = [
     "AlexNet",
     "Application",
     "Architecture",
+    "Continual",
     "Conv",
     "Coreset",
     "CrossArchitecture",
@@ -28,6 +29,7 @@ __all__ = [
     "Imported",
     "KipConv",
     "LoadedSpec",
+    "Membership",
     "Pool",
     "RandomSelection",
     "Recipe",

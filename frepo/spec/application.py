@@ -1,10 +1,11 @@
 """The tables `[[application]]`: what is done with the distilled data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from frepo.spec.architecture import Architecture, Normalization
+from frepo.spec.dataset import Class
 from frepo.spec.recipe import Recipe
 from frepo.spec.table import Count
 
@@ -86,6 +87,121 @@ class CrossArchitecture(Compared):
         )
 
 
+Order = Annotated[tuple[Class, ...], Field(strict=False)]
+Memory = Literal["random", "herding", "k_center", "k_means", "full"]
+
+
+class Lone(Recipe):
+    """A recipe of an application that makes no choice of its own."""
+
+    normalization: Normalization = "identity"
+    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
+
+    @model_validator(mode="after")
+    def there_is_no_choice(self) -> Self:
+        """Reject candidates that nothing would choose among."""
+        if self.learning_rates:
+            raise ValueError("learning_rates is not read by this application: set learning_rate")
+        return self
+
+
+class Continual(Lone):
+    """Class-incremental learning: the classes come in steps, of which only distilled images are remembered."""
+
+    type: Literal["continual"]
+    """Distil each step's classes by themselves; after each, train networks on all memories and test classes seen."""
+
+    num_steps: Annotated[int, Field(ge=2)]
+    """Steps into which the classes are split, equally many each."""
+
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+    """Number of classes of the data set, whose order is drawn from each seed. Left out: `class_orders` lists them."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
+    """Seeds of everything, each a whole course of steps."""
+
+    class_orders: Annotated[tuple[Order, ...], Field(strict=False)] = ()
+    """The order of the classes for each seed, in place of drawn ones."""
+
+    baselines: Annotated[
+        tuple[Literal["random", "herding", "k_center", "k_means", "full"], ...], Field(strict=False)
+    ] = ()
+    """Other memories: as many real images, drawn or chosen from each step's classes; `full`: all real images seen."""
+
+    full_epochs: Count = 50
+    """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
+
+    @model_validator(mode="after")
+    def classes_must_be_known(self) -> "Continual":
+        """Reject orders that are missing, of another number than the seeds, or that do not split evenly."""
+        if (self.num_classes is None) == (not self.class_orders):
+            raise ValueError("set num_classes (orders are drawn) or class_orders (one for each seed), one of them")
+        if self.class_orders and len(self.class_orders) != len(self.seeds):
+            raise ValueError(f"class_orders has {len(self.class_orders)} orders for {len(self.seeds)} seeds")
+        if len(set(self.seeds)) < len(self.seeds) or len(set(self.baselines)) < len(self.baselines):
+            raise ValueError("seeds or baselines names an entry twice")
+        for order in self.class_orders:
+            if len(set(order)) < len(order):
+                raise ValueError("class_orders names a class twice")
+        for count in {self.num_classes} if self.num_classes else {len(order) for order in self.class_orders}:
+            if count % self.num_steps or count // self.num_steps < 2:
+                raise ValueError(f"{count} classes cannot be split into {self.num_steps} steps of two or more classes")
+        return self
+
+
+Attack = Literal[
+    "threshold", "logistic_regression", "multi_layer_perceptron", "random_forest", "k_nearest_neighbours", "lira"
+]
+ALL_ATTACKS: tuple[Attack, ...] = (
+    "threshold",
+    "logistic_regression",
+    "multi_layer_perceptron",
+    "random_forest",
+    "k_nearest_neighbours",
+    "lira",
+)
+
+
+class Membership(Lone):
+    """Membership inference: telling from a network which images it was made from."""
+
+    type: Literal["membership"]
+    """Train networks on images distilled from the members, and on the members themselves, and attack both."""
+
+    chunk_size: Count
+    """Members: so many training images. The test images are the non-members."""
+
+    chunk_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
+    """Which pieces of the shuffled training images are members, each in an experiment of its own."""
+
+    train_steps: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (
+        *(100, 250, 500, 1000),
+        *(2000, 4000, 8000, 16_000),
+    )
+    """Training lengths of the attacked networks, each with a schedule of its own; a warm-up that is no shorter becomes
+    the first fifth."""
+
+    attacks: Annotated[tuple[Attack, ...], Field(strict=False, min_length=1)] = ALL_ATTACKS
+    """`threshold` on the loss; four attackers trained on logits, label and loss; and `lira`, which compares with shadow
+    networks trained on other images."""
+
+    shadow_models: Annotated[int, Field(ge=2, le=1000)] = 16
+    """Shadow networks of `lira` for each training length, each trained on `chunk_size` training images that are no
+    members."""
+
+    @model_validator(mode="after")
+    def lists_must_make_sense(self) -> "Membership":
+        """Reject repeated entries, and steps that the list of lengths replaces."""
+        for name in ("chunk_indices", "train_steps", "attacks"):
+            value: tuple[Any, ...] = getattr(self, name)
+            if len(set(value)) < len(value):
+                raise ValueError(f"{name} names an entry twice")
+        for name in ("steps", "predictors"):
+            if name in self.model_fields_set:
+                raise ValueError(f"{name} is not read by type = 'membership'; train_steps lists the training lengths")
+        return self
+
+
 class FairScores(Recipe):
     """Say what of an accuracy is due to the images, and not to soft labels, augmentation or tuning (DD-Ranking)."""
 
@@ -112,4 +228,4 @@ class FairScores(Recipe):
         return self
 
 
-Application = Annotated[Evaluate | CrossArchitecture | FairScores, Field(discriminator="type")]
+Application = Annotated[Evaluate | CrossArchitecture | FairScores | Continual | Membership, Field(discriminator="type")]

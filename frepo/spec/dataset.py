@@ -6,15 +6,24 @@ from pydantic import Field, field_validator, model_validator
 
 from frepo.spec.table import Count, Fraction, Table
 
+Class = Annotated[int, Field(ge=0)]
 
-class Standardize(Table):
+
+class Fitted(Table):
+    """What all preprocessing shares."""
+
+    fitted_to: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=1)] = None
+    """Fit to the training images of these classes only, by number. Left out: to all that are used."""
+
+
+class Standardize(Fitted):
     """Subtract a mean and divide by a deviation per channel (MNIST and Fashion-MNIST: the published ones)."""
 
     type: Literal["standardize"]
     """Standardise each channel."""
 
 
-class Zca(Table):
+class Zca(Fitted):
     """Standardise, then whiten with the regularised inverse square root of the training covariance."""
 
     type: Literal["zca"]
@@ -48,11 +57,17 @@ class Dataset(Table):
     resolution: Count | None = None
     """Cut images to their middle square and resize it, by area, to so many pixels a side. Left out: as they are."""
 
-    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, Field(strict=False, min_length=2)] = None
+    classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2)] = None
     """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
 
     train_fraction: Fraction | None = None
     """Use this share of each class's training images only, the same ones for every seed. Left out: all."""
+
+    chunk_size: Count | None = None
+    """Use so many training images only: one piece, see `chunk_index`, of a shuffled order that is always the same."""
+
+    chunk_index: Annotated[int, Field(ge=0)] | None = None
+    """Which piece: 0 for the first `chunk_size` images, 1 for the next, and so on."""
 
     preprocess: Preprocess = Standardize(type="standardize")
     """How pixels become network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`. Fitted to the
@@ -65,6 +80,13 @@ class Dataset(Table):
         if value is not None and len(set(value)) < len(value):
             raise ValueError("names a class twice")
         return value
+
+    @model_validator(mode="after")
+    def a_chunk_has_size_and_index(self) -> "Dataset":
+        """Reject one without the other."""
+        if (self.chunk_size is None) != (self.chunk_index is None):
+            raise ValueError("chunk_size and chunk_index go together")
+        return self
 
     @model_validator(mode="after")
     def a_path_belongs_to_an_image_folder(self) -> "Dataset":

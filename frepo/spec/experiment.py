@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from frepo.spec.application import Application, CrossArchitecture, FairScores
+from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, Membership
 from frepo.spec.architecture import Architecture, Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
 from frepo.spec.distill import Distill, Frepo, Full, Imported
@@ -80,9 +80,29 @@ class ExperimentSpec(Table):
         """Reject scores of distilled images, and baselines of their size, where all real images are used."""
         if isinstance(info.data.get("distill"), Full):
             for application in value:
-                if isinstance(application, FairScores) or application.baselines:
+                if not isinstance(application, Evaluate | CrossArchitecture) or application.baselines:
                     raise ValueError(
-                        "method = 'full' uses all real images: there is no distilled data to score, and no number of "
-                        "images to choose; remove fair_scores and baselines, or change [distill] method"
+                        "method = 'full' uses all real images: there is no distilled data to score or remember, and no "
+                        f"number of images to choose; remove type = '{application.type}' or its baselines, or change "
+                        "[distill] method"
                     )
+        return value
+
+    @field_validator("application")
+    @classmethod
+    def an_application_that_splits_the_data_needs_all_of_it(
+        cls, value: tuple[Application, ...], info: ValidationInfo
+    ) -> tuple[Application, ...]:
+        """Reject a data set whose classes or images are chosen already, or images that were made from all of it."""
+        dataset = info.data.get("dataset")
+        for application in value:
+            if not isinstance(application, Continual | Membership) or dataset is None:
+                continue
+            taken = "classes" if isinstance(application, Continual) else "chunk_size"
+            if getattr(dataset, taken) is not None or dataset.preprocess.fitted_to is not None:
+                raise ValueError(f"type = '{application.type}' sets {taken} of [dataset] for each part: remove it")
+            if isinstance(info.data.get("distill"), Imported):
+                raise ValueError(
+                    f"type = '{application.type}' distils parts of the data, which imported images are not"
+                )
         return value

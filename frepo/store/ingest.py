@@ -27,6 +27,21 @@ ROWS = {
     ),
     "confusions": (record.CONFUSIONS, ("model", "predictor", "label", "predicted", "count")),
     "scores": (record.SCORES, ("name", "value", "standard_error")),
+    "continual": (
+        record.CONTINUAL,
+        (
+            *("seed", "source", "predictor", "model", "step", "num_steps", "task", "steps"),
+            *("correct", "n_test"),
+        ),
+    ),
+    "attacks": (
+        record.ATTACKS,
+        (
+            *("chunk_index", "source", "train_steps", "model", "attack", "test_accuracy"),
+            *("auc", "auc_low", "auc_high", "advantage", "tpr_at_1_in_100", "tpr_at_1_in_1000"),
+            *("members", "non_members"),
+        ),
+    ),
 }
 """Table -> the file of a stage's directory that its rows come from, and its columns after run and stage."""
 

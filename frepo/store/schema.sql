@@ -96,6 +96,42 @@ CREATE TABLE scores (
     run VARCHAR NOT NULL, stage VARCHAR NOT NULL, name VARCHAR NOT NULL, value DOUBLE NOT NULL, standard_error DOUBLE NOT NULL
 );
 
+-- Class-incremental learning: one row per network, predictor, and step whose classes are tested (task) after a step.
+CREATE TABLE continual (
+    run VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    seed BIGINT NOT NULL,
+    source VARCHAR NOT NULL,           -- whose memory: distilled, random, herding, ..., full
+    predictor VARCHAR NOT NULL,
+    model INTEGER NOT NULL,
+    step INTEGER NOT NULL,             -- after so many steps,
+    num_steps INTEGER NOT NULL,
+    task INTEGER NOT NULL,             -- on the test images of this step's classes,
+    steps BIGINT NOT NULL,
+    correct BIGINT NOT NULL,           -- so many of n_test are right, among all classes seen
+    n_test BIGINT NOT NULL
+);
+
+-- Membership inference: one row per attacked network and attack; rates are shares in 0..1.
+CREATE TABLE attacks (
+    run VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    chunk_index INTEGER NOT NULL,      -- which training images are members
+    source VARCHAR NOT NULL,           -- networks trained on: distilled (from the members), members
+    train_steps BIGINT NOT NULL,
+    model INTEGER NOT NULL,
+    attack VARCHAR NOT NULL,
+    test_accuracy DOUBLE NOT NULL,     -- of the attacked network
+    auc DOUBLE NOT NULL,
+    auc_low DOUBLE NOT NULL,           -- 95% confidence interval of the AUC over examples
+    auc_high DOUBLE NOT NULL,
+    advantage DOUBLE NOT NULL,         -- largest difference of true and false positive rate
+    tpr_at_1_in_100 DOUBLE NOT NULL,   -- true positive rate at 1% false positives
+    tpr_at_1_in_1000 DOUBLE NOT NULL,
+    members INTEGER NOT NULL,
+    non_members INTEGER NOT NULL
+);
+
 -- What the literature reports, in percent, with where it was found.
 CREATE TABLE published (
     method VARCHAR NOT NULL,
@@ -201,3 +237,75 @@ JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
 JOIN stages t ON t.run = c.run AND t.stage = c.stage
 GROUP BY s.run_id, s.position, c.stage, c.predictor, c.label
 ORDER BY s.run_id, s.position, c.predictor, c.label;
+
+-- After each step the accuracy on all classes seen: mean and sample deviation over seeds of the mean over networks.
+CREATE VIEW continual_accuracy AS
+WITH networks AS (
+    SELECT s.run_id, any_value(r.name) AS name, any_value(r.dataset) AS dataset, any_value(r.ipc) AS ipc,
+        any_value(r.created_at) AS created_at, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps,
+        sum(c.correct) / sum(c.n_test) AS accuracy
+    FROM continual c
+    JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
+    JOIN runs r ON r.run_id = s.run_id
+    GROUP BY s.run_id, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps
+), seeds AS (
+    SELECT run_id, any_value(name) AS name, any_value(dataset) AS dataset, any_value(ipc) AS ipc,
+        any_value(created_at) AS created_at, source, predictor, seed, step, num_steps, avg(accuracy) AS accuracy,
+        count(*) AS num_models
+    FROM networks GROUP BY run_id, source, predictor, seed, step, num_steps
+)
+SELECT run_id, any_value(name) AS name, any_value(dataset) AS dataset, any_value(ipc) AS ipc, source, predictor, step,
+    num_steps, count(*) AS num_seeds, any_value(num_models) AS num_models, avg(accuracy) AS accuracy_mean,
+    stddev_samp(accuracy) AS accuracy_std, any_value(created_at) AS created_at
+FROM seeds GROUP BY run_id, source, predictor, step, num_steps
+ORDER BY created_at, run_id, predictor, source, step;
+
+-- A course of steps in two numbers, over seeds: the accuracy after a step, averaged over the steps; and forgetting, how
+-- much of its best accuracy a step's classes have lost at the end, averaged over all steps but the last.
+CREATE VIEW continual_summary AS
+WITH tasks AS (
+    SELECT s.run_id, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps, c.task,
+        c.correct / c.n_test AS accuracy, c.correct, c.n_test
+    FROM continual c JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
+), best AS (
+    SELECT run_id, source, predictor, seed, model, task,
+        max(accuracy) FILTER (WHERE step < num_steps) - max(accuracy) FILTER (WHERE step = num_steps) AS lost
+    FROM tasks WHERE task < num_steps GROUP BY run_id, source, predictor, seed, model, task
+), forgetting AS (
+    SELECT run_id, source, predictor, seed, avg(lost) AS forgetting FROM best GROUP BY ALL
+), seen AS (
+    SELECT run_id, source, predictor, seed, model, step, sum(correct) / sum(n_test) AS accuracy FROM tasks GROUP BY ALL
+), averages AS (
+    SELECT run_id, source, predictor, seed, avg(accuracy) AS average, count(DISTINCT model) AS num_models
+    FROM seen GROUP BY ALL
+)
+SELECT a.run_id, any_value(r.name) AS name, a.source, a.predictor, count(*) AS num_seeds,
+    any_value(a.num_models) AS num_models,
+    avg(a.average) AS average_accuracy_mean, stddev_samp(a.average) AS average_accuracy_std,
+    avg(f.forgetting) AS forgetting_mean, stddev_samp(f.forgetting) AS forgetting_std
+FROM averages a
+JOIN forgetting f USING (run_id, source, predictor, seed)
+JOIN runs r USING (run_id)
+GROUP BY a.run_id, a.source, a.predictor
+ORDER BY any_value(r.created_at), a.run_id, a.predictor, average_accuracy_mean DESC;
+
+-- Attacks by training length: means over networks and chunks, deviations over chunks (NULL for a single chunk).
+CREATE VIEW attack_table AS
+WITH chunks AS (
+    SELECT s.run_id, a.source, a.train_steps, a.attack, a.chunk_index, count(*) AS num_models,
+        avg(a.auc) AS auc, min(a.auc_low) AS auc_low, max(a.auc_high) AS auc_high, avg(a.advantage) AS advantage,
+        avg(a.tpr_at_1_in_100) AS tpr_at_1_in_100, avg(a.tpr_at_1_in_1000) AS tpr_at_1_in_1000,
+        avg(a.test_accuracy) AS test_accuracy, any_value(a.members) AS members, any_value(a.non_members) AS non_members
+    FROM attacks a JOIN run_stages s ON s.run = a.run AND s.stage = a.stage
+    GROUP BY s.run_id, a.source, a.train_steps, a.attack, a.chunk_index
+)
+SELECT c.run_id, any_value(r.name) AS name, any_value(r.dataset) AS dataset, c.attack, c.train_steps, c.source,
+    count(*) AS num_chunks, any_value(c.num_models) AS num_models,
+    avg(c.test_accuracy) AS test_accuracy_mean, stddev_samp(c.test_accuracy) AS test_accuracy_std,
+    avg(c.auc) AS auc_mean, stddev_samp(c.auc) AS auc_std, min(c.auc_low) AS auc_low, max(c.auc_high) AS auc_high,
+    avg(c.advantage) AS advantage_mean, stddev_samp(c.advantage) AS advantage_std,
+    avg(c.tpr_at_1_in_100) AS tpr_at_1_in_100, avg(c.tpr_at_1_in_1000) AS tpr_at_1_in_1000,
+    any_value(c.members) AS members, any_value(c.non_members) AS non_members
+FROM chunks c JOIN runs r USING (run_id)
+GROUP BY c.run_id, c.attack, c.train_steps, c.source
+ORDER BY any_value(r.created_at), c.run_id, c.attack, c.train_steps, c.source;

@@ -1,6 +1,6 @@
 """The tables that the command line and the report show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,54 @@ def accuracy_rows(database: Path, run_ids: Sequence[str]) -> list[dict[str, Any]
 
 def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
     """Return the accuracy table of the given runs as aligned lines of text, in percent."""
-    lines = [_accuracy_cells(row) for row in accuracy_rows(database, run_ids)]
+    return _aligned(_accuracy_cells(row) for row in accuracy_rows(database, run_ids))
+
+
+def results_text(database: Path, run_ids: Sequence[str]) -> str:
+    """Return the results of the given runs as lines of text: accuracies, courses of steps, attacks."""
+    return accuracy_text(database, run_ids) + _continual_text(database, run_ids) + _attacks_text(database, run_ids)
+
+
+def _continual_text(database: Path, run_ids: Sequence[str]) -> str:
+    rows = query(
+        database,
+        "SELECT * FROM continual_summary WHERE list_contains(?, run_id)",
+        [list(run_ids)],
+    ).dicts()
+    return _aligned(
+        (
+            row["name"],
+            row["source"] + (f", {row['predictor']}" if row["predictor"] != "network" else ""),
+            f"average accuracy {percent(row['average_accuracy_mean'], row['average_accuracy_std'])}",
+            f"forgetting {percent(row['forgetting_mean'], row['forgetting_std'])}",
+            f"({row['num_seeds']} seeds, {row['num_models']} networks each)",
+        )
+        for row in rows
+    )
+
+
+def _attacks_text(database: Path, run_ids: Sequence[str]) -> str:
+    rows = query(
+        database,
+        "SELECT * FROM attack_table WHERE list_contains(?, run_id)",
+        [list(run_ids)],
+    ).dicts()
+    return _aligned(
+        (
+            row["name"],
+            row["attack"],
+            f"{row['train_steps']} steps on {row['source']}",
+            f"AUC {row['auc_mean']:.3f}" + (f" ± {row['auc_std']:.3f}" if row["auc_std"] is not None else ""),
+            f"advantage {row['advantage_mean']:.3f}",
+            f"test accuracy {percent(row['test_accuracy_mean'], row['test_accuracy_std'])}",
+            f"({row['num_chunks']} chunks)",
+        )
+        for row in rows
+    )
+
+
+def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
+    lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)

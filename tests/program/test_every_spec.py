@@ -106,8 +106,48 @@ def write_archive(name, folder, per_class):
 def by_data_set():
     groups = {}
     for path in SPECS:
-        groups.setdefault(load_spec(path).spec.dataset.name, []).append(path)
+        spec = load_spec(path).spec
+        if [application.type for application in spec.application] == ["evaluate"]:
+            groups.setdefault(spec.dataset.name, []).append(path)
     return groups
+
+
+PARTS = {
+    "continual": (
+        "application.0.seeds=[0]",
+        "application.0.num_steps=2",
+        "application.0.class_orders=[[3, 1, 2, 0]]",
+        "application.0.steps=3",
+        "application.0.warmup_steps=1",
+    ),
+    "membership": (
+        "application.0.chunk_size=200",
+        "application.0.chunk_indices=[0]",
+        "application.0.train_steps=[3]",
+        "application.0.shadow_models=2",
+        'application.0.attacks=["threshold", "lira"]',
+        "application.0.warmup_steps=0",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind):
+    paths = [path for path in SPECS if load_spec(path).spec.application[0].type == kind]
+    assert paths
+    for name in sorted({load_spec(path).spec.dataset.name for path in paths}):
+        prepare_tfds(name, workplace.path / "data", 60 if kind == "membership" else 2)
+    common = [entry for entry in SHORT if "baselines" not in entry and "application.0.steps" not in entry]
+    settings = [*common, *PARTS[kind], "distill.ipc=1"]
+    if kind == "continual":
+        settings.append("application.0.baselines=[]")
+    for path in paths:
+        own = [entry for entry in settings if "class_orders" not in entry or "paper" in str(path)]
+        own += ["application.0.num_classes=10"] if "cpu" in str(path) and kind == "continual" else []
+        overrides = [word for setting in own for word in ("--set", setting)]
+        out, _ = workplace.frepo("run", path, *overrides, "--data-dir", workplace.path / "data", warnings="error")
+        assert load_spec(path).spec.name in out
+        assert "average accuracy" in out or "AUC" in out
 
 
 @pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())

@@ -74,7 +74,7 @@ def evaluate(**fields: Any) -> list[dict[str, Any]]:
         ({"architecture__width": 16}, {"frepo", "evaluate-distilled", "evaluate-random"}),
         ({"architecture__depth": 2}, {"frepo", "evaluate-distilled", "evaluate-random"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_change_reaches_the_stages_that_read_it_and_no_other(changes, changed):
     before, after = fingerprints(plan()), fingerprints(plan(**changes))

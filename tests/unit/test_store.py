@@ -33,6 +33,8 @@ TABLES = (
     "evaluations",
     "confusions",
     "scores",
+    "continual",
+    "attacks",
     "images",
     "published",
 )
@@ -85,7 +87,7 @@ def test_ingesting_twice_changes_nothing(fake_runs, db):
     assert ingest(db, fake_runs.runs_dir) == 2
     assert ingest(db, fake_runs.runs_dir, ["two"]) == 1
     assert contents(db) == first
-    assert [table for table, rows in first.items() if not rows] == ["scores"]
+    assert [table for table, rows in first.items() if not rows] == ["scores", "continual", "attacks"]
 
 
 def test_a_copied_run_directory_can_be_ingested_twice(fake_runs, db):
@@ -285,7 +287,7 @@ def test_a_database_of_another_version_is_refused_and_left_alone(db, kind, versi
     with transaction(db) as connection:
         connection.execute("UPDATE frepo_schema SET version = ?", [version])
     before = db.read_bytes()
-    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 2: {advice}"):
+    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 3: {advice}"):
         use(db, kind)
     assert db.read_bytes() == before
 

@@ -1,0 +1,77 @@
+"""Class-incremental learning: networks trained on the memories of the steps so far, tested on all classes seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from frepo.apps.evaluate import train_and_score
+from frepo.data.dataset import Dataset
+from frepo.distill.state import DistilledData
+from frepo.journal import Journal
+from frepo.plan import ContinualStage
+from frepo.record import Row
+from frepo.runtime import RuntimeOptions
+
+
+def united(memories: Sequence[DistilledData], num_steps: int) -> DistilledData | None:
+    """Return the memories of several steps as one set over all their classes, or None where there are none.
+
+    A memory's labels [n, c] are over its own c classes: s * (one-hot - 1/c) where they start, with s = 1 for real
+    images and 1/sqrt(c/10) for learned ones. Over C classes they become s * (one-hot - 1/C): a class of another step
+    gets -s/C, one of its own the label plus s * (1/c - 1/C). What was learned is kept as it is.
+    """
+    if not memories:
+        return None
+    size = memories[0].labels.shape[1]
+    total = size * len(memories)
+    parts: list[np.ndarray] = []
+    for number, memory in enumerate(memories):
+        scale = _scale(memory.labels)
+        labels = np.full((len(memory.labels), total), -scale / total, np.float32)
+        labels[:, number * size : (number + 1) * size] = memory.labels + scale * (1 / size - 1 / total)
+        parts.append(labels)
+    assert len(memories) <= num_steps
+    return DistilledData(np.concatenate([memory.images for memory in memories]), np.concatenate(parts))
+
+
+def _scale(labels: np.ndarray) -> float:
+    """Return s of labels that are s * (one-hot - 1/c) or were learned from such: by the largest entry, on average."""
+    size = labels.shape[1]
+    return float(np.mean(labels.max(axis=1)) / (1 - 1 / size))
+
+
+def continual(
+    work: ContinualStage, memories: Sequence[DistilledData], dataset: Dataset, options: RuntimeOptions, journal: Journal
+) -> list[Row]:
+    """Return, for each network and each step so far, the accuracy on the test images of that step's classes.
+
+    Networks choose among all classes seen. `dataset` holds these classes in the order they came in.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        FrepoError: the training diverged.
+    """
+    data = united(memories, work.num_steps)
+    scores, steps = train_and_score(work, data, dataset, options, journal)
+    size = dataset.info.num_classes // work.step
+    rows: list[Row] = []
+    for predictor, networks in scores.items():
+        for number, score in enumerate(networks):
+            for task in range(1, work.step + 1):
+                part = score.confusion[size * (task - 1) : size * task]
+                right = int(np.trace(part[:, size * (task - 1) : size * task]))
+                rows.append(
+                    {
+                        "seed": work.seed,
+                        "source": work.source,
+                        "predictor": predictor,
+                        "model": number,
+                        "step": work.step,
+                        "num_steps": work.num_steps,
+                        "task": task,
+                        "steps": steps,
+                        "correct": right,
+                        "n_test": int(part.sum()),
+                    }
+                )
+    return rows

@@ -1,0 +1,169 @@
+"""Membership inference: what trained networks say of members and non-members, and what attackers make of it."""
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frepo import record
+from frepo.apps.evaluate import prepare
+from frepo.attacks.curve import Scores, roc_scores
+from frepo.attacks.exposed import expose
+from frepo.attacks.lira import lira_offline
+from frepo.attacks.threshold import threshold_attack
+from frepo.attacks.trained import trained_attack
+from frepo.data.dataset import Dataset
+from frepo.data.residency import input_maker
+from frepo.devices import compiled, in_shares, place
+from frepo.distill.state import DistilledData
+from frepo.errors import FrepoError
+from frepo.journal import Journal
+from frepo.loop import run_steps
+from frepo.plan import AttackStage, ExposeStage
+from frepo.record import Row
+from frepo.runtime import RuntimeOptions
+from frepo.seeds import Stream
+from frepo.signals import raise_if_stopping
+from frepo.spec.application import Attack
+from frepo.training import SCORED_AT_ONCE, Network, Trainer, one_by_one
+
+
+class Exposure(NamedTuple):
+    """What k networks say of members and non-members.
+
+    Attributes:
+        members: logits float32 [k, n, C].
+        member_labels: int32 [n].
+        non_members: logits float32 [k, m, C].
+        non_member_labels: int32 [m].
+    """
+
+    members: np.ndarray
+    member_labels: np.ndarray
+    non_members: np.ndarray
+    non_member_labels: np.ndarray
+
+
+def expose_networks(
+    work: ExposeStage,
+    data: DistilledData | None,
+    members: Dataset,
+    outside: Dataset | None,
+    options: RuntimeOptions,
+    journal: Journal,
+) -> None:
+    """Train networks and write the logits that they give to members and non-members.
+
+    They are trained on `data`; where it is None on the members themselves, or each on as many images drawn from
+    `outside`, as shadow networks.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        FrepoError: the training diverged.
+    """
+    trained_on = outside or members
+    positions = _shadow_positions(work, members, outside) if outside else None
+    trainer, loop = prepare(work, data, trained_on, options.residency, positions)
+    networks = one_by_one(run_steps(loop, journal))
+    logits = _logits_of(trainer, members)
+    exposure = Exposure(
+        np.stack([logits(network, members.train_images) for network in networks]),
+        np.asarray(members.train_labels),
+        np.stack([logits(network, members.test_images) for network in networks]),
+        np.asarray(members.test_labels),
+    )
+    buffer = io.BytesIO()
+    np.savez(buffer, **exposure._asdict())
+    journal.write_result(record.EXPOSED, buffer.getvalue())
+
+
+def _shadow_positions(work: ExposeStage, members: Dataset, outside: Dataset) -> np.ndarray:
+    """Return for each shadow network the positions, int [k, n], of the images that it is trained on."""
+    count, available = members.info.num_train, len(outside.train_labels)
+    if available < 2:
+        raise FrepoError("lira needs training images that are no members: choose a smaller chunk_size")
+    size = min(count, available // 2)  # at most half of them, so that shadow networks differ
+    random = np.random.default_rng([work.seed, Stream.SHADOWS])
+    return np.stack([random.permutation(available)[:size] for _ in range(work.recipe.num_models)])
+
+
+def _logits_of(trainer: Trainer, dataset: Dataset) -> Any:
+    to_inputs = input_maker(dataset.preprocess)
+    apply = compiled(
+        lambda network, images: in_shares(lambda share: trainer.apply(network, to_inputs(share))[1], images)
+    )
+
+    def logits(network: Network, images: np.ndarray) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        for start in range(0, len(images), SCORED_AT_ONCE):
+            raise_if_stopping()
+            parts.append(np.asarray(apply(network, place(images[start : start + SCORED_AT_ONCE]))))
+        return np.concatenate(parts)
+
+    return logits
+
+
+def read_exposure(directory: Path) -> Exposure:
+    """Return what a finished stage exposed.
+
+    Raises:
+        FrepoError: the file is missing or damaged.
+    """
+    path = directory / record.EXPOSED
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Exposure(**{name: arrays[name] for name in Exposure._fields})
+    except (OSError, ValueError, KeyError) as error:
+        raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None
+
+
+def attack_networks(work: AttackStage, exposure: Exposure, shadow: Exposure | None) -> list[Row]:
+    """Return a row of scores for each network and attack.
+
+    Raises:
+        Interrupted: a signal came.
+        FrepoError: an attack cannot be made on these data.
+    """
+    rows: list[Row] = []
+    for number in range(len(exposure.members)):
+        test_accuracy = float(np.mean(exposure.non_members[number].argmax(axis=1) == exposure.non_member_labels))
+        for attack in work.attacks:
+            raise_if_stopping()
+            try:
+                scores = _attack(attack, work, number, exposure, shadow)
+            except ValueError as error:
+                raise FrepoError(f"the attack {attack} cannot be made: {error}") from None
+            rows.append(
+                {
+                    "chunk_index": work.chunk_index,
+                    "source": work.source,
+                    "train_steps": work.train_steps,
+                    "model": number,
+                    "attack": attack,
+                    "test_accuracy": test_accuracy,
+                    **vars(scores),
+                }
+            )
+    return rows
+
+
+def _attack(attack: Attack, work: AttackStage, number: int, exposure: Exposure, shadow: Exposure | None) -> Scores:
+    members = expose(exposure.members[number], exposure.member_labels)
+    non_members = expose(exposure.non_members[number], exposure.non_member_labels)
+    match attack:
+        case "threshold":
+            return threshold_attack(members, non_members)
+        case "lira":
+            assert shadow is not None
+            return roc_scores(
+                _lira(exposure.members[number], exposure.member_labels, shadow.members),
+                _lira(exposure.non_members[number], exposure.non_member_labels, shadow.non_members),
+            )
+        case _:
+            return trained_attack(attack, members, non_members, (work.seed, Stream.ATTACKS, number))
+
+
+def _lira(logits: np.ndarray, labels: np.ndarray, shadow_logits: np.ndarray) -> np.ndarray:
+    """Return the scores of examples that no shadow network was trained on."""
+    return lira_offline(logits, labels, shadow_logits, np.ones(shadow_logits.shape[:2], bool))

@@ -1,0 +1,97 @@
+"""Stages that train networks on a source of data and score them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from frepo.plan.sources import chosen, distill_stage, own_source
+from frepo.plan.stage import Source, Stage
+from frepo.plan.work import EvaluateStage, FairScoresStage, TuneStage
+from frepo.spec import Architecture, ExperimentSpec, FairScores, Recipe
+from frepo.spec.architecture import Normalization
+
+
+class FairParts(NamedTuple):
+    """The evaluations that fair scores are computed from."""
+
+    full_hard: Stage
+    distilled_hard: Stage
+    distilled: Stage
+    random: Stage
+    distilled_plain: Stage
+    """Without augmentation, like the next."""
+    random_plain: Stage
+
+
+def with_normalization(spec: ExperimentSpec, normalization: Normalization) -> Architecture:
+    """Return the spec's architecture with another normalisation."""
+    return spec.architecture.model_copy(update={"normalization": normalization})
+
+
+def evaluate_stage(spec: ExperimentSpec, recipe: Recipe, source: Source, network: Architecture) -> Stage:
+    """Return the evaluation of `network` trained on `source`, after the tunings that it chooses by."""
+    common = recipe_for(recipe, source)
+    settings: dict[str, Any] = {
+        "seed": spec.seed,
+        "dataset": spec.dataset,
+        "architecture": network,
+        "source": source.name,
+        "epochs": source.epochs,
+        "validation_fraction": spec.distill.validation_fraction,
+    }
+    data = () if source.stage is None else (source.stage,)
+    tunings = tuple(
+        Stage(f"tune-{_evaluation_label(source, network)}", TuneStage(recipe=candidate, **settings), data)
+        for candidate in _candidates(common)
+    )
+    work = EvaluateStage(recipe=common, **settings)
+    return Stage(f"evaluate-{_evaluation_label(source, network)}", work, (*data, *tunings))
+
+
+def recipe_for(recipe: Recipe, source: Source) -> Recipe:
+    """Return the bare recipe of an application, as it reads for a source of data."""
+    fields = recipe.model_fields_set & set(Recipe.model_fields)
+    common = Recipe.model_construct(**{name: getattr(recipe, name) for name in sorted(fields)})
+    if source.name != "distilled":
+        common = _for_hard_labels(common)
+    if source.stage is None:  # a kernel of all real images would not fit anywhere
+        common = common.model_copy(update={"predictors": ("network",)})
+    return common
+
+
+def _candidates(recipe: Recipe) -> Iterator[Recipe]:
+    for rate in recipe.learning_rates:
+        yield recipe.model_copy(update={"learning_rate": rate, "learning_rates": ()})
+
+
+def _for_hard_labels(recipe: Recipe) -> Recipe:
+    """Return the recipe for data whose labels are classes: what differs in words only becomes one stage."""
+    loss = "xent" if recipe.loss == "soft_xent" else recipe.loss
+    return recipe.model_copy(update={"labels": "hard", "loss": loss, "temperature": None})
+
+
+def _evaluation_label(source: Source, network: Architecture) -> str:
+    """Return a name; the paper's network without normalisation goes without saying."""
+    usual = network.type == "conv" and network.normalization == "identity"
+    return source.name if usual else f"{source.name}-{network.type}-{network.normalization}"
+
+
+def fair_stage(spec: ExperimentSpec, application: FairScores) -> Stage:
+    """Return the scores of the distilled data, after the evaluations that they are computed from."""
+    network = with_normalization(spec, application.normalization)
+    own = own_source(spec)
+    random = Source("random", distill_stage(spec, chosen(spec, "random")))
+    full = Source("full", None, application.full_epochs)
+    hard = _for_hard_labels(application)
+    plain = application.model_copy(update={"augmentation": ()})
+    parts = FairParts(
+        full_hard=evaluate_stage(spec, hard, full, network),
+        distilled_hard=evaluate_stage(spec, hard, own, network),
+        distilled=evaluate_stage(spec, application, own, network),
+        random=evaluate_stage(spec, application, random, network),
+        distilled_plain=evaluate_stage(spec, plain, own, network),
+        random_plain=evaluate_stage(spec, plain, random, network),
+    )
+    weights = FairScoresStage(
+        improvement_weight=application.improvement_weight, augmented_weight=application.augmented_weight
+    )
+    return Stage("fair-scores", weights, tuple(parts))

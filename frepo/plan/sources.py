@@ -1,0 +1,90 @@
+"""Stages that make data to train networks on."""
+
+from typing import Any
+
+from frepo.plan.stage import Source, Stage
+from frepo.plan.work import DistillStage, FeaturesStage
+from frepo.spec import Coreset, Dataset, Distill, ExperimentSpec, Frepo, Full, Imported, RandomSelection, Recipe
+from frepo.spec.application import Baseline
+
+
+def own_source(spec: ExperimentSpec) -> Source:
+    """Return the data that `[distill]` makes."""
+    distill = spec.distill
+    if isinstance(distill, Full):
+        return Source("full", None, distill.epochs)
+    return Source(source_name(distill), distill_stage(spec, distill))
+
+
+def source_name(distill: Distill) -> str:
+    """Return what tables call the data that `distill` makes."""
+    match distill:
+        case Frepo() | Imported():
+            return "distilled"
+        case Coreset(on="features"):
+            return f"{distill.method}_features"
+        case _:
+            return distill.method
+
+
+def baseline_source(spec: ExperimentSpec, name: Baseline, full_epochs: int, feature_epochs: int) -> Source:
+    """Return as many real images as `[distill]` makes, or all of them."""
+    match name:
+        case "full":
+            return Source("full", None, full_epochs)
+        case "random" | "herding" | "k_center" | "k_means":
+            return Source(name, distill_stage(spec, chosen(spec, name)))
+        case "herding_features" | "k_center_features" | "k_means_features":
+            method: Any = name.removesuffix("_features")
+            size = _size(spec)
+            distill = Coreset(method=method, on="features", epochs=feature_epochs, **size)
+            return Source(name, distill_stage(spec, distill))
+
+
+def chosen(spec: ExperimentSpec, name: Any) -> RandomSelection | Coreset:
+    """Return what draws (`random`) or chooses by pixels as many real images as `[distill]` makes."""
+    if name == "random":
+        return RandomSelection(method="random", **_size(spec))
+    return Coreset(method=name, **_size(spec))
+
+
+def _size(spec: ExperimentSpec) -> dict[str, Any]:
+    assert not isinstance(spec.distill, Full)
+    return {"ipc": spec.distill.ipc, "validation_fraction": spec.distill.validation_fraction}
+
+
+def distill_stage(
+    spec: ExperimentSpec,
+    distill: Frepo | RandomSelection | Coreset | Imported,
+    *,
+    suffix: str = "",
+    dataset: Dataset | None = None,
+    seed: int | None = None,
+) -> Stage:
+    """Return the stage that makes data as `distill` says; `dataset` and `seed` stand in for those of the spec."""
+    learns = isinstance(distill, Frepo)
+    seed, dataset = spec.seed if seed is None else seed, dataset or spec.dataset
+    work = DistillStage(
+        seed=seed,
+        dataset=dataset,
+        distill=distill,
+        architecture=spec.architecture if learns else None,
+        pool=spec.pool if learns else None,
+    )
+    needs = ()
+    if isinstance(distill, Coreset) and distill.on == "features":
+        needs = (_features_stage(spec, distill, dataset, seed, suffix),)
+    name = distill.method if isinstance(distill, Frepo | Imported) else source_name(distill)
+    return Stage(name + suffix, work, needs)
+
+
+def _features_stage(spec: ExperimentSpec, distill: Coreset, dataset: Dataset, seed: int, suffix: str) -> Stage:
+    work = FeaturesStage(
+        seed=seed,
+        dataset=dataset,
+        architecture=spec.architecture,
+        recipe=Recipe(num_models=1, warmup_steps=0, augmentation=()),
+        epochs=distill.epochs,
+        validation_fraction=distill.validation_fraction,
+    )
+    return Stage(f"features{suffix}", work)

@@ -1,0 +1,76 @@
+"""Stages, each with a fingerprint of all that its result depends on, and plans of them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from frepo.identity import fingerprint
+from frepo.plan.work import Work
+from frepo.spec import ExperimentSpec
+
+NUMERICS_VERSION = {
+    "distill": 3,
+    "features": 1,
+    "tune": 1,
+    "evaluate": 3,
+    "fair_scores": 1,
+    "continual": 1,
+    "expose": 1,
+    "attack": 1,
+}
+"""Raised when the code changes what a stage of that kind computes, so that old results are not taken for new ones."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One computation: what it is, and which other stages' results it reads."""
+
+    label: str
+    work: Work
+    needs: tuple["Stage", ...] = ()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        return {
+            **self.work.model_dump(mode="json"),
+            "numerics_version": NUMERICS_VERSION[self.work.kind],
+            "needs": [stage.fingerprint for stage in self.needs],
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits; equal exactly when the identity is."""
+        return fingerprint(self.identity)
+
+    @property
+    def directory(self) -> str:
+        """Name of its directory below the run's."""
+        return f"{self.label}-{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a spec, each after those that it needs."""
+
+    spec: ExperimentSpec
+    stages: tuple[Stage, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the whole spec, its name included."""
+        return fingerprint(self.spec.model_dump(mode="json"))
+
+    @property
+    def run_id(self) -> str:
+        """Key of the run in the database: the spec's name and the start of its fingerprint."""
+        return f"{self.spec.name}-{self.fingerprint[:8]}"
+
+
+class Source(NamedTuple):
+    """Data to train networks on."""
+
+    name: str
+    stage: Stage | None
+    """None for all real images, which no stage has to make."""
+    epochs: int | None = None
