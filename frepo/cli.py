@@ -3,11 +3,13 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from frepo.errors import FrepoError, SpecError
+from frepo.export.formats import FORMATS
+from frepo.export.formats import Format as ExportFormat
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
 app = typer.Typer(
@@ -126,6 +128,25 @@ def import_(
     options = RuntimeOptions(runs_dir, db, data_dir)
     run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
     typer.echo(results_text(db, run_ids), nl=False)
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or its id.", show_default=False)],
+    kind: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="What to write.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Directory to write to; it must not exist.", show_default=False)],
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the images of a run for use elsewhere, with preprocessing, labels, recipe and a README."""
+    from frepo.export.run import export_run
+    from frepo.runtime import RuntimeOptions
+
+    if kind not in FORMATS:
+        raise SpecError(f"--format {kind}: allowed are {', '.join(FORMATS)}")
+    typer.echo(export_run(name, cast("ExportFormat", kind), out, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir)))
 
 
 @app.command()

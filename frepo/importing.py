@@ -31,7 +31,7 @@ def import_data(
         raise SpecError(f"{spec}: method = 'full' has no distilled data that an imported file could stand in for")
     ipc = loaded.spec.distill.ipc
     table = loaded.spec.dataset
-    info = load_info(table, options.tfds_dir, options.cache_dir)
+    info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
     found = interpret(read_arrays(checkpoint), info.image_shape, info.num_classes, ipc, pixels=pixels)
     for line in found.notes:
         note(f"{checkpoint}: {line}")

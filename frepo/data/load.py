@@ -28,6 +28,7 @@ CHUNK_ORDER = 20220601
 """Seed of the order that chunks are cut from, the same for every experiment."""
 
 
+@lru_cache(maxsize=1000)
 def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetInfo:
     """Return the facts of a data set, decoding it first where the cache does not hold it.
 
@@ -133,7 +134,7 @@ def _fitted_to_classes(table: DatasetTable, data_dir: Path, cache_dir: Path) -> 
     raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     _classes_must_exist("dataset.preprocess.fitted_to", classes, table, raw)
     labels = np.asarray(raw.train_labels)
-    chosen = np.flatnonzero(np.isin(labels, classes))
+    chosen = np.flatnonzero(np.isin(labels, list(classes or ())))
     if table.train_fraction is not None:
         chosen = chosen[share_of_each_class(labels[chosen], table.train_fraction)]
     settings = table.preprocess

@@ -143,9 +143,16 @@ def test_the_page_shows_each_class_at_start_and_end(page):
 
 
 def test_the_page_draws_curves_and_names_spec_and_provenance(page):
-    assert page.locator(".curves svg").count() == 3
+    assert page.locator(".curves svg").count() == 4
     text = page.locator("body").inner_text()
-    for expected in ("Regression accuracy", 'method = "frepo"', "fingerprint", "peak memory", "jax"):
+    for expected in (
+        "Regression accuracy",
+        "Test accuracy of the evaluated networks",
+        'method = "frepo"',
+        "fingerprint",
+        "peak memory",
+        "jax",
+    ):
         assert expected in text
 
 

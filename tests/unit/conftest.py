@@ -14,7 +14,16 @@ import pytest
 from PIL import Image
 
 from frepo import record
-from frepo.plan import DistillStage, EvaluateStage, FairScoresStage, Plan, Stage, compile_plan
+from frepo.plan import (
+    AttackStage,
+    ContinualStage,
+    DistillStage,
+    EvaluateStage,
+    FairScoresStage,
+    Plan,
+    Stage,
+    compile_plan,
+)
 from frepo.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
 from frepo.spec import ExperimentSpec
 
@@ -86,6 +95,10 @@ class FakeRuns:
                     top1 = remaining.pop(0)
                     _rewrite(directory / record.EVALUATIONS, _evaluations(stage.work, top1))
                     _rewrite(directory / record.CONFUSIONS, _confusions(len(class_names), len(top1)))
+                case ContinualStage(step=step):
+                    _rewrite(directory / record.CONTINUAL, [_step(stage.work, task) for task in range(1, step + 1)])
+                case AttackStage(attacks=attacks):
+                    _rewrite(directory / record.ATTACKS, [_attacked(stage.work, attack) for attack in attacks])
                 case FairScoresStage():
                     row = {"name": "label_robust_score", "value": 0.5, "standard_error": 0.25}
                     _rewrite(directory / record.SCORES, [row])
@@ -190,6 +203,40 @@ def _evaluations(work: EvaluateStage, scores: Sequence[float]) -> list[record.Ro
         }
         for model, top1 in enumerate(scores)
     ]
+
+
+def _step(work: ContinualStage, task: int) -> record.Row:
+    return {
+        "seed": work.seed,
+        "source": work.source,
+        "predictor": "network",
+        "model": 0,
+        "step": work.step,
+        "num_steps": work.num_steps,
+        "task": task,
+        "steps": 1000,
+        "correct": 3,
+        "n_test": 4,
+    }
+
+
+def _attacked(work: AttackStage, attack: str) -> record.Row:
+    return {
+        "chunk_index": work.chunk_index,
+        "source": work.source,
+        "train_steps": work.train_steps,
+        "model": 0,
+        "attack": attack,
+        "test_accuracy": 0.5,
+        "auc": 0.75,
+        "auc_low": 0.5,
+        "auc_high": 1.0,
+        "advantage": 0.5,
+        "tpr_at_1_in_100": 0.25,
+        "tpr_at_1_in_1000": 0.125,
+        "members": 100,
+        "non_members": 100,
+    }
 
 
 def _confusions(classes: int, models: int) -> list[record.Row]:

@@ -1,0 +1,84 @@
+"""Which recipe goes with distilled data, and what it is known to reach."""
+
+import statistics
+from typing import Any, NamedTuple
+
+from frepo import record
+from frepo.export.find import FoundStage
+from frepo.recipe import training_steps
+from frepo.record import Row, read_rows, read_stage
+from frepo.spec import Evaluate, Recipe
+
+ALIKE = (
+    *("architecture", "normalization", "pooling", "width", "depth", "predictor", "labels", "loss", "optimizer"),
+    *("learning_rate", "augmentation", "augmentation_mode", "steps", "n_test"),
+)
+"""Columns in which all networks of an evaluation and predictor agree."""
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation is, as JSON: specs were valid when they ran, and are not validated by later rules."""
+
+    recipe: dict[str, Any]
+    architecture: dict[str, Any]
+
+
+def evaluation_of(found: FoundStage) -> Evaluation:
+    """Return the first `evaluate` of the run's spec as it goes for its own data; the default one where it has none."""
+    default = Evaluate(type="evaluate").model_dump(mode="json")
+    application = next((entry for entry in found.run.spec["application"] if entry["type"] == "evaluate"), default)
+    recipe = _complete({key: value for key, value in application.items() if key in Recipe.model_fields})
+    if found.source != "distilled":  # real images have hard labels
+        loss = "xent" if recipe["loss"] == "soft_xent" else recipe["loss"]
+        recipe |= {"labels": "hard", "loss": loss, "temperature": None}
+    return Evaluation(recipe, {**found.run.spec["architecture"], "normalization": application["normalization"]})
+
+
+def accuracies(found: FoundStage, exported: Evaluation) -> list[Row]:
+    """Return a row for each finished evaluation and predictor of the run's own data, those by `exported` marked."""
+    rows: list[Row] = []
+    for name in found.run.stages:
+        stage = read_stage(found.run_directory / name)
+        if stage is None or stage.status != "done" or stage.identity.get("kind") != "evaluate":
+            continue
+        if stage.identity["source"] != found.source:
+            continue
+        is_exported = exported == (_complete(stage.identity["recipe"]), stage.identity["architecture"])
+        networks = read_rows(found.run_directory / name / record.EVALUATIONS)
+        for predictor in dict.fromkeys(row["predictor"] for row in networks):
+            same = [row for row in networks if row["predictor"] == predictor]
+            rows.append(
+                {
+                    "stage": name,
+                    "exported_recipe": is_exported,
+                    **{column: same[0][column] for column in ALIKE},
+                    "num_models": len(same),
+                    **_moments("top1", same),
+                    **_moments("top5", same),
+                }
+            )
+    return rows
+
+
+def resolved(evaluation: Evaluation, rows: list[Row], num_images: int) -> dict[str, Any]:
+    """Return the recipe and architecture as JSON, nothing left to be worked out.
+
+    A learning rate that was chosen among several is that of the evaluation in `rows`, where there is one.
+    """
+    recipe, candidates = evaluation.recipe, evaluation.recipe["learning_rates"]
+    if candidates:
+        chosen = [row["learning_rate"] for row in rows if row["exported_recipe"]]
+        recipe = {**recipe, "learning_rate": (*chosen, candidates[0])[0], "learning_rates": []}
+    steps = training_steps(Recipe.model_validate(recipe), num_images, None)
+    return {**recipe, "steps": steps, "architecture": evaluation.architecture}
+
+
+def _complete(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe with the fields that it may have been written without."""
+    return {**Recipe().model_dump(mode="json"), **recipe}
+
+
+def _moments(name: str, rows: list[Row]) -> dict[str, Any]:
+    values = [row[name] for row in rows]
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {name: values, f"{name}_mean": statistics.fmean(values), f"{name}_std": deviation}

@@ -1,0 +1,29 @@
+"""From the name of a run to an export of it."""
+
+from pathlib import Path
+
+from frepo.export.collect import collect
+from frepo.export.evolution import write_evolution
+from frepo.export.find import find_run, find_stage
+from frepo.export.formats import Format
+from frepo.export.write import refuse_existing, write
+from frepo.runtime import RuntimeOptions
+
+
+def export_run(name: str, kind: Format, out: Path, options: RuntimeOptions) -> Path:
+    """Write the distilled data of the newest run of `name`, or of the run with that id, to the new directory `out`.
+
+    Returns `out`. The animations need no data set, all other formats take their preprocessing from it.
+
+    Raises:
+        FrepoError: there is no such run, it is not finished, its data set is not there, or `out` is not empty or cannot
+            be written.
+        Interrupted: a signal came while the data set was prepared.
+    """
+    refuse_existing(out)
+    run_directory, run = find_run(options.runs_dir, name)
+    if kind == "webp" or kind == "gif":
+        write_evolution(find_stage(run_directory, run), kind, out)
+    else:
+        write(collect(run_directory, run, options.tfds_dir, options.cache_dir), kind, out)
+    return out
