@@ -122,7 +122,7 @@ def test_a_changed_application_keeps_the_distilled_data(workplace):
     distilled = workplace.stage("tiny", "frepo") / "distilled.npz"
     before = distilled.stat().st_mtime_ns
     plan, _ = workplace.frepo("plan", spec, "--set", "application.0.num_models=3")
-    assert "evaluate.num_models: 2 -> 3" in plan
+    assert "recipe.num_models: 2 -> 3" in plan
     out, err = workplace.frepo("run", spec, "--set", "application.0.num_models=3")
     assert "done already" in err
     assert "(3 networks" in out
