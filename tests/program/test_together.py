@@ -22,7 +22,10 @@ def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(wor
     assert [(row["run"], row["name"], row["n"]) for row in found] == [
         (run, name, n)
         for run in ("one", "two")
-        for name, n in (("krr_accuracy", 60), ("krr_error", 60), ("loss", 60), ("train_loss", 80))
+        for name, n in (
+            *(("krr_accuracy", 60), ("krr_error", 60), ("loss", 60)),
+            *(("test_accuracy", 10), ("train_loss", 80)),
+        )
     ]
     accuracies = "SELECT name, source, num_models FROM accuracy_table ORDER BY ALL"
     rows = json.loads(workplace.frepo("query", accuracies, "--format", "json")[0])
