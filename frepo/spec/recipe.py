@@ -14,6 +14,7 @@ Labels = Literal["soft", "hard"]
 
 ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
 SHORTEST_STEPS = 1000
+SHORT_WARMUP = 5
 
 
 class Recipe(Table):
@@ -76,6 +77,10 @@ class Recipe(Table):
 
     accuracy_points: Count = 5
     """Points of the curve of test accuracy against training steps, evenly spread; the last one is the result."""
+
+    def warmup_of(self, steps: int) -> int:
+        """Return the steps of the warm-up in a training of `steps` steps: its first fifth where it is shorter."""
+        return self.warmup_steps if self.warmup_steps < steps else steps // SHORT_WARMUP
 
     @field_validator("augmentation", "predictors", "learning_rates")
     @classmethod

@@ -246,6 +246,9 @@ def test_the_best_of_held_out_images_is_the_result_and_survives_a_kill(workplace
     resumed = workplace.stage("tiny", "frepo")
     for name in ("distilled.npz", "metrics.jsonl"):
         assert (resumed / name).read_bytes() == (straight / name).read_bytes()
+    sheets = [json.loads((directory / "stage.json").read_text())["images"] for directory in (straight, resumed)]
+    assert sheets[0] == sheets[1]
+    assert [sheet["step"] for sheet in sheets[0]] == [s for s in (0, 1, 2, 4, 8, 15, 30) if s < best] + [best]
 
 
 def test_more_images_than_held_out_ones_leave_is_refused(workplace):

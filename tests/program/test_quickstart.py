@@ -90,7 +90,7 @@ def test_what_was_done_is_recorded(finished):
 
 def test_every_recorded_image_is_the_file_on_disk(finished):
     images = rows(finished.workplace, "SELECT run, stage, path, sha256, step FROM images ORDER BY stage, step")
-    assert [i["step"] for i in images] == [0, 1000, 0]
+    assert [i["step"] for i in images] == [0, 4, 8, 16, 31, 62, 125, 250, 500, 1000, 0]
     for image in images:
         path = finished.workplace.path / "runs" / image["run"] / image["stage"] / image["path"]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == image["sha256"]
@@ -133,12 +133,12 @@ def test_the_page_shows_the_table_with_the_baseline_beside_it(page, finished):
 
 def test_the_page_shows_each_class_at_start_and_end(page):
     strips = page.locator("[role=img].strip")
-    assert strips.count() == 30
-    assert page.locator("figcaption").all_inner_texts() == [str(d) for d in range(10)] * 3
+    assert strips.count() == 110  # ten snapshots, and the random images
+    assert page.locator("figcaption").all_inner_texts() == [str(d) for d in range(10)] * 11
     box = strips.first.bounding_box()
     assert box["width"] >= 64
     assert box["height"] >= 64
-    pictures = {strips.nth(i).screenshot() for i in range(20)}
+    pictures = {strips.nth(i).screenshot() for i in (*range(10), *range(90, 100))}
     assert len(pictures) == 20  # ten real digits, ten learned ones, none of them blank twice
 
 
