@@ -193,7 +193,7 @@ def test_a_resolution_above_that_of_an_image_names_it(workplace, photos):
         ('name = "digits"\npath = "photos"', "image_folder"),
         ('name = "digits"\ntest_fraction = 0.2', "image_folder"),
         ('name = "digits"\nclasses = [3]', "at least 2"),
-        ('name = "digits"\nclasses = [3, 3]', "names a class twice"),
+        ('name = "digits"\nclasses = [3, 3]', "names an entry twice"),
         ('name = "digits"\ntrain_fraction = 1.0', "less than 1"),
     ],
 )

@@ -136,5 +136,5 @@ def test_a_chunk_goes_with_its_index_and_lengths_take_the_place_of_steps():
         Dataset(name="digits", chunk_size=3)
     with pytest.raises(ValueError, match="train_steps lists the training lengths"):
         plan(steps=1000)
-    with pytest.raises(ValueError, match="train_steps names an entry twice"):
+    with pytest.raises(ValueError, match="names an entry twice"):
         plan(train_steps=[10, 10])
