@@ -1,14 +1,13 @@
 """What a page shows, read from the database."""
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.errors import FrepoError
 from frepo.identity import canonical_json
+from frepo.store.find import find_runs, newest_runs
 from frepo.store.query import query
 from frepo.store.tables import accuracy_rows
 
@@ -43,26 +42,13 @@ MOST_CLASSES = 200
 
 
 def gather(database: Path, names: Sequence[str]) -> list[RunData]:
-    """Return the newest run of each of `names`, or of every name, oldest first.
+    """Return the newest run of each of `names` (or that with this id), or of every name, oldest first.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
-    known = [row["name"] for row in query(database, "SELECT DISTINCT name FROM runs ORDER BY name").dicts()]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f", did you mean `{near[0]}`?" if near else ";"
-            raise FrepoError(f"there is no run `{name}` in {database}{hint} `frepo runs` lists them")
-    if not known:
-        raise FrepoError(f"there are no runs in {database}; `frepo run SPEC` makes one")
-    newest = query(
-        database,
-        """SELECT * FROM runs WHERE list_contains(?, name)
-        QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
-        ORDER BY created_at, run_id""",
-        [list(names) or known],
-    ).dicts()
+    found = {row["run_id"]: row for row in (find_runs(database, names) if names else newest_runs(database))}
+    newest = sorted(found.values(), key=lambda row: (row["created_at"], row["run_id"]))
     return [_run_data(database, row) for row in newest]
 
 
