@@ -99,7 +99,7 @@ def test_python_reads_as_the_page_says(database):
 
 
 def test_welch_is_that_of_scipy(database):
-    rows = dicts(database, "Is one better than the other")
+    rows = dicts(database, "Is one better than another")
     (row,) = [row for row in rows if row["name_a"] == row["name_b"] == "quickstart"]
     assert (row["source_a"], row["source_b"]) == ("distilled", "random")
     exact = stats.ttest_ind(DISTILLED, RANDOM, equal_var=False)
