@@ -88,7 +88,7 @@ def placeholder(hint: Any) -> str:
         return "|".join(get_args(hint))
     if isinstance(hint, EnumType):
         return "|".join(member.value for member in hint)
-    for name, kind in (("PATH", Path), ("N", int), ("TEXT", str)):
+    for name, kind in (("PATH", Path), ("N", int), ("N", float), ("TEXT", str)):
         if kind in (hint, *get_args(hint)):
             return name
     raise TypeError(f"no placeholder for {hint}")
