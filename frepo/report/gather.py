@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frepo.errors import FrepoError
-from frepo.identity import canonical_json
 from frepo.store.query import query
-from frepo.store.tables import accuracy_rows
 
 RowDict = dict[str, Any]
 
@@ -21,8 +19,6 @@ class RunData:
 
     run: RowDict
     stages: list[RowDict]
-    accuracies: list[RowDict]
-    """Rows of `accuracy_table`; each has `models`, the top-1 of every network, and `gain` over random, or None."""
     metrics: list[RowDict]
     images: list[RowDict]
     networks: list[RowDict]
@@ -42,8 +38,8 @@ MOST_CLASSES = 200
 """More are left to SQL."""
 
 
-def gather(database: Path, names: Sequence[str]) -> list[RunData]:
-    """Return the newest run of each of `names`, or of every name, oldest first.
+def newest_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
+    """Return the newest run of each of `names` in their order, or of every name, newest first; with `wall_s`.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
@@ -58,15 +54,22 @@ def gather(database: Path, names: Sequence[str]) -> list[RunData]:
         raise FrepoError(f"there are no runs in {database}; `frepo run SPEC` makes one")
     newest = query(
         database,
-        """SELECT * FROM runs WHERE list_contains(?, name)
+        """SELECT r.*, t.wall_s FROM runs r LEFT JOIN (
+            SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY run_id
+        ) t USING (run_id)
+        WHERE list_contains(?, name)
         QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
-        ORDER BY created_at, run_id""",
-        [list(names) or known],
+        ORDER BY list_position(?, name), created_at DESC, run_id""",
+        [list(names) or known, list(names)],
     ).dicts()
-    return [_run_data(database, row) for row in newest]
+    for run in newest:
+        run["spec"], run["provenance"] = json.loads(run["spec"]), json.loads(run["provenance"])
+    return newest
 
 
-def _run_data(database: Path, run: RowDict) -> RunData:
+def gather(database: Path, run: RowDict) -> RunData:
+    """Return what the database holds of a row of `newest_runs`."""
+
     def of_stages(table: str, order: str) -> list[RowDict]:
         sql = f"""SELECT t.*, rs.position FROM run_stages rs JOIN {table} t USING (run, stage)
             WHERE rs.run_id = ? ORDER BY rs.position, {order}"""  # noqa: S608 (called with names from below)
@@ -79,9 +82,8 @@ def _run_data(database: Path, run: RowDict) -> RunData:
     for stage in stages:
         stage["attempts"] = json.loads(stage["attempts"])
     return RunData(
-        run={**run, "provenance": json.loads(run["provenance"])},
+        run=run,
         stages=stages,
-        accuracies=_with_gains(accuracy_rows(database, [run["run_id"]]), of_stages("evaluations", "t.model"), stages),
         metrics=of_stages("metrics", "t.step, t.name"),
         images=of_stages("images", "t.step"),
         networks=of_view("cross_architecture"),
@@ -109,25 +111,3 @@ def _by_class(database: Path, run_id: str) -> list[RowDict]:
         title = row["stage_label"].removeprefix("evaluate-")
         cells.append({"title": title, "mean": row["accuracy_mean"], "std": row["accuracy_std"]})
     return list(rows.values()) if len(rows) <= MOST_CLASSES else []
-
-
-def _with_gains(rows: list[RowDict], evaluations: list[RowDict], stages: list[RowDict]) -> list[RowDict]:
-    """Add the top-1 of each network, and the gain over random images evaluated with the same settings."""
-    settings = {stage["stage"]: _settings(json.loads(stage["identity"])) for stage in stages}
-    random = {(settings[row["stage"]], row["predictor"]): row["top1_mean"] for row in rows if row["source"] == "random"}
-    for row in rows:
-        base = random.get((settings[row["stage"]], row["predictor"]))
-        row["gain"] = None if base is None or row["source"] == "random" else row["top1_mean"] - base
-        row["models"] = [
-            entry["top1"]
-            for entry in evaluations
-            if entry["stage"] == row["stage"] and entry["predictor"] == row["predictor"]
-        ]
-    return rows
-
-
-def _settings(identity: RowDict) -> str:
-    """Return all that an evaluation depends on but its data, and how that is labelled."""
-    recipe = identity.get("recipe", {})
-    kept = {key: value for key, value in recipe.items() if key not in ("labels", "loss", "temperature", "predictors")}
-    return canonical_json({"architecture": identity.get("architecture"), "recipe": kept})
