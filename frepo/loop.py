@@ -1,5 +1,6 @@
 """From the start, or from a saved state, to the last step: block after block, with metrics and saved states."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,21 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
+class Milestone(Generic[S]):
+    """What is done between steps."""
+
+    steps: tuple[int, ...]
+    """Ascending: it is called when so many steps are done, but not at 0."""
+    call: Callable[[S, int], tuple[S, Mapping[str, Any]]]
+    """Called with the state and the steps done; returns the state to go on with, and metrics."""
+
+
+def every(steps: int, of: int) -> tuple[int, ...]:
+    """Return every `steps` of `of` steps, and the last."""
+    return (*range(steps, of, steps), of)
+
+
+@dataclass(frozen=True)
 class Loop(Generic[S]):
     """What is done step by step, as pure functions of (seed, step)."""
 
@@ -36,9 +52,7 @@ class Loop(Generic[S]):
     """What `inputs` holds for a step, where it is much."""
     precision: Precision = "float32"
     """What its networks compute in."""
-    milestone: Callable[[S, int], tuple[S, Mapping[str, Any]]] | None = None
-    """Called with the state and the steps done, every `milestone_steps` and at the end; returns state and metrics."""
-    milestone_steps: int = 0
+    milestones: tuple[Milestone[S], ...] = ()
 
 
 def run_steps(loop: Loop[S], journal: Journal) -> S:
@@ -65,9 +79,10 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
                     journal.log(done, {name: float(value) for name, value in values.items()})
             step += len(metrics)
             journal.last_step = step
-            if loop.milestone and (step % loop.milestone_steps == 0 or step == steps):
-                state, values = loop.milestone(state, step)
-                journal.log(step - 1, {name: float(value) for name, value in values.items()})
+            for milestone in loop.milestones:
+                if step in milestone.steps:
+                    state, values = milestone.call(state, step)
+                    journal.log(step - 1, {name: float(value) for name, value in values.items()})
             progress.update(step)
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
@@ -79,8 +94,8 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
 
 def _block_end(loop: Loop[Any], step: int, size: int) -> int:
     ends = [step - step % size + size, loop.steps]
-    if loop.milestone:
-        ends.append(step - step % loop.milestone_steps + loop.milestone_steps)
+    for milestone in loop.milestones:
+        ends.extend(milestone.steps[bisect_right(milestone.steps, step) :][:1])
     return min(ends)
 
 

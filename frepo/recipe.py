@@ -13,8 +13,6 @@ from frepo.spec import Recipe
 DEFAULT_STEPS = ((10, 1000), (100, 2000), (500, 5000), (1000, 10_000))
 """(at most this many images, training steps)."""
 MOST_STEPS = 40_000
-SHORT_WARMUP = 5
-"""The warm-up of a training that is shorter than `warmup_steps` is its first fifth."""
 
 
 def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
@@ -43,9 +41,7 @@ def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
 
 
 def _schedule(recipe: Recipe, steps: int) -> optax.Schedule:
-    peak = recipe.learning_rate
-    # Passes over little data may be fewer steps than the warm-up.
-    warmup = recipe.warmup_steps if recipe.warmup_steps < steps else steps // SHORT_WARMUP
+    peak, warmup = recipe.learning_rate, recipe.warmup_of(steps)
     match recipe.schedule:
         case "cosine":
             after = optax.cosine_decay_schedule(peak, max(1, steps - warmup), alpha=0.01)

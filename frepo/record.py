@@ -37,6 +37,8 @@ LOCK = ".lock"
 
 Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]
+View = Literal["pixels", "inputs"]
+"""Of distilled images: as pixels, whitening undone; or as the network gets them, scaled to be seen."""
 
 
 class _Record(BaseModel):
@@ -65,6 +67,7 @@ class ImageSheet(_Record):
 
     path: str
     """Relative to the stage's directory."""
+    view: View = "pixels"
     sha256: str
     step: int
     rows: int

@@ -11,22 +11,20 @@ from frepo import record
 from frepo.apps.choice import with_best_rate, write_score
 from frepo.apps.continual import continual
 from frepo.apps.evaluate import evaluate, tune
-from frepo.apps.evaluate import prepare as prepare_evaluation
-from frepo.apps.fair_scores import fair_scores
+from frepo.apps.fair_scores import fair_scores, read_accuracies
 from frepo.apps.membership import attack_networks, expose_networks, read_exposure
 from frepo.cost import Cost, measure
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.load import load_dataset, load_info, load_outside
-from frepo.distill.features import prepare as prepare_features
 from frepo.distill.features import train_features
 from frepo.distill.learning import prepare as prepare_learning
 from frepo.distill.run import check as check_distill
-from frepo.distill.run import distill, read_distilled, real_images
+from frepo.distill.run import distill, read_distilled, real_images, with_labels
 from frepo.distill.state import DistilledData
 from frepo.errors import DivergedError, FrepoError
 from frepo.journal import Journal
-from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
+from frepo.networks import prepare
 from frepo.plan import (
     AttackStage,
     ContinualStage,
@@ -92,9 +90,7 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
             case EvaluateStage():
                 _evaluate(stage, run_directory, options, journal)
             case FairScoresStage() as work:
-                rows = [record.read_rows(run_directory / need.directory / record.EVALUATIONS) for need in stage.needs]
-                first = rows[0][0]["predictor"]
-                accuracies = [[row["top1"] for row in part if row["predictor"] == first] for part in rows]
+                accuracies = read_accuracies([run_directory / need.directory for need in stage.needs])
                 journal.write_rows(record.SCORES, fair_scores(work, accuracies))
             case ContinualStage() as work:
                 memories = [read_distilled(run_directory / need.directory) for need in stage.needs]
@@ -150,14 +146,11 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
                 start = real_images(work, dataset)
                 learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
                 return measure(learning.loop, learning.training.trainer.num_parameters)
-            case FeaturesStage() as work:
-                trainer, loop = prepare_features(work, _dataset(work, options), options.residency)
-                return measure(loop, trainer.num_parameters)
-            case TuneStage() | EvaluateStage() | ContinualStage() | ExposeStage() as work:
+            case FeaturesStage() | TuneStage() | EvaluateStage() | ContinualStage() | ExposeStage() as work:
                 dataset = _dataset(work, options)
                 sources = [need.work for need in stage.needs if isinstance(need.work, DistillStage)]
                 data = _stand_in(sources, dataset) if sources else None
-                trainer, loop = prepare_evaluation(work, data, dataset, options.residency)
+                trainer, loop = prepare(work, data, dataset, options.residency)
                 return measure(loop, trainer.num_parameters)
             case DistillStage() | FairScoresStage() | AttackStage():
                 return None
@@ -168,8 +161,7 @@ def _stand_in(sources: Sequence[DistillStage], dataset: Dataset) -> DistilledDat
     info = dataset.info
     ipc = sum(source.distill.ipc for source in sources) // len(sources)
     chosen = np.resize(np.arange(info.num_train), info.num_classes * ipc)
-    labels = np.asarray(centered_one_hot(jax.numpy.asarray(dataset.train_labels[chosen]), info.num_classes))
-    return DistilledData(dataset.inputs(dataset.train_images[chosen]), labels)
+    return with_labels(dataset, chosen)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Training and scoring networks on given data, one or many at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -178,6 +178,36 @@ def one_by_one(networks: Any) -> list[Network]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(count)]
 
 
+def parts(count: int) -> Iterator[slice]:
+    """Yield slices of `count` images that go through a network at once.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    for start in range(0, count, SCORED_AT_ONCE):
+        raise_if_stopping()
+        yield slice(start, start + SCORED_AT_ONCE)
+
+
+class Outputs:
+    """What networks of one kind say of images.
+
+    `output` maps a network and its inputs [n, h, w, c] to [n, ...], `to_inputs` images as they are stored to inputs.
+    """
+
+    def __init__(
+        self, output: Callable[[Network, jax.Array], jax.Array], to_inputs: Callable[[jax.Array], jax.Array]
+    ) -> None:
+        def apply(network: Network, images: jax.Array) -> jax.Array:
+            return in_shares(lambda share: output(network, to_inputs(share)), images)
+
+        self._apply = compiled(apply)
+
+    def __call__(self, network: Network, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the outputs for images [n, h, w, c], host arrays, that come part by part; whole, [sum of n, ...]."""
+        return np.concatenate([np.asarray(jax.device_get(self._apply(network, place(part)))) for part in images])
+
+
 @dataclass(frozen=True)
 class Score:
     """How a network does on labelled images."""
@@ -216,9 +246,7 @@ class Scorer:
     def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
         """Score all of images [n, h, w, c] and labels int [n], host arrays."""
         confusion, top5 = np.zeros((self._num_classes, self._num_classes), np.int64), 0
-        for start in range(0, len(images), SCORED_AT_ONCE):
-            raise_if_stopping()
-            part = slice(start, start + SCORED_AT_ONCE)
+        for part in parts(len(images)):
             best, among = jax.device_get(self._hits(network, *place((images[part], labels[part]))))
             np.add.at(confusion, (labels[part], best), 1)
             top5 += int(among.sum())

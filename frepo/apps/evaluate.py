@@ -10,19 +10,17 @@ import numpy as np
 from frepo import recipe as recipes
 from frepo.apps.regression import regression, regression_weights
 from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.residency import TrainingImages, input_maker, training_images
+from frepo.data.residency import input_maker
 from frepo.data.split import split
 from frepo.distill.state import DistilledData
 from frepo.journal import Journal
-from frepo.loop import Loop, run_steps
-from frepo.models.build import build_model
-from frepo.models.precision import numerics
+from frepo.loop import Milestone, every, run_steps
+from frepo.networks import Prepared, prepare
 from frepo.plan import Evaluation
 from frepo.record import Row, network_columns
 from frepo.runtime import Residency, RuntimeOptions
-from frepo.seeds import Stream
 from frepo.spec.recipe import Predictor
-from frepo.training import Network, Regime, Score, Scorer, Trainer, centered_data, fixed_data, one_by_one, training_loop
+from frepo.training import Network, Score, Scorer, Trainer, one_by_one
 
 
 class Images(NamedTuple):
@@ -47,13 +45,6 @@ class Curve:
         return networks, {self.name: float(np.mean([score.top1 for score in self.last]))}
 
 
-class Prepared(NamedTuple):
-    """What trains the networks of an evaluation."""
-
-    trainer: Trainer
-    loop: Loop[Any]
-
-
 class Results(NamedTuple):
     """What an evaluation finds."""
 
@@ -61,46 +52,6 @@ class Results(NamedTuple):
     """One for each network and predictor."""
     confusions: list[Row]
     """Counts of true and predicted class that are not 0."""
-
-
-def prepare(
-    work: Evaluation,
-    data: DistilledData | None,
-    dataset: Dataset,
-    residency: Residency,
-    positions: np.ndarray | None = None,
-) -> Prepared:
-    """Return how networks are trained on `data`, or on real images where it is None.
-
-    Real images are all of them, or those at `positions`, int [networks, n], for each network.
-    """
-    info, recipe = dataset.info, work.recipe
-    source, everything = _source(work, data, dataset, residency)
-    positions = everything if positions is None else positions
-    steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
-    model = build_model(work.architecture, info.num_classes, info.image_shape)
-    trainer = Trainer(model, recipes.optimizer(recipe, steps), info.image_shape, recipes.loss(recipe))
-    seeds = [(work.seed, Stream.EVALUATION, i) for i in range(recipe.num_models)]
-    regime = Regime(
-        steps,
-        recipe.batch_size,
-        recipe.augmentation,
-        recipe.augmentation_mode,
-        lambda labels: recipes.targets(recipe, labels),
-    )
-    return Prepared(trainer, training_loop(trainer, source, positions, seeds, regime))
-
-
-def _source(
-    work: Evaluation, data: DistilledData | None, dataset: Dataset, residency: Residency
-) -> tuple[TrainingImages, np.ndarray]:
-    """Return images with centred labels, and which of them are trained on."""
-    if data is not None:
-        return fixed_data(data.images, data.labels), np.arange(len(data.images))
-    kept, _ = split(work.validation_fraction, dataset.train_labels)
-    dtype = numerics(work.architecture.precision).dtype
-    images = training_images(dataset, work.recipe.batch_size, residency, dtype)
-    return centered_data(images, dataset.info.num_classes), kept
 
 
 def tune(
@@ -168,8 +119,8 @@ def _train(
     trainer, loop = prepared
     score = Scorer(lambda n, x: trainer.apply(n, x)[1], input_maker(dataset.preprocess), dataset.info.num_classes)
     curve = Curve(score, images, name)
-    points = -(-loop.steps // work.recipe.accuracy_points)
-    networks = run_steps(replace(loop, milestone=curve, milestone_steps=points), journal)
+    points = every(-(-loop.steps // work.recipe.accuracy_points), loop.steps)
+    networks = run_steps(replace(loop, milestones=(Milestone(points, curve),)), journal)
     return curve, one_by_one(networks), prepared
 
 

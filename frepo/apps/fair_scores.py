@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from frepo import record
 from frepo.plan import FairScoresStage
 from frepo.record import Row
 
@@ -25,6 +27,13 @@ class Measured(NamedTuple):
     def minus(self, other: "Measured") -> "Measured":
         """Return the difference of two independent means."""
         return Measured(self.mean - other.mean, self.variance + other.variance)
+
+
+def read_accuracies(directories: Sequence[Path]) -> list[list[float]]:
+    """Return the top-1 of the networks of finished evaluations, by their first predictor."""
+    evaluations = [record.read_rows(directory / record.EVALUATIONS) for directory in directories]
+    first = evaluations[0][0]["predictor"]
+    return [[row["top1"] for row in rows if row["predictor"] == first] for rows in evaluations]
 
 
 def fair_scores(settings: FairScoresStage, accuracies: Sequence[Sequence[float]]) -> list[Row]:

@@ -1,32 +1,31 @@
 """Membership inference: what trained networks say of members and non-members, and what attackers make of it."""
 
-import io
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from frepo import record
-from frepo.apps.evaluate import prepare
+from frepo.arrays import npz_bytes, read_npz
 from frepo.attacks.curve import Scores, roc_scores
-from frepo.attacks.exposed import expose
-from frepo.attacks.lira import lira_offline
+from frepo.attacks.exposed import cross_entropies, expose, half_squared_errors
+from frepo.attacks.lira import Scaling, lira_offline
 from frepo.attacks.threshold import threshold_attack
 from frepo.attacks.trained import trained_attack
 from frepo.data.dataset import Dataset
 from frepo.data.residency import input_maker
-from frepo.devices import compiled, in_shares, place
 from frepo.distill.state import DistilledData
 from frepo.errors import FrepoError
 from frepo.journal import Journal
 from frepo.loop import run_steps
+from frepo.networks import prepare
 from frepo.plan import AttackStage, ExposeStage
 from frepo.record import Row
 from frepo.runtime import RuntimeOptions
 from frepo.seeds import Stream
 from frepo.signals import raise_if_stopping
 from frepo.spec.application import Attack
-from frepo.training import SCORED_AT_ONCE, Network, Trainer, one_by_one
+from frepo.training import Outputs, one_by_one, parts
 
 
 class Exposure(NamedTuple):
@@ -66,16 +65,18 @@ def expose_networks(
     positions = _shadow_positions(work, members, outside) if outside else None
     trainer, loop = prepare(work, data, trained_on, options.residency, positions)
     networks = one_by_one(run_steps(loop, journal))
-    logits = _logits_of(trainer, members)
+    outputs = Outputs(lambda n, x: trainer.apply(n, x)[1], input_maker(members.preprocess))
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        return np.stack([outputs(network, (images[part] for part in parts(len(images)))) for network in networks])
+
     exposure = Exposure(
-        np.stack([logits(network, members.train_images) for network in networks]),
+        logits(members.train_images),
         np.asarray(members.train_labels),
-        np.stack([logits(network, members.test_images) for network in networks]),
+        logits(members.test_images),
         np.asarray(members.test_labels),
     )
-    buffer = io.BytesIO()
-    np.savez(buffer, **exposure._asdict())
-    journal.write_result(record.EXPOSED, buffer.getvalue())
+    journal.write_result(record.EXPOSED, npz_bytes(**exposure._asdict()))
 
 
 def _shadow_positions(work: ExposeStage, members: Dataset, outside: Dataset) -> np.ndarray:
@@ -88,34 +89,14 @@ def _shadow_positions(work: ExposeStage, members: Dataset, outside: Dataset) -> 
     return np.stack([random.permutation(available)[:size] for _ in range(work.recipe.num_models)])
 
 
-def _logits_of(trainer: Trainer, dataset: Dataset) -> Any:
-    to_inputs = input_maker(dataset.preprocess)
-    apply = compiled(
-        lambda network, images: in_shares(lambda share: trainer.apply(network, to_inputs(share))[1], images)
-    )
-
-    def logits(network: Network, images: np.ndarray) -> np.ndarray:
-        parts: list[np.ndarray] = []
-        for start in range(0, len(images), SCORED_AT_ONCE):
-            raise_if_stopping()
-            parts.append(np.asarray(apply(network, place(images[start : start + SCORED_AT_ONCE]))))
-        return np.concatenate(parts)
-
-    return logits
-
-
 def read_exposure(directory: Path) -> Exposure:
     """Return what a finished stage exposed.
 
     Raises:
         FrepoError: the file is missing or damaged.
     """
-    path = directory / record.EXPOSED
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Exposure(**{name: arrays[name] for name in Exposure._fields})
-    except (OSError, ValueError, KeyError) as error:
-        raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None
+    remedy = "run with --fresh to compute it again"
+    return Exposure(*read_npz(directory / record.EXPOSED, Exposure._fields, remedy))
 
 
 def attack_networks(work: AttackStage, exposure: Exposure, shadow: Exposure | None) -> list[Row]:
@@ -149,21 +130,23 @@ def attack_networks(work: AttackStage, exposure: Exposure, shadow: Exposure | No
 
 
 def _attack(attack: Attack, work: AttackStage, number: int, exposure: Exposure, shadow: Exposure | None) -> Scores:
-    members = expose(exposure.members[number], exposure.member_labels)
-    non_members = expose(exposure.non_members[number], exposure.non_member_labels)
+    loss = half_squared_errors if work.loss == "mse" else cross_entropies
+    members = expose(exposure.members[number], exposure.member_labels, loss)
+    non_members = expose(exposure.non_members[number], exposure.non_member_labels, loss)
     match attack:
         case "threshold":
             return threshold_attack(members, non_members)
         case "lira":
             assert shadow is not None
+            scaling: Scaling = "margin" if work.loss == "mse" else "log_odds"
             return roc_scores(
-                _lira(exposure.members[number], exposure.member_labels, shadow.members),
-                _lira(exposure.non_members[number], exposure.non_member_labels, shadow.non_members),
+                _lira(exposure.members[number], exposure.member_labels, shadow.members, scaling),
+                _lira(exposure.non_members[number], exposure.non_member_labels, shadow.non_members, scaling),
             )
         case _:
             return trained_attack(attack, members, non_members, (work.seed, Stream.ATTACKS, number))
 
 
-def _lira(logits: np.ndarray, labels: np.ndarray, shadow_logits: np.ndarray) -> np.ndarray:
+def _lira(logits: np.ndarray, labels: np.ndarray, shadow_logits: np.ndarray, scaling: Scaling) -> np.ndarray:
     """Return the scores of examples that no shadow network was trained on."""
-    return lira_offline(logits, labels, shadow_logits, np.ones(shadow_logits.shape[:2], bool))
+    return lira_offline(logits, labels, shadow_logits, np.ones(shadow_logits.shape[:2], bool), scaling)

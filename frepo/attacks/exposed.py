@@ -56,7 +56,7 @@ def own_and_others(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
 def expose(
     logits: np.ndarray,
     labels: np.ndarray,
-    loss: Callable[[np.ndarray, np.ndarray], np.ndarray] = half_squared_errors,
+    loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Exposed:
     """Return what an attacker sees of examples with `logits` [n, C] and `labels` int [n], `loss` computed from both.
 

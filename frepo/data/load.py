@@ -66,7 +66,7 @@ def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
         FrepoError: as `load_info`.
     """
     dataset = load_dataset(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
-    whole, _ = _load_selected(without_chunk(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    whole, _ = _load_selected(_without_chunk(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     assert table.chunk_size is not None
     assert table.chunk_index is not None
     outside = np.setdiff1d(np.arange(len(whole.train_labels)), _chunk(table, len(whole.train_labels)))
@@ -74,7 +74,7 @@ def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
     return replace(dataset, train_images=images, train_labels=np.asarray(whole.train_labels)[outside])
 
 
-def without_chunk(table: DatasetTable) -> DatasetTable:
+def _without_chunk(table: DatasetTable) -> DatasetTable:
     """Return the table of all the images that a chunk is cut from."""
     return table.model_copy(update={"chunk_size": None, "chunk_index": None})
 

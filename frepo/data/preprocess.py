@@ -56,6 +56,13 @@ class FittedPreprocess:
         return (inputs * self.deviation + self.mean).astype(np.float32)
 
 
+def visible(inputs: np.ndarray) -> np.ndarray:
+    """Map network inputs [n, h, w, c] to 0..1, to be looked at: each image's mean and three deviations either way."""
+    axes = tuple(range(1, inputs.ndim))
+    deviation = inputs.std(axes, keepdims=True)
+    return 0.5 + (inputs - inputs.mean(axes, keepdims=True)) / (6 * np.where(deviation > 0, deviation, 1))
+
+
 def to_blocks(images: np.ndarray, block: int | None) -> np.ndarray:
     """Return images [n, h, w, c] as rows [n * blocks, d]: whole images, or squares of `block` pixels a side.
 

@@ -15,7 +15,7 @@ from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.distill.state import Best, DistilledData, DistillState
 from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.distill.validation import make_validation, validation_steps
-from frepo.loop import Loop
+from frepo.loop import Loop, Milestone, every
 from frepo.models.build import build_model
 from frepo.models.precision import numerics
 from frepo.plan import DistillStage
@@ -69,7 +69,10 @@ def prepare(
 
     step = make_step(settings, training, target, (work.seed, Stream.POOL_STEP), chunk)
     precision = work.architecture.precision
-    milestone = make_validation(settings, training, dataset, held_out, chunk) if len(held_out) else None
+    milestones: list[Milestone[DistillState]] = []
+    if len(held_out):
+        validate = make_validation(settings, training, dataset, held_out, chunk)
+        milestones.append(Milestone(every(validation_steps(settings.steps), settings.steps), validate))
     loop = Loop(
         step,
         initial,
@@ -78,7 +81,6 @@ def prepare(
         settings.steps,
         bytes_per_step=target.bytes_per_step,
         precision=precision,
-        milestone=milestone,
-        milestone_steps=validation_steps(settings.steps),
+        milestones=tuple(milestones),
     )
     return Learning(loop, training)

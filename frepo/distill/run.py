@@ -1,8 +1,7 @@
 """A distill stage from the data set to `distilled.npz`."""
 
-import hashlib
-import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo import record
+from frepo.arrays import npz_bytes, read_npz
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.decode import share_of
 from frepo.data.select import chosen_per_class, random_per_class
-from frepo.data.sheet import contact_sheet
 from frepo.data.split import split
 from frepo.distill.features import read_features
 from frepo.distill.learning import prepare
+from frepo.distill.snapshots import snapshot_steps, snapshots, write_sheets, written_sheets
 from frepo.distill.state import DistilledData
 from frepo.errors import FrepoError
 from frepo.foreign.keep import kept
@@ -25,7 +25,6 @@ from frepo.loop import run_steps
 from frepo.losses import centered_one_hot
 from frepo.models.build import build_model
 from frepo.plan import DistillStage, FeaturesStage, Stage
-from frepo.record import ImageSheet
 from frepo.runtime import RuntimeOptions
 from frepo.seeds import Stream
 from frepo.spec import Coreset, Frepo, Imported, RandomSelection
@@ -50,7 +49,7 @@ def check(work: DistillStage, info: DatasetInfo) -> None:
 
 
 def distill(stage: Stage, run_directory: Path, dataset: Dataset, journal: Journal, options: RuntimeOptions) -> None:
-    """Make the distilled data of a stage and write it with contact sheets of its start and its end.
+    """Make the distilled data of a stage and write it with contact sheets along the way.
 
     Raises:
         Interrupted: a signal came; the state is saved.
@@ -60,25 +59,18 @@ def distill(stage: Stage, run_directory: Path, dataset: Dataset, journal: Journa
     assert isinstance(work, DistillStage)
     match work.distill:
         case RandomSelection():
-            _write(real_images(work, dataset), 0, work, dataset, journal)
+            _write(real_images(work, dataset), work, dataset, journal)
         case Coreset() as settings:
             vectors = _pixels(dataset)
             if settings.on == "features":
                 network = stage.needs[0]
                 assert isinstance(network.work, FeaturesStage)
                 vectors = read_features(network.work, dataset, run_directory / network.directory)
-            _write(_coreset(work, settings, dataset, vectors), 0, work, dataset, journal)
+            _write(_coreset(work, settings, dataset, vectors), work, dataset, journal)
         case Imported(sha256=digest):
-            _write(DistilledData(*kept(digest, options.cache_dir)), 0, work, dataset, journal)
+            _write(DistilledData(*kept(digest, options.cache_dir)), work, dataset, journal)
         case Frepo() as settings:
-            start = real_images(work, dataset)
-            _write_sheet(start, 0, work, dataset, journal)
-            learning = prepare(settings, work, start, dataset, options.residency, options.chunk)
-            state = run_steps(learning.loop, journal)
-            if state.best is None:
-                _write(jax.device_get(state.data), settings.steps, work, dataset, journal)
-            else:
-                _write(jax.device_get(state.best.data), int(state.best.step), work, dataset, journal)
+            _learn(settings, work, dataset, journal, options)
 
 
 def read_distilled(directory: Path) -> DistilledData:
@@ -87,12 +79,8 @@ def read_distilled(directory: Path) -> DistilledData:
     Raises:
         FrepoError: the file is missing or damaged.
     """
-    path = directory / record.DISTILLED
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return DistilledData(arrays["images"], arrays["labels"])
-    except (OSError, ValueError, KeyError) as error:
-        raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None
+    remedy = "run with --fresh to compute it again"
+    return DistilledData(*read_npz(directory / record.DISTILLED, ("images", "labels"), remedy))
 
 
 def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
@@ -100,7 +88,25 @@ def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
     kept, _ = split(work.distill.validation_fraction, dataset.train_labels)
     seed = (work.seed, Stream.SELECTION)
     chosen = random_per_class(dataset.train_labels[kept], dataset.info.num_classes, work.distill.ipc, seed)
-    return _with_labels(dataset, kept[chosen])
+    return with_labels(dataset, kept[chosen])
+
+
+def with_labels(dataset: Dataset, positions: np.ndarray) -> DistilledData:
+    """Return the training images at `positions`, int [n], as network inputs with centred one-hot labels."""
+    labels = centered_one_hot(jnp.asarray(dataset.train_labels[positions]), dataset.info.num_classes)
+    return DistilledData(dataset.inputs(dataset.train_images[positions]), np.asarray(labels))
+
+
+def _learn(settings: Frepo, work: DistillStage, dataset: Dataset, journal: Journal, options: RuntimeOptions) -> None:
+    start, ipc = real_images(work, dataset), settings.ipc
+    write_sheets(start, 0, ipc, dataset, journal)
+    loop = prepare(settings, work, start, dataset, options.residency, options.chunk).loop
+    along = snapshots(settings.steps, ipc, dataset, journal)
+    state = run_steps(replace(loop, milestones=(*loop.milestones, along)), journal)
+    if state.best is None:
+        _write(jax.device_get(state.data), work, dataset, journal, settings.steps)
+    else:
+        _write(jax.device_get(state.best.data), work, dataset, journal, int(state.best.step))
 
 
 def _coreset(
@@ -113,32 +119,19 @@ def _coreset(
         return vectors(kept[positions])
 
     chosen = chosen_per_class(settings.method, of_kept, labels, dataset.info.num_classes, settings.ipc, seed)
-    return _with_labels(dataset, kept[chosen])
+    return with_labels(dataset, kept[chosen])
 
 
 def _pixels(dataset: Dataset) -> Callable[[np.ndarray], np.ndarray]:
     return lambda positions: dataset.inputs(dataset.train_images[positions]).reshape(len(positions), -1)
 
 
-def _with_labels(dataset: Dataset, chosen: np.ndarray) -> DistilledData:
-    labels = centered_one_hot(jnp.asarray(dataset.train_labels[chosen]), dataset.info.num_classes)
-    return DistilledData(dataset.inputs(dataset.train_images[chosen]), np.asarray(labels))
-
-
-def _write(data: DistilledData, step: int, work: DistillStage, dataset: Dataset, journal: Journal) -> None:
-    _write_sheet(data, step, work, dataset, journal)
-    classes = np.repeat(np.arange(dataset.info.num_classes, dtype=np.int32), work.distill.ipc)
-    buffer = io.BytesIO()
-    np.savez(buffer, images=data.images, labels=data.labels, classes=classes)
-    journal.write_result(record.DISTILLED, buffer.getvalue())
-
-
-def _write_sheet(data: DistilledData, step: int, work: DistillStage, dataset: Dataset, journal: Journal) -> None:
-    columns = work.distill.ipc
-    content = contact_sheet(dataset.preprocess.invert(np.asarray(data.images)), columns)
-    name = f"{record.IMAGES}/step-{step:08}.png"
-    journal.write_result(name, content)
-    digest = hashlib.sha256(content).hexdigest()
-    journal.images.append(
-        ImageSheet(path=name, sha256=digest, step=step, rows=len(data.images) // columns, columns=columns)
-    )
+def _write(data: DistilledData, work: DistillStage, dataset: Dataset, journal: Journal, step: int = 0) -> None:
+    """Write the result, as it was after `step` steps, and say which sheets lead to it."""
+    ipc, classes = work.distill.ipc, dataset.info.num_classes
+    write_sheets(data, step, ipc, dataset, journal)
+    before = [0, *snapshot_steps(work.distill.steps)] if isinstance(work.distill, Frepo) else []
+    journal.images = written_sheets([*(s for s in before if s < step), step], classes, ipc, dataset, journal)
+    of_class = np.repeat(np.arange(classes, dtype=np.int32), ipc)
+    content = npz_bytes(images=data.images, labels=data.labels, classes=of_class)
+    journal.write_result(record.DISTILLED, content)

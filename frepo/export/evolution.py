@@ -30,7 +30,7 @@ def write_evolution(found: FoundStage, kind: MotionFormat, out: Path) -> None:
         FrepoError: there is one sheet only, or one is missing or damaged or too large; `out` is there and not empty, or
             cannot be written.
     """
-    sheets = sorted(found.stage.images, key=lambda sheet: sheet.step)
+    sheets = sorted((s for s in found.stage.images if s.view == "pixels"), key=lambda sheet: sheet.step)
     if len(sheets) < 2:
         raise FrepoError(
             f"{found.directory} has {len(sheets) or 'no'} contact sheet{'s' if len(sheets) != 1 else ''}: there is no "

@@ -11,6 +11,7 @@ import numpy as np
 
 from frepo.data.sheet import contact_sheet
 from frepo.export.exported import Exported
+from frepo.export.names import distinct
 
 GRID = "grid.png"
 TABLE = "labels.csv"
@@ -49,15 +50,9 @@ def folder_names(class_names: Iterable[str], taken: Iterable[str] = ()) -> list[
 
     Letters of any script, digits, spaces and `._+-` are kept, all else becomes `_`.
     """
-    used = {name.casefold() for name in taken}
-    names: list[str] = []
-    for label, class_name in enumerate(class_names):
-        kept = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", class_name)).strip(" .")[:LONGEST].strip(" .")
-        base = f"class {label}" if not kept.strip("_ ") else f"_{kept}" if DEVICES.fullmatch(kept) else kept
-        name, number = base, 1
-        while name.casefold() in used:
-            number += 1
-            name = f"{base} {number}"
-        used.add(name.casefold())
-        names.append(name)
-    return names
+    return distinct((_folder_name(*entry) for entry in enumerate(class_names)), taken, key=str.casefold)
+
+
+def _folder_name(label: int, class_name: str) -> str:
+    kept = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", class_name)).strip(" .")[:LONGEST].strip(" .")
+    return f"class {label}" if not kept.strip("_ ") else f"_{kept}" if DEVICES.fullmatch(kept) else kept

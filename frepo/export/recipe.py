@@ -8,6 +8,7 @@ from frepo.export.find import FoundStage
 from frepo.recipe import training_steps
 from frepo.record import Row, read_rows, read_stage
 from frepo.spec import Evaluate, Recipe
+from frepo.spec.recipe import hard_labels
 
 ALIKE = (
     *("architecture", "normalization", "pooling", "width", "depth", "predictor", "labels", "loss", "optimizer"),
@@ -29,8 +30,7 @@ def evaluation_of(found: FoundStage) -> Evaluation:
     application = next((entry for entry in found.run.spec["application"] if entry["type"] == "evaluate"), default)
     recipe = _complete({key: value for key, value in application.items() if key in Recipe.model_fields})
     if found.source != "distilled":  # real images have hard labels
-        loss = "xent" if recipe["loss"] == "soft_xent" else recipe["loss"]
-        recipe |= {"labels": "hard", "loss": loss, "temperature": None}
+        recipe |= hard_labels(recipe["loss"])
     return Evaluation(recipe, {**found.run.spec["architecture"], "normalization": application["normalization"]})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from frepo.export.exported import Exported
+from frepo.export.names import distinct
 
 NAME, VERSION, SPLIT = "frepo_distilled", "1.0.0", "train"
 
@@ -54,17 +55,8 @@ def write_tfds(exported: Exported, directory: Path) -> None:
 
 def label_names(class_names: tuple[str, ...]) -> list[str]:
     """Return the names as TFDS can store them, one on a line: without line breaks, not empty and none twice."""
-    used: set[str] = set()
-    names: list[str] = []
-    for label, class_name in enumerate(class_names):
-        base = " ".join(class_name.encode("utf-8", "backslashreplace").decode().split()) or f"class {label}"
-        name, number = base, 1
-        while name in used:
-            number += 1
-            name = f"{base} {number}"
-        used.add(name)
-        names.append(name)
-    return names
+    lines = (" ".join(name.encode("utf-8", "backslashreplace").decode().split()) for name in class_names)
+    return distinct(line or f"class {label}" for label, line in enumerate(lines))
 
 
 def _examples(exported: Exported) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,13 +1,15 @@
 """Imported data as it waits for the stages that use it, found by its digest."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 
+from frepo.arrays import npz_bytes, read_npz
 from frepo.errors import FrepoError
 from frepo.files import write_atomically
+
+REMEDY = "import the data again: frepo import CHECKPOINT --spec SPEC"
 
 
 def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
@@ -19,9 +21,7 @@ def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
     digest = _digest(images, labels)
     path = _path(digest, cache_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, images=images, labels=labels)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, npz_bytes(images=images, labels=labels))
     return digest
 
 
@@ -32,13 +32,9 @@ def kept(digest: str, cache_dir: Path) -> tuple[np.ndarray, np.ndarray]:
         FrepoError: it is not there, or damaged.
     """
     path = _path(digest, cache_dir)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise _missing(path, str(error)) from None
+    images, labels = read_npz(path, ("images", "labels"), REMEDY)
     if _digest(images, labels) != digest:
-        raise _missing(path, "it is not what was imported")
+        raise FrepoError(f"{path} cannot be read (it is not what was imported); {REMEDY}")
     return images, labels
 
 
@@ -52,7 +48,3 @@ def _digest(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _missing(path: Path, reason: str) -> FrepoError:
-    return FrepoError(f"{path} cannot be read ({reason}); import the data again: frepo import CHECKPOINT --spec SPEC")

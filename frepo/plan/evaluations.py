@@ -8,6 +8,7 @@ from frepo.plan.stage import Source, Stage
 from frepo.plan.work import EvaluateStage, FairScoresStage, TuneStage
 from frepo.spec import Architecture, ExperimentSpec, FairScores, Recipe
 from frepo.spec.architecture import Normalization
+from frepo.spec.recipe import hard_labels
 
 
 class FairParts(NamedTuple):
@@ -52,7 +53,7 @@ def recipe_for(recipe: Recipe, source: Source) -> Recipe:
     fields = recipe.model_fields_set & set(Recipe.model_fields)
     common = Recipe.model_construct(**{name: getattr(recipe, name) for name in sorted(fields)})
     if source.name != "distilled":
-        common = _for_hard_labels(common)
+        common = common.model_copy(update=hard_labels(common.loss))
     if source.stage is None:  # a kernel of all real images would not fit anywhere
         common = common.model_copy(update={"predictors": ("network",)})
     return common
@@ -61,12 +62,6 @@ def recipe_for(recipe: Recipe, source: Source) -> Recipe:
 def _candidates(recipe: Recipe) -> Iterator[Recipe]:
     for rate in recipe.learning_rates:
         yield recipe.model_copy(update={"learning_rate": rate, "learning_rates": ()})
-
-
-def _for_hard_labels(recipe: Recipe) -> Recipe:
-    """Return the recipe for data whose labels are classes: what differs in words only becomes one stage."""
-    loss = "xent" if recipe.loss == "soft_xent" else recipe.loss
-    return recipe.model_copy(update={"labels": "hard", "loss": loss, "temperature": None})
 
 
 def _evaluation_label(source: Source, network: Architecture) -> str:
@@ -81,7 +76,7 @@ def fair_stage(spec: ExperimentSpec, application: FairScores) -> Stage:
     own = own_source(spec)
     random = Source("random", distill_stage(spec, chosen(spec, "random")))
     full = Source("full", None, application.full_epochs)
-    hard = _for_hard_labels(application)
+    hard = application.model_copy(update=hard_labels(application.loss))
     plain = application.model_copy(update={"augmentation": ()})
     parts = FairParts(
         full_hard=evaluate_stage(spec, hard, full, network),

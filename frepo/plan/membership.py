@@ -7,8 +7,6 @@ from frepo.plan.work import AttackStage, ExposeStage
 from frepo.spec import Dataset, ExperimentSpec, Full, Membership
 
 SOURCES = ("distilled", "members")
-SHORT_WARMUP = 5
-"""The warm-up of a training that is shorter than it is the training's first fifth."""
 
 
 def membership_stages(spec: ExperimentSpec, application: Membership) -> list[Stage]:
@@ -25,7 +23,14 @@ def _attack_stage(spec: ExperimentSpec, application: Membership, chunk: int, ste
     needs = [_expose_stage(spec, application, chunk, steps, source)]
     if "lira" in application.attacks:
         needs.append(_expose_stage(spec, application, chunk, steps, "shadow"))
-    work = AttackStage(seed=spec.seed, chunk_index=chunk, train_steps=steps, source=source, attacks=application.attacks)
+    work = AttackStage(
+        seed=spec.seed,
+        chunk_index=chunk,
+        train_steps=steps,
+        source=source,
+        loss=application.loss,
+        attacks=application.attacks,
+    )
     return Stage(f"attack-{source}-chunk{chunk}-{steps}", work, tuple(needs))
 
 
@@ -34,8 +39,8 @@ def _expose_stage(spec: ExperimentSpec, application: Membership, chunk: int, ste
     members = _members(spec, application, chunk)
     own = distill_stage(spec, spec.distill, suffix=f"-chunk{chunk}", dataset=members)
     data = Source(source_name(spec.distill), own) if source == "distilled" else Source(source, None)
-    warmup = application.warmup_steps if application.warmup_steps < steps else steps // SHORT_WARMUP
-    recipe = recipe_for(application, data).model_copy(update={"steps": steps, "warmup_steps": warmup})
+    recipe = recipe_for(application, data)
+    recipe = recipe.model_copy(update={"steps": steps, "warmup_steps": recipe.warmup_of(steps)})
     if source == "shadow":
         recipe = recipe.model_copy(update={"num_models": application.shadow_models})
     work = ExposeStage(

@@ -84,6 +84,7 @@ def _features_stage(spec: ExperimentSpec, distill: Coreset, dataset: Dataset, se
         dataset=dataset,
         architecture=spec.architecture,
         recipe=Recipe(num_models=1, warmup_steps=0, augmentation=()),
+        source="full",
         epochs=distill.epochs,
         validation_fraction=distill.validation_fraction,
     )

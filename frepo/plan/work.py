@@ -4,6 +4,7 @@ from typing import Literal
 
 from frepo.spec import Architecture, Coreset, Dataset, Frepo, Imported, Pool, RandomSelection, Recipe
 from frepo.spec.application import Attack
+from frepo.spec.recipe import Loss
 from frepo.spec.table import Table
 
 
@@ -19,18 +20,6 @@ class DistillStage(Table):
     pool: Pool | None
 
 
-class FeaturesStage(Table):
-    """Trains one network on all real images, on whose features images are chosen."""
-
-    kind: Literal["features"] = "features"
-    seed: int
-    dataset: Dataset
-    architecture: Architecture
-    recipe: Recipe
-    epochs: int
-    validation_fraction: float | None
-
-
 class Evaluation(Table):
     """Networks trained on one source of data."""
 
@@ -43,6 +32,12 @@ class Evaluation(Table):
     epochs: int | None
     """Passes over the data where it is all real images; None where the recipe says how many steps."""
     validation_fraction: float | None
+
+
+class FeaturesStage(Evaluation):
+    """Trains one network on all real images, on whose features images are chosen."""
+
+    kind: Literal["features"] = "features"
 
 
 class TuneStage(Evaluation):
@@ -89,6 +84,8 @@ class AttackStage(Table):
     chunk_index: int
     train_steps: int
     source: str
+    loss: Loss
+    """With which the networks were trained, and by which their examples are told apart."""
     attacks: tuple[Attack, ...]
 
 

@@ -89,7 +89,7 @@ def _gallery(stage: dict[str, Any], rows: list[dict[str, Any]], directory: Path,
     sheets: list[Sheet] = []
     missing: list[str] = []
     for row in rows:
-        exact = row["step"] in ends and row.get("view", "pixels") == "pixels"
+        exact = row["step"] in ends and row["view"] == "pixels"
         sheet = load_sheet(directory, row, f"s{next(keys)}", exact=exact)
         if sheet is None:
             missing.append(str(directory / row["path"]))

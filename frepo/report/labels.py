@@ -1,12 +1,12 @@
 """The labels of distilled images, for those who point at one."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from frepo import record
+from frepo.arrays import read_npz
+from frepo.errors import FrepoError
 
 MOST_SHOWN = 5
 """Classes named for an image, the largest values first."""
@@ -18,9 +18,8 @@ Label = list[tuple[int, float]]
 def read_labels(stage_directory: Path, count: int) -> list[Label] | None:
     """Return the label of each of `count` distilled images, or None where the file is missing or damaged."""
     try:
-        with np.load(stage_directory / record.DISTILLED, allow_pickle=False) as arrays:
-            labels = arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        (labels,) = read_npz(stage_directory / record.DISTILLED, ("labels",), "the page goes without")
+    except FrepoError:
         return None
     if labels.ndim != 2 or len(labels) != count or labels.dtype.kind != "f" or not np.isfinite(labels).all():
         return None

@@ -57,8 +57,7 @@ def load_sheet(stage_directory: Path, row: dict[str, Any], key: str, *, exact: b
         elif columns < row["n_columns"]:
             content = _encoded(shown, "PNG")
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    view = row.get("view") or "pixels"
-    return Sheet(key, row["step"], view, uri, width, height, columns, row["n_columns"], row["n_rows"])
+    return Sheet(key, row["step"], row["view"], uri, width, height, columns, row["n_columns"], row["n_rows"])
 
 
 def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

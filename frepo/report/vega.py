@@ -42,9 +42,9 @@ def svg(title: str, description: str, values: list[dict[str, Any]], **chart: Any
         **chart,
     }
     drawn = vl_convert.vegalite_to_svg(specification)
-    head, rest = drawn.split(">", 1)
-    alternative = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
-    return Markup(f'{head} role="img">{alternative}{rest}')  # noqa: S704 (Vega escapes text)
+    head, body = drawn.removesuffix("</svg>").split(">", 1)
+    words = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    return Markup(f'{head} role="img">{words}<g aria-hidden="true">{body}</g></svg>')  # noqa: S704 (Vega escapes text)
 
 
 def by_line(field: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca
-from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection, Selection
+from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec
 from frepo.spec.pool import Pool
@@ -35,7 +35,6 @@ __all__ = [
     "Recipe",
     "ResNet18",
     "ResNet18Ap",
-    "Selection",
     "Standardize",
     "Vgg11",
     "Zca",

@@ -1,13 +1,13 @@
 """The tables `[[application]]`: what is done with the distilled data."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from frepo.spec.architecture import Architecture, Normalization
 from frepo.spec.dataset import Class
 from frepo.spec.recipe import Recipe
-from frepo.spec.table import Count
+from frepo.spec.table import Count, Distinct
 
 Baseline = Literal[
     "random",
@@ -24,7 +24,7 @@ Baseline = Literal[
 class Compared(Recipe):
     """A recipe that other sources of data go through too."""
 
-    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False), Distinct] = ()
     """Real images evaluated the same way: as many, drawn at `random` or chosen by `herding`, `k_center` or `k_means` on
     pixels, or (`herding_features`, ...) on the features of a network trained on all of them; `full`: all of them."""
 
@@ -34,23 +34,19 @@ class Compared(Recipe):
     feature_epochs: Count = 10
     """Passes over all real images of the network on whose features the baselines `..._features` choose."""
 
-    @field_validator("baselines")
-    @classmethod
-    def baselines_must_differ(cls, value: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
-        """Reject a list that names a baseline twice."""
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+
+class OfOneNetwork(Recipe):
+    """A recipe for networks of the spec's architecture."""
+
+    normalization: Normalization = "identity"
+    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
 
-class Evaluate(Compared):
+class Evaluate(Compared, OfOneNetwork):
     """Train fresh networks on the distilled data and test them on the whole test set."""
 
     type: Literal["evaluate"]
     """Train fresh networks of the spec's architecture and report their test accuracy."""
-
-    normalization: Normalization = "identity"
-    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
 
 class CrossArchitecture(Compared):
@@ -59,21 +55,17 @@ class CrossArchitecture(Compared):
     type: Literal["cross_architecture"]
     """Train fresh networks of several architectures and report their test accuracy side by side."""
 
-    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1)]
+    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), Distinct]
     """Tables as `[architecture]`, such as `{ type = "vgg11", width = 128 }`."""
 
-    normalizations: Annotated[tuple[Normalization, ...], Field(strict=False)] = ()
+    normalizations: Annotated[tuple[Normalization, ...], Field(strict=False), Distinct] = ()
     """Each architecture is evaluated with each of these. Left out: with its own `normalization`."""
 
     @model_validator(mode="after")
     def normalization_must_be_said_once(self) -> "CrossArchitecture":
         """Reject a normalisation of an architecture that `normalizations` would replace."""
-        if len(set(self.normalizations)) < len(self.normalizations):
-            raise ValueError("normalizations names an entry twice")
         if self.normalizations and any("normalization" in entry.model_fields_set for entry in self.architectures):
             raise ValueError("normalizations replaces the normalization of each architecture: set one or the other")
-        if len(set(self.architectures)) < len(self.architectures):
-            raise ValueError("architectures names an entry twice")
         return self
 
     def networks(self) -> tuple[Architecture, ...]:
@@ -87,15 +79,12 @@ class CrossArchitecture(Compared):
         )
 
 
-Order = Annotated[tuple[Class, ...], Field(strict=False)]
+Order = Annotated[tuple[Class, ...], Field(strict=False), Distinct]
 Memory = Literal["random", "herding", "k_center", "k_means", "full"]
 
 
-class Lone(Recipe):
+class Lone(OfOneNetwork):
     """A recipe of an application that makes no choice of its own."""
-
-    normalization: Normalization = "identity"
-    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
     @model_validator(mode="after")
     def there_is_no_choice(self) -> Self:
@@ -117,15 +106,15 @@ class Continual(Lone):
     num_classes: Annotated[int, Field(ge=2)] | None = None
     """Number of classes of the data set, whose order is drawn from each seed. Left out: `class_orders` lists them."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1), Distinct] = (
+        0,
+    )
     """Seeds of everything, each a whole course of steps."""
 
     class_orders: Annotated[tuple[Order, ...], Field(strict=False)] = ()
     """The order of the classes for each seed, in place of drawn ones."""
 
-    baselines: Annotated[
-        tuple[Literal["random", "herding", "k_center", "k_means", "full"], ...], Field(strict=False)
-    ] = ()
+    baselines: Annotated[tuple[Memory, ...], Field(strict=False), Distinct] = ()
     """Other memories: as many real images, drawn or chosen from each step's classes; `full`: all real images seen."""
 
     full_epochs: Count = 50
@@ -138,11 +127,6 @@ class Continual(Lone):
             raise ValueError("set num_classes (orders are drawn) or class_orders (one for each seed), one of them")
         if self.class_orders and len(self.class_orders) != len(self.seeds):
             raise ValueError(f"class_orders has {len(self.class_orders)} orders for {len(self.seeds)} seeds")
-        if len(set(self.seeds)) < len(self.seeds) or len(set(self.baselines)) < len(self.baselines):
-            raise ValueError("seeds or baselines names an entry twice")
-        for order in self.class_orders:
-            if len(set(order)) < len(order):
-                raise ValueError("class_orders names a class twice")
         for count in {self.num_classes} if self.num_classes else {len(order) for order in self.class_orders}:
             if count % self.num_steps or count // self.num_steps < 2:
                 raise ValueError(f"{count} classes cannot be split into {self.num_steps} steps of two or more classes")
@@ -171,17 +155,19 @@ class Membership(Lone):
     chunk_size: Count
     """Members: so many training images. The test images are the non-members."""
 
-    chunk_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] = (0,)
+    chunk_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct] = (
+        0,
+    )
     """Which pieces of the shuffled training images are members, each in an experiment of its own."""
 
-    train_steps: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (
+    train_steps: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (
         *(100, 250, 500, 1000),
         *(2000, 4000, 8000, 16_000),
     )
     """Training lengths of the attacked networks, each with a schedule of its own; a warm-up that is no shorter becomes
     the first fifth."""
 
-    attacks: Annotated[tuple[Attack, ...], Field(strict=False, min_length=1)] = ALL_ATTACKS
+    attacks: Annotated[tuple[Attack, ...], Field(strict=False, min_length=1), Distinct] = ALL_ATTACKS
     """`threshold` on the loss; four attackers trained on logits, label and loss; and `lira`, which compares with shadow
     networks trained on other images."""
 
@@ -190,26 +176,19 @@ class Membership(Lone):
     members."""
 
     @model_validator(mode="after")
-    def lists_must_make_sense(self) -> "Membership":
-        """Reject repeated entries, and steps that the list of lengths replaces."""
-        for name in ("chunk_indices", "train_steps", "attacks"):
-            value: tuple[Any, ...] = getattr(self, name)
-            if len(set(value)) < len(value):
-                raise ValueError(f"{name} names an entry twice")
+    def lengths_replace_steps(self) -> "Membership":
+        """Reject steps that the list of lengths replaces."""
         for name in ("steps", "predictors"):
             if name in self.model_fields_set:
                 raise ValueError(f"{name} is not read by type = 'membership'; train_steps lists the training lengths")
         return self
 
 
-class FairScores(Recipe):
+class FairScores(OfOneNetwork):
     """Say what of an accuracy is due to the images, and not to soft labels, augmentation or tuning (DD-Ranking)."""
 
     type: Literal["fair_scores"]
     """Hard-label recovery, improvement over random images, label-robust and augmentation-robust score."""
-
-    normalization: Normalization = "identity"
-    """Normalisation of the evaluated networks, in place of the one in `[architecture]`."""
 
     full_epochs: Count = 50
     """Passes over all real images of the networks that the recovery is held against."""

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, Fraction, Table
+from frepo.spec.table import Count, Distinct, Fraction, Table
 
 Class = Annotated[int, Field(ge=0)]
 
@@ -12,7 +12,7 @@ Class = Annotated[int, Field(ge=0)]
 class Fitted(Table):
     """What all preprocessing shares."""
 
-    fitted_to: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=1)] = None
+    fitted_to: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=1), Distinct] = None
     """Fit to the training images of these classes only, by number. Left out: to all that are used."""
 
 
@@ -57,7 +57,7 @@ class Dataset(Table):
     resolution: Count | None = None
     """Cut images to their middle square and resize it, by area, to so many pixels a side. Left out: as they are."""
 
-    classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2)] = None
+    classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2), Distinct] = None
     """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
 
     train_fraction: Fraction | None = None
@@ -72,14 +72,6 @@ class Dataset(Table):
     preprocess: Preprocess = Standardize(type="standardize")
     """How pixels become network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`. Fitted to the
     training images that are used."""
-
-    @field_validator("classes")
-    @classmethod
-    def classes_must_differ(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        """Reject a list that names a class twice."""
-        if value is not None and len(set(value)) < len(value):
-            raise ValueError("names a class twice")
-        return value
 
     @model_validator(mode="after")
     def a_chunk_has_size_and_index(self) -> "Dataset":

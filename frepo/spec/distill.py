@@ -111,7 +111,4 @@ class Imported(Table):
     """Hold out this share of each class's training images for choices; whoever made the images may have used them."""
 
 
-Selection = RandomSelection | Coreset
-"""What chooses real images."""
-
 Distill = Annotated[Frepo | RandomSelection | Coreset | Full | Imported, Field(discriminator="method")]

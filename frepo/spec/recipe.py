@@ -1,10 +1,10 @@
 """How networks are trained on given data and tested: what all applications share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, LearningRate, Table
+from frepo.spec.table import Count, Distinct, LearningRate, Table
 
 Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout"]
 AugmentationMode = Literal["one", "all"]
@@ -14,6 +14,15 @@ Labels = Literal["soft", "hard"]
 
 ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
 SHORTEST_STEPS = 1000
+SHORT_WARMUP = 5
+
+
+def hard_labels(loss: Loss) -> dict[str, Any]:
+    """Return the fields of a recipe with `loss` that differ for data whose labels are classes.
+
+    What differs in words only becomes the same.
+    """
+    return {"labels": "hard", "loss": "xent" if loss == "soft_xent" else loss, "temperature": None}
 
 
 class Recipe(Table):
@@ -51,7 +60,7 @@ class Recipe(Table):
     learning_rate: LearningRate = 3e-4
     """Peak learning rate."""
 
-    learning_rates: Annotated[tuple[LearningRate, ...], Field(strict=False)] = ()
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(strict=False), Distinct] = ()
     """Candidates for it instead: networks are trained with each on each source of data, and the one of the highest mean
     accuracy on held-out training images is taken (needs `validation_fraction` in `[distill]`)."""
 
@@ -61,13 +70,13 @@ class Recipe(Table):
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     """Steps over which the learning rate rises linearly from 0."""
 
-    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ALL_AUGMENTATIONS
+    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False), Distinct] = ALL_AUGMENTATIONS
     """Operations on each batch; `[]` for none. Leave out `flip` for digits."""
 
     augmentation_mode: AugmentationMode = "one"
     """`one`: one of them drawn for each batch; `all`: all of them, in this order."""
 
-    predictors: Annotated[tuple[Predictor, ...], Field(strict=False, min_length=1)] = ("network",)
+    predictors: Annotated[tuple[Predictor, ...], Field(strict=False, min_length=1), Distinct] = ("network",)
     """Who predicts: the trained `network`, or kernel ridge regression (`krr`) from the images it was trained on, on its
     features."""
 
@@ -77,13 +86,9 @@ class Recipe(Table):
     accuracy_points: Count = 5
     """Points of the curve of test accuracy against training steps, evenly spread; the last one is the result."""
 
-    @field_validator("augmentation", "predictors", "learning_rates")
-    @classmethod
-    def entries_must_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject a list that names an entry twice."""
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+    def warmup_of(self, steps: int) -> int:
+        """Return the steps of the warm-up in a training of `steps` steps: its first fifth where it is shorter."""
+        return self.warmup_steps if self.warmup_steps < steps else steps // SHORT_WARMUP
 
     @model_validator(mode="after")
     def warmup_must_end_before_training(self) -> "Recipe":

@@ -1,8 +1,11 @@
 """What every table of a spec has in common."""
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Entries = TypeVar("Entries", bound=Collection[object] | None)
 
 
 class Table(BaseModel):
@@ -16,6 +19,15 @@ class Table(BaseModel):
         use_attribute_docstrings=True,
     )
 
+
+def _refuse_repeated(value: Entries) -> Entries:
+    if value is not None and len(set(value)) < len(value):
+        raise ValueError("names an entry twice")
+    return value
+
+
+Distinct = AfterValidator(_refuse_repeated)
+"""Of a list whose entries differ."""
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -15,7 +15,7 @@ import duckdb
 
 from frepo.errors import FrepoError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PATIENCE_SECONDS = 60.0
 
 FOREIGN_OBJECTS = """

@@ -100,8 +100,8 @@ def _ingest_stage(connection: duckdb.DuckDBPyConnection, run: str, directory: Pa
     _insert(
         connection,
         "images",
-        ["run", "stage", "path", "sha256", "step", "n_rows", "n_columns"],
-        [[run, directory.name, i.path, i.sha256, i.step, i.rows, i.columns] for i in stage.images],
+        ["run", "stage", "path", "view", "sha256", "step", "n_rows", "n_columns"],
+        [[run, directory.name, i.path, i.view, i.sha256, i.step, i.rows, i.columns] for i in stage.images],
     )
     return status
 

@@ -161,6 +161,7 @@ CREATE TABLE images (
     run VARCHAR NOT NULL,
     stage VARCHAR NOT NULL,
     path VARCHAR NOT NULL,             -- below the stage's directory
+    view VARCHAR NOT NULL,             -- pixels, or inputs: as the network gets them, where they are whitened
     sha256 VARCHAR NOT NULL,
     step BIGINT NOT NULL,
     n_rows INTEGER NOT NULL,           -- one for each class

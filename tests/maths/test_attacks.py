@@ -29,7 +29,7 @@ def outputs(random, n, classes=4, confidence=0.6, spread=0.3):
     labels = random.integers(0, classes, n)
     logits = random.normal(size=(n, classes)) * spread - 1 / classes
     logits[np.arange(n), labels] += confidence
-    return expose(logits.astype(np.float32), labels)
+    return expose(logits.astype(np.float32), labels, half_squared_errors)
 
 
 def attack(kind, members, non_members, seed=(0,), **options):
@@ -157,7 +157,7 @@ def test_losses_are_those_of_their_definitions():
     np.testing.assert_allclose(half_squared_errors(logits, labels), half_squared, rtol=1e-6)
     np.testing.assert_allclose(cross_entropies(logits, labels), -np.log(own), rtol=1e-12)
     np.testing.assert_allclose(log_odds(logits, labels), np.log(own / (1 - own)), rtol=1e-9)
-    assert expose(logits, labels).loss.dtype == np.float64
+    assert expose(logits, labels, half_squared_errors).loss.dtype == np.float64
     np.testing.assert_array_equal(expose(logits, labels, cross_entropies).loss, cross_entropies(logits, labels))
 
 
@@ -182,7 +182,7 @@ def test_log_odds_do_not_round_where_probabilities_do():
 )
 def test_outputs_that_are_no_use_are_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
-        expose(logits, labels)
+        expose(logits, labels, half_squared_errors)
 
 
 def test_the_threshold_attack_ranks_by_loss():
@@ -230,7 +230,10 @@ def test_intervals_of_trained_attacks_cover_chance_as_often_as_they_say():
 def test_held_out_examples_are_never_seen(kind):
     # So many features that any example can be told from any other, and nothing else to learn.
     random = np.random.default_rng(8)
-    sides = [expose(random.normal(size=(150, 200)).astype(np.float32), random.integers(0, 200, 150)) for _ in range(2)]
+    sides = [
+        expose(random.normal(size=(150, 200)).astype(np.float32), random.integers(0, 200, 150), half_squared_errors)
+        for _ in range(2)
+    ]
     assert abs(attack(kind, *sides).auc - 0.5) < 0.2  # four deviations; seen, they would be told apart perfectly
 
 
@@ -289,7 +292,10 @@ def test_lira_finds_what_a_threshold_on_the_loss_cannot():
     target, labels, shadow, shadow_out = shadow_world(12, n, k, spread, lead)
     score = lira_offline(target, labels, shadow, shadow_out)
     found = roc_scores(score[: n // 2], score[n // 2 :])
-    plain = threshold_attack(expose(target[: n // 2], labels[: n // 2]), expose(target[n // 2 :], labels[n // 2 :]))
+    plain = threshold_attack(
+        expose(target[: n // 2], labels[: n // 2], half_squared_errors),
+        expose(target[n // 2 :], labels[n // 2 :], half_squared_errors),
+    )
 
     # About half of the shadow networks left each example out, so the mean adds 2 / k of the variance.
     distance = lead / (spread * math.sqrt(1 + 2 / k))

@@ -193,7 +193,7 @@ def test_a_resolution_above_that_of_an_image_names_it(workplace, photos):
         ('name = "digits"\npath = "photos"', "image_folder"),
         ('name = "digits"\ntest_fraction = 0.2', "image_folder"),
         ('name = "digits"\nclasses = [3]', "at least 2"),
-        ('name = "digits"\nclasses = [3, 3]', "names a class twice"),
+        ('name = "digits"\nclasses = [3, 3]', "names an entry twice"),
         ('name = "digits"\ntrain_fraction = 1.0', "less than 1"),
     ],
 )
@@ -246,6 +246,9 @@ def test_the_best_of_held_out_images_is_the_result_and_survives_a_kill(workplace
     resumed = workplace.stage("tiny", "frepo")
     for name in ("distilled.npz", "metrics.jsonl"):
         assert (resumed / name).read_bytes() == (straight / name).read_bytes()
+    sheets = [json.loads((directory / "stage.json").read_text())["images"] for directory in (straight, resumed)]
+    assert sheets[0] == sheets[1]
+    assert [sheet["step"] for sheet in sheets[0]] == [s for s in (0, 1, 2, 4, 8, 15, 30) if s < best] + [best]
 
 
 def test_more_images_than_held_out_ones_leave_is_refused(workplace):

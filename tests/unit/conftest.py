@@ -24,6 +24,7 @@ from frepo.plan import (
     Stage,
     compile_plan,
 )
+from frepo.plan.work import Work
 from frepo.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
 from frepo.spec import ExperimentSpec
 
@@ -83,25 +84,7 @@ class FakeRuns:
         for stage in plan.stages:
             directory = self.runs_dir / name / stage.directory
             directory.mkdir(parents=True, exist_ok=True)
-            images: tuple[ImageSheet, ...] = ()
-            match stage.work:
-                case DistillStage(distill=distill):
-                    images = tuple(
-                        _write_sheet(directory, step, len(class_names), ipc)
-                        for step in ([0, 1000] if distill.method == "frepo" else [0])
-                    )
-                    _rewrite(directory / record.METRICS, [dict(zip(METRIC, row, strict=True)) for row in metrics])
-                case EvaluateStage():
-                    top1 = remaining.pop(0)
-                    _rewrite(directory / record.EVALUATIONS, _evaluations(stage.work, top1))
-                    _rewrite(directory / record.CONFUSIONS, _confusions(len(class_names), len(top1)))
-                case ContinualStage(step=step):
-                    _rewrite(directory / record.CONTINUAL, [_step(stage.work, task) for task in range(1, step + 1)])
-                case AttackStage(attacks=attacks):
-                    _rewrite(directory / record.ATTACKS, [_attacked(stage.work, attack) for attack in attacks])
-                case FairScoresStage():
-                    row = {"name": "label_robust_score", "value": 0.5, "standard_error": 0.25}
-                    _rewrite(directory / record.SCORES, [row])
+            images = _write_results(directory, stage.work, remaining, len(class_names), metrics)
             _write_stage(directory, stage, status, label=label(stage.label), class_names=class_names, images=images)
         run = RunRecord(
             run_id=f"{name}-{plan.fingerprint[:8]}",
@@ -124,6 +107,29 @@ class FakeRuns:
 
 
 METRIC = ("step", "name", "value")
+
+
+def _write_results(
+    directory: Path, work: Work, scores: list[Sequence[float]], num_classes: int, metrics: Sequence[tuple[Any, ...]]
+) -> tuple[ImageSheet, ...]:
+    """Write what a stage leaves, the next of `scores` for an evaluation, and return its contact sheets."""
+    match work:
+        case DistillStage(distill=distill):
+            _rewrite(directory / record.METRICS, [dict(zip(METRIC, row, strict=True)) for row in metrics])
+            steps = [0, 1000] if distill.method == "frepo" else [0]
+            return tuple(_write_sheet(directory, step, num_classes, distill.ipc) for step in steps)
+        case EvaluateStage():
+            top1 = scores.pop(0)
+            _rewrite(directory / record.EVALUATIONS, _evaluations(work, top1))
+            _rewrite(directory / record.CONFUSIONS, _confusions(num_classes, len(top1)))
+        case ContinualStage(step=step):
+            _rewrite(directory / record.CONTINUAL, [_step(work, task) for task in range(1, step + 1)])
+        case AttackStage(attacks=attacks):
+            _rewrite(directory / record.ATTACKS, [_attacked(work, attack) for attack in attacks])
+        case FairScoresStage():
+            row = {"name": "label_robust_score", "value": 0.5, "standard_error": 0.25}
+            _rewrite(directory / record.SCORES, [row])
+    return ()
 
 
 def _write_stage(

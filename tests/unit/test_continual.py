@@ -149,7 +149,7 @@ def test_what_was_learned_of_labels_is_kept():
         ({"num_classes": None}, "set num_classes"),
         ({"class_orders": [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]}, "set num_classes"),
         ({"num_classes": None, "class_orders": [[0, 1]] * 2}, "2 orders for 1 seeds"),
-        ({"num_classes": None, "class_orders": [[0, 0, 1, 2, 3, 4, 5, 6, 7, 8]]}, "names a class twice"),
+        ({"num_classes": None, "class_orders": [[0, 0, 1, 2, 3, 4, 5, 6, 7, 8]]}, "names an entry twice"),
         ({"num_classes": 11}, "11 classes cannot be split into 5 steps"),
         ({"num_classes": 5}, "5 classes cannot be split into 5 steps of two or more classes"),
         ({"seeds": [0, 0]}, "names an entry twice"),

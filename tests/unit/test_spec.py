@@ -212,7 +212,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(errors, lines, reason):
         ),
         (
             'normalizations = ["batch", "batch"]\n',
-            "normalizations names an entry twice",
+            "normalizations: names an entry twice",
         ),
     ],
 )
