@@ -1,6 +1,7 @@
 """What a page shows, read from the database."""
 
 import difflib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,43 +68,46 @@ def newest_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     return newest
 
 
-def gather(database: Path, run: RowDict) -> RunData:
-    """Return what the database holds of a row of `newest_runs`."""
+def gather(database: Path, runs: Sequence[RowDict]) -> list[RunData]:
+    """Return what the database holds of rows of `newest_runs`, asked for all at once."""
+    run_ids = [run["run_id"] for run in runs]
 
-    def of_stages(table: str, order: str) -> list[RowDict]:
-        sql = f"""SELECT t.*, rs.position FROM run_stages rs JOIN {table} t USING (run, stage)
-            WHERE rs.run_id = ? ORDER BY rs.position, {order}"""  # noqa: S608 (called with names from below)
-        return query(database, sql, [run["run_id"]]).dicts()
+    def by_run(sql: str) -> dict[str, list[RowDict]]:
+        found: dict[str, list[RowDict]] = {run_id: [] for run_id in run_ids}
+        for row in query(database, sql, [run_ids]).dicts():
+            found[row["run_id"]].append(row)
+        return found
 
-    def of_view(view: str) -> list[RowDict]:
-        return query(database, f"SELECT * FROM {view} WHERE run_id = ?", [run["run_id"]]).dicts()  # noqa: S608
+    def of_stages(table: str, order: str) -> dict[str, list[RowDict]]:
+        return by_run(f"""SELECT t.*, rs.run_id FROM run_stages rs JOIN {table} t USING (run, stage)
+            WHERE list_contains(?, rs.run_id) ORDER BY rs.position, {order}""")  # noqa: S608 (names from below)
 
-    stages = of_stages("stages", "t.stage")
-    for stage in stages:
+    def of_view(view: str) -> dict[str, list[RowDict]]:
+        return by_run(f"SELECT * FROM {view} WHERE list_contains(?, run_id)")  # noqa: S608
+
+    tables = {
+        "stages": of_stages("stages", "t.stage"),
+        "metrics": of_stages("metrics", "t.step"),
+        "images": of_stages("images", "t.step"),
+        "scores": of_stages("scores", "t.name"),
+        "networks": of_view("cross_architecture"),
+        "continual_steps": of_view("continual_accuracy"),
+        "continual_summary": of_view("continual_summary"),
+        "attacks": of_view("attack_table"),
+        "classes": {run_id: _by_class(rows) for run_id, rows in by_run(CLASSES).items()},
+    }
+    for stage in itertools.chain(*tables["stages"].values()):
         stage["attempts"] = json.loads(stage["attempts"])
-    return RunData(
-        run=run,
-        stages=stages,
-        metrics=of_stages("metrics", "t.step, t.name"),
-        images=of_stages("images", "t.step"),
-        networks=of_view("cross_architecture"),
-        scores=of_stages("scores", "t.name"),
-        classes=_by_class(database, run["run_id"]),
-        continual_steps=of_view("continual_accuracy"),
-        continual_summary=of_view("continual_summary"),
-        attacks=of_view("attack_table"),
-    )
+    return [RunData(run, **{name: rows[run["run_id"]] for name, rows in tables.items()}) for run in runs]
 
 
-def _by_class(database: Path, run_id: str) -> list[RowDict]:
+CLASSES = """SELECT c.*, t.label AS stage_label FROM class_accuracy c
+    JOIN run_stages s USING (run_id, stage) JOIN stages t USING (run, stage)
+    WHERE list_contains(?, run_id) AND predictor = 'network' ORDER BY c.label, s.position"""
+
+
+def _by_class(found: list[RowDict]) -> list[RowDict]:
     """Return a row for each class, its accuracy after each evaluation by the networks themselves."""
-    found = query(
-        database,
-        """SELECT c.*, t.label AS stage_label FROM class_accuracy c
-        JOIN run_stages s USING (run_id, stage) JOIN stages t USING (run, stage)
-        WHERE run_id = ? AND predictor = 'network' ORDER BY c.label, s.position""",
-        [run_id],
-    ).dicts()
     rows: dict[int, RowDict] = {}
     for row in found:
         name = row["class_name"] or str(row["label"])

@@ -28,7 +28,7 @@ from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
 from frepo.store.tables import network_text, percent, source_text
 
-MOST_IN_FULL = 4
+MOST_IN_FULL = 3
 """Runs of a page of all runs that are shown in full, the newest: more make it too heavy to send."""
 
 
@@ -77,7 +77,7 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
         runs=runs,
         accuracies=rows,
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
-        sections=[_section(gather(database, run), runs_dir, keys) for run in in_full],
+        sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
         comparison=compare(runs, rows) if names else None,
         published=sorted({row["published_in"] for found in rows.values() for row in found if row["published_in"]}),
         script=Markup(script),  # noqa: S704 (a file of ours)
