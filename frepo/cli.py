@@ -321,13 +321,17 @@ def query(
 def report(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Runs to show; all where left out.", autocompletion=run_names),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Runs to show in full, several side by side; all where left out.",
+            autocompletion=run_names,
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = Path("reports"),
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write one self-contained HTML page with accuracy tables, curves and images."""
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
     from frepo.report.page import write_report
 
     typer.echo(write_report(db, runs_dir, names or [], out))

@@ -1,12 +1,15 @@
 """What the tests share: the command line in a subprocess, and real prepared data."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 
 @dataclass(frozen=True)
@@ -124,3 +127,39 @@ def prepared_data(tmp_path_factory):
         timeout=600,
     )
     return directory
+
+
+@pytest.fixture(scope="session")
+def browse():
+    """Return what opens a page in Chromium; its `trouble` is all that it asked for or complained about."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+        def browse(path, width=1280, scheme="light"):
+            view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            view.trouble = []
+            view.on("console", lambda message: view.trouble.append(message.text))
+            view.on("pageerror", lambda error: view.trouble.append(str(error)))
+            own = ("data:", path.as_uri())
+            view.on("request", lambda asked: asked.url.startswith(own) or view.trouble.append(asked.url))
+            view.goto(path.as_uri())
+            return view
+
+        yield browse
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def violations():
+    """Return what lists the rules of WCAG 2.2, A and AA, that a page breaks, and where."""
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+    def violations(page):
+        found = Axe().run(page, options={"runOnly": tags}).response
+        assert len(found["passes"]) > 10
+        return [(rule["id"], node["html"][:200]) for rule in found["violations"] for node in rule["nodes"]]
+
+    return violations

@@ -1,17 +1,16 @@
 """The texts of exports: READMEs and the PyTorch script."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import TypeAdapter
 
 import frepo
 from frepo.data import augment
 from frepo.export.exported import Exported
 from frepo.export.formats import DataFormat, MotionFormat
+from frepo.jinja import templates
 from frepo.models.padding import margin
 from frepo.spec import Architecture, Conv, Recipe
 
@@ -25,7 +24,7 @@ def readme(exported: Exported, kind: DataFormat) -> str:
     """Return how an export is used, in Markdown."""
     outside = np.mean((exported.pixels < 0) | (exported.pixels > 1))
     return (
-        _environment()
+        templates(html=False)
         .get_template("export_readme.md.j2")
         .render(
             kind=kind,
@@ -50,7 +49,7 @@ def torch_script(exported: Exported) -> str:
     """
     Recipe.model_validate({key: exported.recipe[key] for key in Recipe.model_fields})
     return (
-        _environment()
+        templates(html=False)
         .get_template("export_train.py.j2")
         .render(
             network=script_network(exported),
@@ -68,7 +67,7 @@ def evolution_readme(
     provenance: dict[str, Any], kind: MotionFormat, steps: Sequence[int], size: tuple[int, int]
 ) -> str:
     """Return what an animation shows, in Markdown; `steps` of the frames, and width and height in pixels."""
-    template = _environment().get_template("export_evolution.md.j2")
+    template = templates(html=False).get_template("export_evolution.md.j2")
     return template.render(kind=kind, provenance=provenance, steps=steps, size=size, version=frepo.__version__)
 
 
@@ -96,16 +95,3 @@ def _common(exported: Exported) -> dict[str, Any]:
         "augment": augment,
         "data_file": "data.safetensors",
     }
-
-
-def _environment() -> Environment:
-    packaged = Path(frepo.__file__).parent / "templates"
-    directory = packaged if packaged.is_dir() else packaged.parents[1] / "templates"  # the second in a source tree
-    return Environment(
-        loader=FileSystemLoader(directory),
-        autoescape=False,  # noqa: S701 (Markdown and Python, of validated values)
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

@@ -5,7 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from frepo.report.lines import lines_svg
+from frepo.report.lines import lines
+from frepo.store.tables import source_text
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,9 @@ def continual_section(steps: list[dict[str, Any]], summary: list[dict[str, Any]]
             "x": row["step"],
             "y": 100 * row["accuracy_mean"],
             "spread": 100 * (row["accuracy_std"] or 0),
-            "line": _named(row),
+            "line": source_text(row),
         }
         for row in steps
     ]
-    picture = lines_svg(rows, "Accuracy on all classes seen", "after step", "percent", logarithmic=False)
-    return ContinualSection([{**row, "memory": _named(row)} for row in summary], picture)
-
-
-def _named(row: dict[str, Any]) -> str:
-    return row["source"] if row["predictor"] == "network" else f"{row['source']}, {row['predictor']}"
+    picture = lines(rows, "Accuracy on all classes seen", "after step", "percent", logarithmic=False)
+    return ContinualSection(summary, picture)

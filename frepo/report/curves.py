@@ -1,10 +1,10 @@
-"""Training curves as SVG, drawn by Vega-Lite without a browser."""
+"""Training curves: a chart for each metric, a line for each stage."""
 
 from typing import Any
 
-import vl_convert
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 340, 200
+from frepo.report.vega import HEIGHT, WIDTH, by_line, svg
 
 MOST_LINES = 12
 """More could not be told apart."""
@@ -19,44 +19,41 @@ CURVES = {
 """Metric -> (title, axis, whether the axis is logarithmic)."""
 
 
-def curves_svg(metrics: list[dict[str, Any]], labels: dict[str, str]) -> list[str]:
-    """Return an SVG for each known metric, a line for each stage; `labels` names stages."""
-    drawn = []
+def training_curves(metrics: list[dict[str, Any]], labels: dict[str, str]) -> list[Markup]:
+    """Return a picture for each known metric; `labels` names stages."""
+    drawn: list[Markup] = []
     for name, (title, axis, logarithmic) in CURVES.items():
         rows = [
             {"step": row["step"], "value": row["value"], "stage": labels[row["stage"]]}
             for row in metrics
-            if row["name"] == name
+            if row["name"] == name and row["value"] is not None
         ]
         shown = list(dict.fromkeys(row["stage"] for row in rows))[:MOST_LINES]
         if len(shown) < len({row["stage"] for row in rows}):
             title = f"{title}, the first {MOST_LINES} stages"
         rows = [row for row in rows if row["stage"] in shown]
         if rows:
-            drawn.append(vl_convert.vegalite_to_svg(_chart(rows, title, axis, logarithmic=logarithmic)))
+            drawn.append(_picture(rows, title, axis, logarithmic=logarithmic))
     return drawn
 
 
-def _chart(rows: list[dict[str, Any]], title: str, axis: str, *, logarithmic: bool) -> dict[str, Any]:
+def _picture(rows: list[dict[str, Any]], title: str, axis: str, *, logarithmic: bool) -> Markup:
     logarithmic = logarithmic and all(row["value"] > 0 for row in rows)
-    stages = sorted({row["stage"] for row in rows})
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "description": f"{title} against the step, for {', '.join(stages)}",
-        "title": {"text": title, "anchor": "start"},
-        "width": WIDTH,
-        "height": HEIGHT,
-        "background": "white",
-        "data": {"values": rows},
-        "mark": {"type": "line", "strokeWidth": 1.5},
-        "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "step"},
-            "y": {
-                "field": "value",
-                "type": "quantitative",
-                "title": axis,
-                "scale": {"type": "log" if logarithmic else "linear", "zero": False},
-            },
-            "color": {"field": "stage", "type": "nominal", "title": None, "legend": {"orient": "bottom"}},
+    last = {row["stage"]: row for row in rows}
+    ends = "; ".join(f"{stage} ends at {row['value']:.3g} at step {row['step']:,}" for stage, row in last.items())
+    scale = {"type": "log" if logarithmic else "linear", "zero": False}
+    small = "datum.value < 0.001 ? format(datum.value, '.0e') : datum.label"
+    axis_labels = {"labelExpr": small} if logarithmic else {}
+    return svg(
+        title,
+        f"{axis} against the step: {ends}.",
+        rows,
+        width=WIDTH,
+        height=HEIGHT,
+        mark={"type": "line", "strokeWidth": 1.5},
+        encoding={
+            "x": {"field": "step", "type": "quantitative", "title": "step", "axis": {"tickCount": 5}},
+            "y": {"field": "value", "type": "quantitative", "title": axis, "scale": scale, "axis": axis_labels},
+            **by_line("stage"),
         },
-    }
+    )

@@ -1,16 +1,16 @@
-"""Lines with bars of deviation as SVG, drawn by Vega-Lite without a browser."""
+"""Lines with bars of deviation."""
 
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 340, 200
+from frepo.report.vega import HEIGHT, WIDTH, by_line, svg
 
 
-def lines_svg(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarithmic: bool) -> Markup:
-    """Return a chart of rows with `x`, `y`, `spread` and the name of their `line`; `logarithmic` is the x axis."""
-    names = sorted({row["line"] for row in rows})
+def lines(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarithmic: bool) -> Markup:
+    """Return a picture of rows with `x`, `y`, `spread` and the name of their `line`; `logarithmic` is the x axis."""
+    last = {row["line"]: row for row in rows}
+    ends = "; ".join(f"{name} ends at {row['y']:.3g}" for name, row in last.items())
     values = [{**row, "low": row["y"] - row["spread"], "high": row["y"] + row["spread"]} for row in rows]
     across = {
         "field": "x",
@@ -19,25 +19,27 @@ def lines_svg(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarit
         "scale": {"type": "log"} if logarithmic else {"zero": False},
         "axis": {"tickMinStep": 1},
     }
-    color = {"field": "line", "type": "nominal", "title": None, "legend": {"orient": "bottom"}}
     up = {"type": "quantitative", "title": y, "scale": {"zero": False}}
-    chart = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "description": f"{title} against {x}, for {', '.join(names)}",
-        "title": {"text": title, "anchor": "start"},
-        "width": WIDTH,
-        "height": HEIGHT,
-        "background": "white",
-        "data": {"values": values},
-        "layer": [
+    told_apart = by_line("line")
+    return svg(
+        title,
+        f"{y} against {x}: {ends}.",
+        values,
+        width=WIDTH,
+        height=HEIGHT,
+        layer=[
             {
                 "mark": {"type": "line", "point": True, "strokeWidth": 1.5},
-                "encoding": {"x": across, "y": {"field": "y", **up}, "color": color},
+                "encoding": {"x": across, "y": {"field": "y", **up}, **told_apart},
             },
             {
                 "mark": {"type": "rule"},
-                "encoding": {"x": across, "y": {"field": "low", **up}, "y2": {"field": "high"}, "color": color},
+                "encoding": {
+                    "x": across,
+                    "y": {"field": "low", **up},
+                    "y2": {"field": "high"},
+                    "color": told_apart["color"],
+                },
             },
         ],
-    }
-    return Markup(vl_convert.vegalite_to_svg(chart))  # noqa: S704 (Vega escapes text)
+    )

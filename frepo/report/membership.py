@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from frepo.report.lines import lines_svg
+from frepo.report.lines import lines
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ def membership_section(rows: list[dict[str, Any]]) -> MembershipSection | None:
     if not rows:
         return None
     pictures = [
-        lines_svg(
+        lines(
             [
                 {"x": r["train_steps"], "y": r["auc_mean"], "spread": r["auc_std"] or 0, "line": r["source"]}
                 for r in rows

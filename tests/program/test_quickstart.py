@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.toml"
 
@@ -97,26 +95,15 @@ def test_every_recorded_image_is_the_file_on_disk(finished):
 
 
 @pytest.fixture(scope="module")
-def page(finished):
-    """The report in a browser, with all that it asked for or complained about."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    path = finished.workplace.path / finished.workplace.frepo("report", "quickstart", warnings="error")[0].strip()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 1200, "height": 900})
-        trouble = []
-        view.on("console", lambda message: trouble.append(message.text))
-        view.on("pageerror", lambda error: trouble.append(str(error)))
-        view.on(
-            "request",
-            lambda request: None if request.url.startswith(("data:", path.as_uri())) else trouble.append(request.url),
-        )
-        view.goto(path.as_uri())
-        view.trouble = trouble
-        yield view
-        browser.close()
+def path(finished):
+    """The report on the run."""
+    out, _ = finished.workplace.frepo("report", "quickstart", warnings="error")
+    return finished.workplace.path / out.strip()
+
+
+@pytest.fixture(scope="module")
+def page(browse, path):
+    return browse(path)
 
 
 def test_the_page_shows_the_table_with_the_baseline_beside_it(page, finished):
@@ -132,18 +119,44 @@ def test_the_page_shows_the_table_with_the_baseline_beside_it(page, finished):
 
 
 def test_the_page_shows_each_class_at_start_and_end(page):
-    strips = page.locator("[role=img].strip")
-    assert strips.count() == 110  # ten snapshots, and the random images
-    assert page.locator("figcaption").all_inner_texts() == [str(d) for d in range(10)] * 11
-    box = strips.first.bounding_box()
+    tiles = page.locator(".tile")
+    assert tiles.count() == 30  # start, end, and the random images
+    assert page.locator(".name").all_inner_texts() == [str(d) for d in range(10)] * 3
+    box = tiles.first.bounding_box()
     assert box["width"] >= 64
     assert box["height"] >= 64
-    pictures = {strips.nth(i).screenshot() for i in (*range(10), *range(90, 100))}
+    pictures = {tiles.nth(i).screenshot() for i in range(20)}
     assert len(pictures) == 20  # ten real digits, ten learned ones, none of them blank twice
 
 
+def test_the_slider_goes_through_the_training(page):
+    slider, end = page.locator(".step"), page.locator(".panel.end").first
+    seen = {end.locator(".tile").first.screenshot()}
+    steps = []
+    slider.focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowLeft")
+        steps.append(slider.get_attribute("aria-valuetext"))
+        seen.add(end.locator(".tile").first.screenshot())
+    assert steps == [f"step {step}" for step in (500, 250, 125, 62, 31, 16, 8, 4, 0)]
+    assert len(seen) >= 8  # the first steps change little
+    page.keyboard.press("End")
+    assert end.locator("figcaption").inner_text() == "End: after 1,000 steps"
+
+
+def test_pointing_at_an_image_tells_its_learned_label(page, finished):
+    with np.load(finished.workplace.stage("quickstart", "frepo") / "distilled.npz", allow_pickle=False) as arrays:
+        label = arrays["labels"][3]
+    page.locator(".panel.end .tile").nth(3).hover()
+    text = page.locator(".readout").first.inner_text()
+    assert text.startswith("3, image 1")
+    for index in np.argsort(-label)[:3]:
+        assert f"{index} {label[index]:.2f}" in text
+
+
 def test_the_page_draws_curves_and_names_spec_and_provenance(page):
-    assert page.locator(".curves svg").count() == 4
+    assert page.locator(".charts svg").count() == 4
+    assert "ends at" in page.locator(".charts svg desc").first.text_content()
     text = page.locator("body").inner_text()
     for expected in (
         "Regression accuracy",
@@ -156,6 +169,15 @@ def test_the_page_draws_curves_and_names_spec_and_provenance(page):
         assert expected in text
 
 
-def test_the_page_needs_nothing_else_and_has_no_errors(page):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_can_be_used_by_all_and_needs_nothing_else(browse, violations, path, scheme, width):
+    page = browse(path, width, scheme)
+    page.locator("summary").first.click()
+    assert violations(page) == []
     assert page.trouble == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_nothing_went_wrong_while_it_was_used(page):
+    assert page.trouble == []

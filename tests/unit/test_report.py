@@ -5,12 +5,19 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from frepo import record
 from frepo.errors import FrepoError
-from frepo.report.gather import gather
-from frepo.report.page import write_report
+from frepo.jinja import templates
+from frepo.report.accuracies import accuracies
+from frepo.report.caveats import caveats
+from frepo.report.gather import shown_runs
+from frepo.report.labels import read_labels
+from frepo.report.page import MOST_IN_FULL, write_report
+from frepo.store.connect import transaction
 from frepo.store.ingest import ingest
 
 TILE = 8
@@ -26,6 +33,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str]] = []
         self.styles: list[str] = []
+        self.scripts: list[str] = []
         self.cells: list[str] = []
         self.text = ""
         self.open: list[str] = []
@@ -35,7 +43,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in ("meta", "link", "br", "img"):
+        if tag not in ("meta", "link", "br", "img", "input"):
             self.open.append(tag)
         if tag == "td":
             self.cells.append("")
@@ -51,6 +59,9 @@ class Page(HTMLParser):
         if "style" in self.open:
             self.styles.append(data)
             return
+        if "script" in self.open:
+            self.scripts.append(data)
+            return
         self.text += data
         if "td" in self.open:
             self.cells[-1] += data
@@ -59,7 +70,7 @@ class Page(HTMLParser):
         return [value for name, value in self.attributes if name == attribute]
 
     def sheets(self) -> list[Image.Image]:
-        found = re.findall(r"url\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", "".join(self.styles))
+        found = re.findall(r"url\(data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)\)", "".join(self.styles))
         return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
 
 
@@ -95,7 +106,7 @@ def hostile(fake_runs) -> None:
             "frepo": SCRIPT,
             "packages": {SCRIPT: f"</td>{SCRIPT}"},
             "python": SCRIPT,
-            "git": {"commit": SCRIPT, "dirty": False},
+            "git": {"commit": SCRIPT, "dirty": True},
             "host": SCRIPT,
             "platform": SCRIPT,
             "cpu_count": 2,
@@ -107,14 +118,15 @@ def hostile(fake_runs) -> None:
 def test_hostile_text_is_shown_and_never_run(fake_runs, report):
     hostile(fake_runs)
     page = report()
-    assert not {"script", "iframe", "object", "embed", "img", "link", "base", "form"} & set(page.tags)
+    assert not {"iframe", "object", "embed", "img", "link", "base", "form"} & set(page.tags)
+    assert page.scripts == [templates(html=True).get_template("report/script.js").render()]
     assert [name for name, _ in page.attributes if name.startswith("on")] == []
     assert page.open == []
     assert "<" not in "".join(page.styles)
     for text in (NAME, f"# </pre>{SCRIPT} & &lt;", f"name=</p>{SCRIPT}", f"frepo </code>{SCRIPT}", f"</style>{SCRIPT}"):
         assert text in page.text
-    assert f"</style>{SCRIPT}: 1 at step 0" in page.values("aria-label")
-    assert any(f"#{NAME}" in value for value in page.values("href"))
+    assert f"</style>{SCRIPT}, image 1" in page.values("aria-label")
+    assert any(f"{NAME}-" in value for value in page.values("id"))
     assert any(SCRIPT in value for value in page.values("aria-label"))
 
 
@@ -130,6 +142,7 @@ def test_a_page_has_the_same_elements_whatever_the_text(fake_runs, report):
 @pytest.mark.parametrize("make", [hostile, lambda fake_runs: fake_runs()], ids=["hostile", "harmless"])
 def test_a_page_refers_to_nothing_outside(fake_runs, report, make):
     make(fake_runs)
+    fake_runs("other", seed=1)
     page = report()
     names = ("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "ping")
     references = [value for name, value in page.attributes if name in names]
@@ -141,6 +154,7 @@ def test_a_page_refers_to_nothing_outside(fake_runs, report, make):
     urls = re.findall(r'(\S+)="https?://', page.source)
     assert set(urls) <= {"xmlns", "xmlns:xlink"}
     assert any("default-src 'none'" in value for value in page.values("content"))
+    assert "javascript:" not in page.source
 
 
 def test_ids_are_unique_and_links_lead_to_them(fake_runs, report):
@@ -156,7 +170,8 @@ def test_the_page_of_one_run_has_its_name(fake_runs, write):
     fake_runs("one")
     fake_runs("two", seed=1)
     assert write("one").name == "one.html"
-    assert write().name == write("one", "two").name == "report.html"
+    assert write().name == "report.html"
+    assert write("one", "two").name == "comparison.html"
     assert "two-" not in write("one").read_text()
 
 
@@ -172,12 +187,12 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
 def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs, report):
     fake_runs(scores=((0.5, 0.75), (0.25, 0.5)))
     cells = report().cells
-    distilled, random = cells[0:11], cells[11:22]
-    assert distilled[:4] == ["small", "digits", "1", "distilled"]
+    distilled, random = cells[0:9], cells[9:16]
+    assert distilled[:3] == ["digits", "1", "distilled"]
     # Two networks: the interval is 12.7 standard errors wide to each side.
-    assert distilled[5:] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "", "81.2 ± 8.8%", "50.0 75.0"]
-    assert random[3] == "random real images"
-    assert random[5:] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "", "68.8 ± 8.8%", "25.0 50.0"]
+    assert distilled[4:] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "81.2 ± 8.8%", "50.0 75.0"]
+    assert random[0] == "random"
+    assert random[2:] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "68.8 ± 8.8%", "25.0 50.0"]
 
 
 def test_worse_than_random_is_a_negative_gain(fake_runs, report):
@@ -187,7 +202,7 @@ def test_worse_than_random_is_a_negative_gain(fake_runs, report):
 
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
     fake_runs(application=[{"type": "evaluate"}], scores=((0.25,),))
-    assert report().cells[7] == ""
+    assert report().cells[6] == ""
 
 
 @pytest.mark.parametrize("change", [{"num_models": 3}, {"normalization": "batch"}, {"augmentation": ["crop"]}], ids=str)
@@ -198,8 +213,9 @@ def test_the_gain_is_over_random_images_evaluated_the_same_way(fake_runs, tmp_pa
         scores=[(0.5,) * 2, (0.25,) * 2, (0.875,) * count, (0.75,) * count],
     )
     write()
-    (data,) = gather(tmp_path / "results.duckdb", ["small"])
-    gains = {row["top1_mean"]: row["gain"] for row in data.accuracies}
+    (run,) = shown_runs(tmp_path / "results.duckdb", ["small"])
+    rows = accuracies(tmp_path / "results.duckdb", [run["run_id"]])[run["run_id"]]
+    gains = {row["top1_mean"]: row["gain"] for row in rows}
     assert gains == {0.5: 0.25, 0.25: None, 0.875: 0.125, 0.75: None}
 
 
@@ -207,34 +223,155 @@ def test_a_run_that_nothing_was_evaluated_of_says_so(fake_runs, report):
     fake_runs(application=[], scores=())
     page = report()
     assert "No network has been evaluated yet." in page.text
-    assert page.cells[0] == "frepo run small.toml"
+    assert "git checkout c0ffee\nfrepo run small.toml" in page.text
 
 
 def test_images_are_shown_by_class_at_start_and_end(fake_runs, report):
     fake_runs(class_names=("a", "b", "c"), ipc=2)
     page = report()
-    labels = [value for value in page.values("aria-label") if " at step " in value]
-    assert labels == [f"{name}: 2 at step {step}" for step in (0, 1000, 0) for name in "abc"]
+    labels = [value for value in page.values("aria-label") if ", image " in value]
+    assert labels == [f"{name}, image {image}" for _ in range(3) for name in "abc" for image in (1, 2)]
     for text in ("Start: real images", "End: after 1,000 steps", "Real images"):
         assert text in page.text
     assert "the first" not in page.text
     sheets = page.sheets()
     assert [sheet.size for sheet in sheets] == [(2 * TILE, 3 * TILE)] * 3
     assert [sheet.getpixel((TILE, 2 * TILE))[:2] for sheet in sheets] == [(20, 10)] * 3
+    assert set(page.values("data-sheet")) == set(re.findall(r"data-sheet=(\w+)]", "".join(page.styles)))
 
 
 def test_of_many_images_the_first_ten_of_each_class_are_shown(fake_runs, report):
     fake_runs(class_names=("a", "b"), ipc=12)
     page = report()
-    assert page.text.count(", the first 10 of 12 of each class") == 3
+    assert page.text.count("These are the first 10 of 12 images of each class.") == 2
     for sheet in page.sheets():
         assert sheet.size == (10 * TILE, 2 * TILE)
         found = [sheet.getpixel((column * TILE + 3, TILE + 3))[:2] for column in range(10)]
         assert found == [(10, 10 * column) for column in range(10)]
-    assert {value for value in page.values("aria-label") if value.startswith("a: ")} == {
-        "a: 10 at step 0",
-        "a: 10 at step 1000",
+    assert {value for value in page.values("aria-label") if value.startswith("a, ")} == {
+        f"a, image {image}" for image in range(1, 11)
     }
+
+
+def write_labels(directory: Path, labels: np.ndarray) -> None:
+    np.savez(directory / record.DISTILLED, labels=labels)
+
+
+def test_an_image_is_described_by_the_largest_values_of_its_label(fake_runs, report):
+    plan, _ = fake_runs(class_names=("a", "b", "c", "d"))
+    values = np.asarray([[0.25, 0.5, -1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], np.float32)
+    write_labels(fake_runs.directory("small", plan.stages[0]), values)
+    page = report()
+    assert "a, image 1; label b 0.50, a 0.25, d 0.00" in page.values("aria-label")
+    assert page.values("data-label")[0] == "[[1,0.5],[0,0.25],[3,0.0],[2,-1.0]]"
+
+
+class Trap:
+    """What would leave a trace if it were unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("unpickled"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"no archive",
+        b"",
+        np.zeros((2, 3, 4), np.float32),
+        np.zeros((3, 2), np.float32),
+        np.asarray([[np.nan, 0], [0, 1]], np.float32),
+        np.asarray([[Trap(), 0], [0, 1]], object),
+    ],
+    ids=["none", "garbage", "empty", "shape", "count", "nan", "pickle"],
+)
+def test_labels_that_cannot_be_read_are_none(monkeypatch, tmp_path, content):
+    monkeypatch.chdir(tmp_path)
+    if isinstance(content, bytes):
+        Path(record.DISTILLED).write_bytes(content)
+    elif content is not None:
+        write_labels(tmp_path, content)
+    assert read_labels(tmp_path, 2) is None
+    assert not Path("unpickled").exists()
+
+
+def test_images_without_labels_are_shown_with_a_note(fake_runs, report):
+    fake_runs()
+    page = report()
+    assert page.text.count("The labels of the images are missing or cannot be read.") == 2
+    assert page.values("data-label") == []
+
+
+def test_many_runs_are_an_index_and_the_newest_in_full(fake_runs, report):
+    for number in range(MOST_IN_FULL + 2):
+        fake_runs(f"run{number}", seed=number, created=datetime(2024, 1, 1 + number, tzinfo=UTC))
+    page = report()
+    newest = [f"run{number}" for number in reversed(range(2, MOST_IN_FULL + 2))]
+    assert [value.partition("-")[0] for value in page.values("href")] == [f"#{name}" for name in newest]
+    assert [
+        value.partition("-")[0] for value in page.values("id") if value.startswith("run") and "-" in value
+    ] == newest
+    assert page.cells.count("62.5 ± 17.7%") == 2 * (MOST_IN_FULL + 2)  # in the index and in the table
+    assert "`frepo report NAME` writes any other".replace("`", "") in page.text
+
+
+def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
+    fake_runs("new", seed=3, ipc=2, scores=((0.5,), (0.25,)), created=datetime(2025, 1, 1, tzinfo=UTC))
+    fake_runs("old", application=[{"type": "evaluate"}], scores=((0.125, 0.375),))
+    page = report("old", "new")
+    assert page.text.index("From old to new:") < page.text.index("Test accuracy")
+    for change in ("seed: 0 -> 3", "distill.ipc: 1 -> 2"):
+        assert change in page.text
+    assert "name: " not in page.text.partition("What they learned")[0]
+    assert page.cells[:4] == ["25.0 ± 17.7% (2)", "50.0% (1)", "–", "25.0% (1)"]
+    assert "old: frepo" in page.text
+    assert "new: frepo" in page.text
+
+
+def test_specs_that_differ_in_name_only_say_so(fake_runs, report):
+    fake_runs("one")
+    fake_runs("two")
+    assert "From one to two: nothing but the name." in report("one", "two").text
+
+
+def test_published_numbers_name_their_source(fake_runs, tmp_path, report, write):
+    fake_runs()
+    write()
+    with transaction(tmp_path / "results.duckdb") as connection:
+        connection.execute("UPDATE runs SET dataset = 'cifar10'")
+    page = Page(write_report(tmp_path / "results.duckdb", fake_runs.runs_dir, (), tmp_path))
+    assert "46.8 ± 0.7% [1]" in page.cells
+    assert "[1] comparison tables of the PAD paper (2024)." in page.text
+    assert set(page.values("href")) >= {"#source-1"}
+    assert "source-1" in page.values("id")
+
+
+@pytest.mark.parametrize(
+    ("run", "networks", "notes"),
+    [
+        ({}, [3, 5], []),
+        ({"git_dirty": True}, [5], ["uncommitted changes"]),
+        ({}, [1, 5], ["a single network have no deviation"]),
+        ({}, [1, 2], ["a single network have no deviation", "deviations are over 2 networks only"]),
+        ({"status": "failed", "method": "imported"}, [], ["not finished (failed)", "learned elsewhere"]),
+    ],
+    ids=["sound", "dirty", "one", "few", "failed"],
+)
+def test_what_makes_numbers_doubtful_is_said(run, networks, notes):
+    found = caveats(
+        {"status": "done", "git_dirty": False, "method": "frepo", **run},
+        [{"num_models": count} for count in networks],
+    )
+    assert len(found) == len(notes)
+    assert all(note in sentence for note, sentence in zip(notes, found, strict=True))
+
+
+def test_notes_stand_with_the_run(fake_runs, report):
+    fake_runs()
+    page = report()
+    assert "note" in page.values("role")
+    assert "uncommitted changes: the commit alone" in page.text
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "another image"])
