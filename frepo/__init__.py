@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from frepo.errors import FrepoError, Interrupted, SpecError
+    from frepo.export.load import load
+    from frepo.notebook import run
+    from frepo.plan import compile_plan
+    from frepo.spec import load_spec
+    from frepo.store.connect import connect
 
-    from frepo.export.exported import Exported
-
+__all__ = ["FrepoError", "Interrupted", "SpecError", "compile_plan", "connect", "load", "load_spec", "run"]
 __version__ = "0.1.0"
 
+_HOMES = {
+    "FrepoError": "frepo.errors",
+    "Interrupted": "frepo.errors",
+    "SpecError": "frepo.errors",
+    "compile_plan": "frepo.plan",
+    "connect": "frepo.store.connect",
+    "load": "frepo.export.load",
+    "load_spec": "frepo.spec",
+    "run": "frepo.notebook",
+}
+"""Where each name comes from, at its first use: so that `import frepo` takes no time and `run` alone starts JAX."""
 
-def load(path: Path | str) -> Exported:
-    """Return what `frepo export` wrote as npz, safetensors or torch: its directory, or the data file itself.
 
-    Raises:
-        FrepoError: it cannot be read.
-    """
-    from frepo.export.load import load as load_export
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-    return load_export(path)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,22 +3,29 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from frepo.completion import run_names, spec_files
 from frepo.errors import FrepoError, SpecError
-from frepo.export.formats import FORMATS
 from frepo.export.formats import Format as ExportFormat
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
+
+if TYPE_CHECKING:
+    from frepo.outlook import StageOutlook
 
 app = typer.Typer(
     help="Dataset distillation from declarative experiment specs.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def example(*lines: str) -> str:
+    """Return the end of a command's help: command lines to start from."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 class Format(StrEnum):
@@ -29,8 +36,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
-SpecFiles = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False)]
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML spec file.", show_default=False)]
+SpecFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False, autocompletion=spec_files),
+]
+SpecFile = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="A TOML spec file.", show_default=False, autocompletion=spec_files)
+]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Name of a run, or its id.", show_default=False, autocompletion=run_names),
+]
+FirstRun = Annotated[
+    str, typer.Argument(metavar="A", help="Name of a run, or its id.", show_default=False, autocompletion=run_names)
+]
+OtherRun = Annotated[str, typer.Argument(metavar="B", help="Another.", show_default=False, autocompletion=run_names)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
 ]
@@ -43,9 +63,15 @@ Chunk = Annotated[
     int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing of progress, only warnings and errors.")]
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "frepo run specs/quickstart.toml",
+        "frepo run specs/quickstart.toml --set seed=2 --set name=quickstart-seed2 --quiet --json",
+    )
+)
 def run(
     specs: SpecFiles,
     overrides: Overrides = None,
@@ -76,15 +102,20 @@ def run(
             show_default=False,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too, beside those of each stage.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
     data_dir: DataDir = None,
 ) -> None:
     """Run specs; the same command again resumes what was stopped and skips what is done."""
     from frepo import runner
+    from frepo.progress import silenced
     from frepo.runtime import Cadence, Processes, RuntimeOptions
     from frepo.spec import load_spec
-    from frepo.store.tables import results_text
 
     loaded = [load_spec(path, tuple(overrides or ())) for path in specs]
     if share and (distributed or fresh):
@@ -100,42 +131,58 @@ def run(
         compile_cache,
         share,
         Processes.parse(distributed) if distributed else None,
+        tensorboard,
     )
-    run_ids = runner.run(loaded, options, fresh=fresh)
+    with silenced(quiet):
+        run_ids = runner.run(loaded, options, fresh=fresh)
     if run_ids:
-        typer.echo(results_text(db, run_ids), nl=False)
+        _print_results(db, run_ids, as_json)
 
 
-@app.command("import")
+def _print_results(database: Path, run_ids: list[str], as_json: bool) -> None:
+    from frepo.store.query import json_text
+    from frepo.store.tables import results_json, results_text
+
+    found = json_text(results_json(database, run_ids)) if as_json else results_text(database, run_ids)
+    typer.echo(found, nl=False)
+
+
+@app.command("import", epilog=example("frepo import checkpoint_65.13 --spec specs/paper/cifar10_ipc10.toml"))
 def import_(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, .npz or .safetensors.", show_default=False)
     ],
-    spec: Annotated[Path, typer.Option("--spec", metavar="SPEC", help="What to do with it.", show_default=False)],
+    spec: Annotated[
+        Path,
+        typer.Option(
+            "--spec", metavar="SPEC", help="What to do with it.", show_default=False, autocompletion=spec_files
+        ),
+    ],
     overrides: Overrides = None,
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
     ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
     data_dir: DataDir = None,
 ) -> None:
     """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
     from frepo.importing import import_data
+    from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
-    from frepo.store.tables import results_text
 
     options = RuntimeOptions(runs_dir, db, data_dir)
-    run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
-    typer.echo(results_text(db, run_ids), nl=False)
+    with silenced(quiet):
+        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
+    _print_results(db, run_ids, as_json)
 
 
-@app.command()
+@app.command(epilog=example("frepo export quickstart --format torch --out exported"))
 def export(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or its id.", show_default=False)],
-    kind: Annotated[
-        str, typer.Option("--format", metavar="|".join(FORMATS), help="What to write.", show_default=False)
-    ],
+    run: RunName,
+    kind: Annotated[ExportFormat, typer.Option("--format", help="What to write.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Directory to write to; it must not exist.", show_default=False)],
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     data_dir: DataDir = None,
@@ -144,12 +191,10 @@ def export(
     from frepo.export.run import export_run
     from frepo.runtime import RuntimeOptions
 
-    if kind not in FORMATS:
-        raise SpecError(f"--format {kind}: allowed are {', '.join(FORMATS)}")
-    typer.echo(export_run(name, cast("ExportFormat", kind), out, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir)))
+    typer.echo(export_run(run, kind, out, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir)))
 
 
-@app.command()
+@app.command(epilog=example("frepo check specs/quickstart.toml"))
 def check(specs: SpecFiles, overrides: Overrides = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
     from frepo.spec import load_spec
@@ -166,7 +211,12 @@ def check(specs: SpecFiles, overrides: Overrides = None) -> None:
         raise SpecError("\n".join(failures))
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "frepo plan specs/quickstart.toml --set application.0.num_models=10",
+        "frepo plan specs/cpu/cifar10_ipc10.toml --cost",
+    )
+)
 def plan(
     spec: SpecFile,
     overrides: Overrides = None,
@@ -203,18 +253,25 @@ def plan(
         typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
         return
     typer.echo(compiled.run_id)
-    width = max(len(entry.stage.directory) for entry in stages) if stages else 0
-    for entry in stages:
-        typer.echo(f"  {entry.stage.directory:<{width}}  {entry.status}")
-        for change in entry.changes:
-            typer.echo(f"      {change}")
+    typer.echo(_stage_table(stages), nl=False)
     if cost:
         from frepo.estimate import estimate_text
 
         typer.echo(estimate_text(costs), nl=False)
 
 
-@app.command()
+def _stage_table(stages: "list[StageOutlook]") -> str:
+    from frepo.store.query import Rows, format_rows
+
+    rows: list[tuple[str, str, str]] = []
+    for entry in stages:
+        first, *more = entry.changes or ("",)
+        rows.append((entry.stage.directory, entry.status, first))
+        rows.extend(("", "", change) for change in more)
+    return format_rows(Rows(("stage", "status", "changed since the last result"), tuple(rows)), "table")
+
+
+@app.command(epilog=example("frepo runs", "frepo runs --format json"))
 def runs(
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
     db: Database = DEFAULT_DATABASE,
@@ -226,7 +283,18 @@ def runs(
     typer.echo(format_rows(list_runs(db), output.value), nl=False)
 
 
-@app.command()
+@app.command(epilog=example("frepo compare quickstart quickstart-seed2"))
+def compare(a: FirstRun, b: OtherRun, as_json: AsJson = False, db: Database = DEFAULT_DATABASE) -> None:
+    """Show in what two runs differ: fields of their specs, and accuracies, with whether chance would explain it."""
+    from frepo.store.compare import compare as compare_runs
+    from frepo.store.compare import comparison_text
+    from frepo.store.query import json_text
+
+    found = compare_runs(db, a, b)
+    typer.echo(json_text(found.to_json()) if as_json else comparison_text(found), nl=False)
+
+
+@app.command(epilog=example("frepo ingest --runs-dir runs --db results.duckdb"))
 def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE) -> None:
     """Bring the database up to date with the run directories; rebuilds it where it is missing."""
     from frepo.store.ingest import ingest as ingest_runs
@@ -236,7 +304,7 @@ def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE
     typer.echo(f"{ingest_runs(db, runs_dir)} runs in {db}")
 
 
-@app.command()
+@app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci95 FROM accuracy_table" --format csv'))
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="SQL that only reads.", show_default=False)],
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
@@ -249,11 +317,17 @@ def query(
     typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
 
 
-@app.command()
+@app.command(
+    epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
+)
 def report(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Runs to show in full, several side by side; all where left out."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Runs to show in full, several side by side; all where left out.",
+            autocompletion=run_names,
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = Path("reports"),
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -269,7 +343,7 @@ data_app = typer.Typer(help="List and prepare data sets.", no_args_is_help=True,
 app.add_typer(data_app, name="data")
 
 
-@data_app.command("list")
+@data_app.command("list", epilog=example("frepo data list"))
 def data_list(
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, data_dir: DataDir = None
 ) -> None:
@@ -282,7 +356,10 @@ def data_list(
     typer.echo(format_rows(Rows(COLUMNS, tuple(rows)), output.value), nl=False)
 
 
-@data_app.command("prepare")
+@data_app.command(
+    "prepare",
+    epilog=example("frepo data prepare cifar10", "frepo data prepare imagenette --from imagenette2.tgz"),
+)
 def data_prepare(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.", show_default=False)],
     origin: Annotated[
@@ -297,7 +374,7 @@ def data_prepare(
     typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir))
 
 
-@app.command()
+@app.command(epilog=example("frepo schema > schema.json"))
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
     import json
@@ -310,7 +387,7 @@ def schema() -> None:
 def main() -> None:
     """Run the command line; errors of the user end in a message and the exit code of their kind."""
     try:
-        app()
+        app(prog_name="frepo")
     except FrepoError as error:
         typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
         sys.exit(error.exit_code)

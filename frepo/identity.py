@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from itertools import zip_longest
+from typing import Any, NamedTuple, cast
 
 ABSENT = "(absent)"
 
@@ -24,18 +25,46 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return a line `path: old -> new` for each leaf in which two JSON values differ."""
+class Change(NamedTuple):
+    """A leaf in which two JSON values differ."""
+
+    path: str
+    """Dotted, with positions in lists: `application.0.steps`."""
+    old: str
+    """Canonical JSON, or `(absent)`."""
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old} -> {self.new}"
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[Change]:
+    """Return the leaves in which two JSON values differ; a list that does not hold objects is a leaf."""
+    below = _children(old, new)
+    if below is not None:
+        return [
+            change
+            for key, before, after in below
+            for change in differences(before, after, f"{path}.{key}" if path else key)
+        ]
+    was, now = _shown(old), _shown(new)
+    return [] if was == now else [Change(path, was, now)]
+
+
+def _children(old: Any, new: Any) -> list[tuple[str, Any, Any]] | None:
+    """Return what two objects, or two lists of objects, hold under each key, or None where they are leaves."""
     if isinstance(old, dict) and isinstance(new, dict):
         before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
         keys = [*before, *(key for key in after if key not in before)]
-        return [
-            line
-            for key in keys
-            for line in differences(before.get(key, ABSENT), after.get(key, ABSENT), f"{path}.{key}" if path else key)
-        ]
-    was, now = _shown(old), _shown(new)
-    return [] if was == now else [f"{path}: {was} -> {now}"]
+        return [(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
+    if _holds_objects(old) and _holds_objects(new):
+        pairs = zip_longest(cast("list[Any]", old), cast("list[Any]", new), fillvalue=ABSENT)
+        return [(str(index), was, now) for index, (was, now) in enumerate(pairs)]
+    return None
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in cast("list[Any]", value))
 
 
 def _shown(value: Any) -> str:

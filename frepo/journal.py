@@ -14,6 +14,7 @@ from frepo.errors import DivergedError
 from frepo.files import sync, write_atomically
 from frepo.record import ImageSheet, Row
 from frepo.runtime import Cadence
+from frepo.tensorboard import EventFile
 
 T = TypeVar("T")
 ABOUT_ROWS = 200
@@ -29,9 +30,15 @@ class Journal:
     log_every: int | None
     on_saved: Callable[[int, int], None]
     """Called with (step, steps) after each saved state."""
+    position: str = ""
+    """Which stage of how many this is, for the eye."""
+    events: EventFile | None = None
+    """What TensorBoard reads, where it is wanted."""
     first_step: int = 0
     last_step: int = 0
     images: list[ImageSheet] = field(default_factory=list)
+    newest: dict[str, float] = field(default_factory=dict)
+    """The metrics of the newest rows."""
     _saved_step: int = 0
     _saved_at: float = 0.0
 
@@ -41,6 +48,8 @@ class Journal:
         self.first_step = self.last_step = self._saved_step = found[0] if found else 0
         self._saved_at = time.monotonic()
         record.keep_rows_before(self.directory / record.METRICS, self.first_step)
+        if self.events:
+            self.events.begin(record.read_rows(self.directory / record.METRICS))
         return found
 
     def logs(self, step: int, steps: int) -> bool:
@@ -62,6 +71,9 @@ class Journal:
                 )
         rows: list[Row] = [{"step": step, "name": name, "value": value} for name, value in metrics.items()]
         record.append_rows(self.directory / record.METRICS, rows)
+        self.newest.update(metrics)
+        if self.events:
+            self.events.add(rows)
 
     def save_is_due(self, step: int) -> bool:
         """Return whether enough steps or seconds have passed since the last saved state."""

@@ -69,7 +69,10 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
     state = place(state)
     size = block_steps(loop.bytes_per_step)
     most = _steps_at_peak(loop, runner, state)
-    with step_progress(journal.label, step, steps, most) as progress, prefetched(loop.inputs) as inputs:
+    with (
+        step_progress(journal.label, step, steps, most, journal.position) as progress,
+        prefetched(loop.inputs) as inputs,
+    ):
         while step < steps:
             end = _block_end(loop, step, size)
             ahead = _block_end(loop, end, size)
@@ -83,7 +86,7 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
                 if step in milestone.steps:
                     state, values = milestone.call(state, step)
                     journal.log(step - 1, {name: float(value) for name, value in values.items()})
-            progress.update(step)
+            progress.update(step, journal.newest)
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
                 journal.save(step, steps, state)

@@ -67,5 +67,5 @@ def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
-    lines = differences({**old, "needs": None}, {**new, "needs": None})
-    return (*lines, "the stage it builds on") if old["needs"] != new["needs"] else tuple(lines)
+    lines = tuple(map(str, differences({**old, "needs": None}, {**new, "needs": None})))
+    return (*lines, "the stage it builds on") if old["needs"] != new["needs"] else lines

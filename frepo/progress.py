@@ -1,16 +1,32 @@
 """What a run says while it works: to standard error, a live bar on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
+_silent = False
+
+
+@contextmanager
+def silenced(silent: bool = True) -> Generator[None]:
+    """Say nothing of progress while the block runs, where `silent`; warnings are said all the same."""
+    global _silent  # standard error is one for the whole process
+    before, _silent = _silent, _silent or silent
+    try:
+        yield
+    finally:
+        _silent = before
+
+
 def note(message: str) -> None:
     """Say what is being done."""
-    print(message, file=sys.stderr, flush=True)
+    if not _silent:
+        print(message, file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -25,8 +41,8 @@ class StepProgress:
         self._label, self._start, self._total, self._peak = label, start, total, steps_at_peak
         self._began = self._last_line = time.monotonic()
 
-    def update(self, step: int) -> None:
-        """Report that `step` steps are done."""
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:  # noqa: ARG002
+        """Report that `step` steps are done; `metrics` are the newest values that were recorded."""
         now = time.monotonic()
         if step < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
             return
@@ -44,39 +60,63 @@ class StepProgress:
 
 
 class _BarProgress(StepProgress):
+    """A line that is drawn anew a few times a second, with the loss and the newest accuracy."""
+
     def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         super().__init__(label, start, total, steps_at_peak)
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[speed]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[metrics]}", markup=False),
         )
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-        self._task = self._bar.add_task(label, total=total, completed=start, speed="")
+        self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self._task = self._bar.add_task(label, total=total, completed=start, speed="", metrics="")
         self._bar.start()
 
-    def update(self, step: int) -> None:
-        self._bar.update(self._task, completed=step, speed=self._speed(self._rate(step)))
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        speed = self._speed(self._rate(step))
+        self._bar.update(self._task, completed=step, speed=speed, metrics=shown(metrics))
 
     def close(self) -> None:
         self._bar.stop()
 
 
 @contextmanager
-def step_progress(label: str, start: int, total: int, steps_at_peak: float | None = None) -> Generator[StepProgress]:
-    """Yield a progress report for steps `start` to `total`; `steps_at_peak` is what the device could do in a second."""
-    if not sys.stderr.isatty():
+def step_progress(
+    label: str, start: int, total: int, steps_at_peak: float | None = None, position: str = ""
+) -> Generator[StepProgress]:
+    """Yield a progress report for steps `start` to `total`.
+
+    `steps_at_peak` is what the device could do in a second, `position` says which stage of how many this is.
+    """
+    if _silent or not _on_terminal():
         yield StepProgress(label, start, total, steps_at_peak)
         return
-    bar = _BarProgress(label, start, total, steps_at_peak)
+    bar = _BarProgress(f"{position} {label}".strip(), start, total, steps_at_peak)
     try:
         yield bar
     finally:
         bar.close()
+
+
+def _on_terminal() -> bool:
+    """Return whether a line can be drawn anew where standard error goes."""
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def shown(metrics: Mapping[str, float]) -> str:
+    """Return the loss and the accuracy that came into `metrics` last in words, as far as there are any."""
+    losses = [f"loss {value:.3g}" for name, value in metrics.items() if name.endswith("loss")]
+    accuracies = [
+        f"{name.replace('_', ' ')} {value:.1%}" for name, value in metrics.items() if name.endswith("accuracy")
+    ]
+    return "  ".join([*losses[-1:], *accuracies[-1:]])
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ runs/<name>/<label>-<fp8>/stage.json  identity, status and attempts; `done` is w
                          /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
                           continual.jsonl, attacks.jsonl      result rows
                          /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
+                         /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
                          /state/                             while it runs: what a resumed run goes on from
 """
 

@@ -21,6 +21,7 @@ from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec import LoadedSpec
 from frepo.store.connect import DatabaseBusyError, transaction
 from frepo.store.ingest import ingest
+from frepo.tensorboard import event_file, write_events
 
 LOCK_PATIENCE_SECONDS = 2.0
 WAIT_SECONDS = 1.0
@@ -70,6 +71,9 @@ def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, *, fresh: bool) -> st
         note(f"{plan.run_id} is finished already: nothing to compute (--fresh computes it again)")
     else:
         _run_pending(plan, pending, loaded, directory, options)
+    if options.tensorboard:
+        for stage in plan.stages:
+            write_events(directory / stage.directory)
     ingest(options.database, options.runs_dir, [plan.spec.name])
     return plan.run_id
 
@@ -85,20 +89,23 @@ def _run_pending(
     raise_if_stopping()
     _make_directory(directory)
     _record_run(plan, loaded, directory)
-    where = {
-        stage.fingerprint: f"[{number}/{len(plan.stages)}] {plan.spec.name}/{stage.directory}"
-        for number, stage in enumerate(plan.stages, start=1)
+    position = {
+        stage.fingerprint: f"[{number}/{len(plan.stages)}]" for number, stage in enumerate(plan.stages, start=1)
     }
+
+    def say(stage: Stage, what: str) -> None:
+        note(f"{position[stage.fingerprint]} {plan.spec.name}/{stage.directory}: {what}")
 
     def work_on(stage: Stage) -> None:
         raise_if_stopping()
-        note(f"{where[stage.fingerprint]}: starts on {device}")
-        _run_stage(stage, directory, options, facts[stage.fingerprint], device, loaded.path)
+        say(stage, f"starts on {device}")
+        facts_of_stage, place = facts[stage.fingerprint], position[stage.fingerprint]
+        _run_stage(stage, directory, options, facts_of_stage, device, loaded.path, place)
         _meet(options, stage.directory)
 
     for stage in plan.stages:
         if stage not in pending:
-            note(f"{where[stage.fingerprint]}: done already")
+            say(stage, "done already")
     if options.share:
         _share(pending, directory, work_on)
     else:
@@ -151,14 +158,23 @@ def _data_must_be_that_of_before(
 
 
 def _run_stage(
-    stage: Stage, run_directory: Path, options: RuntimeOptions, dataset: dict[str, Any], device: str, spec: Path
+    stage: Stage,
+    run_directory: Path,
+    options: RuntimeOptions,
+    dataset: dict[str, Any],
+    device: str,
+    spec: Path,
+    position: str,
 ) -> None:
     from frepo import stages
     from frepo.journal import Journal
 
     directory = run_directory / stage.directory
     _make_directory(directory)
-    with _locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
+    with (
+        _locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS),
+        event_file(directory, wanted=options.tensorboard) as events,
+    ):
         if is_done(stage, run_directory):
             return  # another process finished it while this one was busy
         log = _StageLog(stage, directory, dataset, device, spec)
@@ -167,10 +183,14 @@ def _run_stage(
             log.write("running", step=step, steps=steps)
             _ingest_if_free(options, run_directory.name)
 
-        journal = Journal(directory, stage.directory, options.checkpoint_every, options.log_every, saved)
+        journal = Journal(
+            directory, stage.directory, options.checkpoint_every, options.log_every, saved, position, events
+        )
         log.write("running")
         try:
             stages.execute(stage, run_directory, options, journal)
+            if events:
+                events.add_images(journal.images)
         except (FrepoError, OSError) as error:
             with suppress(OSError):  # a full disk has no room for the record either
                 status = "stopped" if isinstance(error, Interrupted) else "failed"

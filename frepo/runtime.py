@@ -93,6 +93,8 @@ class RuntimeOptions:
     """Leave stages that other processes work on to them, and work on the others."""
     processes: Processes | None = None
     """Set where several processes compute together."""
+    tensorboard: bool = False
+    """Write event files beside the metrics."""
 
     @property
     def cache_dir(self) -> Path:

@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT: finish the step, save the state, leave with exit code 75."""
 
 import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,13 @@ _received: list[str] = []
 
 @contextmanager
 def stop_on_signals() -> Generator[None]:
-    """While the block runs, remember a SIGTERM or SIGINT instead of dying of it; ask with `stopping`."""
+    """While the block runs, remember a SIGTERM or SIGINT instead of dying of it; ask with `stopping`.
+
+    Python hands signals to the main thread alone: elsewhere the caller decides what they do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         _received.append(signal.Signals(number).name)

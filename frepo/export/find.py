@@ -1,6 +1,5 @@
 """From the name of a run to the distilled data that it has made."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from frepo import record
 from frepo.errors import FrepoError
 from frepo.record import RunRecord, StageRecord, read_runs, read_stage
 from frepo.spec import Dataset
+from frepo.store.find import no_such_run
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def find_run(runs_dir: Path, name: str) -> tuple[Path, RunRecord]:
     for run in read_runs(of_family) if of_family else ():
         if run.run_id == name:
             return of_family or runs_dir, run
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f", did you mean `{near[0]}`?" if near else "; name another directory with --runs-dir"
-    raise FrepoError(f"there is no run `{name}` in {runs_dir}{hint}")
+    raise no_such_run(name, known, runs_dir, "name another directory with --runs-dir")
 
 
 def find_stage(run_directory: Path, run: RunRecord) -> FoundStage:

@@ -1,6 +1,6 @@
 """The formats of exports; imports nothing, so that the command line can name them at once."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 DataFormat = Literal["npz", "safetensors", "png", "tfds", "torch"]
 """All that is needed to train on the distilled data."""
@@ -8,6 +8,4 @@ DataFormat = Literal["npz", "safetensors", "png", "tfds", "torch"]
 MotionFormat = Literal["webp", "gif"]
 """The images on their way."""
 
-Format = DataFormat | MotionFormat
-
-FORMATS: tuple[Format, ...] = (*get_args(DataFormat), *get_args(MotionFormat))
+Format = Literal[DataFormat, MotionFormat]

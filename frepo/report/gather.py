@@ -1,6 +1,5 @@
 """What a page shows, read from the database."""
 
-import difflib
 import itertools
 import json
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.errors import FrepoError
+from frepo.store.find import find_runs, newest_runs
 from frepo.store.query import query
 
 RowDict = dict[str, Any]
@@ -39,37 +38,29 @@ MOST_CLASSES = 200
 """More are left to SQL."""
 
 
-def newest_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
-    """Return the newest run of each of `names` in their order, or of every name, newest first; with `wall_s`.
+def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
+    """Return the rows of the runs that `names` call, in their order, or of the newest of every name, newest first.
+
+    Each has `wall_s`, the seconds that its stages took.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
-    known = [row["name"] for row in query(database, "SELECT DISTINCT name FROM runs ORDER BY name").dicts()]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f", did you mean `{near[0]}`?" if near else ";"
-            raise FrepoError(f"there is no run `{name}` in {database}{hint} `frepo runs` lists them")
-    if not known:
-        raise FrepoError(f"there are no runs in {database}; `frepo run SPEC` makes one")
-    newest = query(
+    rows = find_runs(database, names) if names else reversed(newest_runs(database))
+    runs = {row["run_id"]: row for row in rows}
+    times = query(
         database,
-        """SELECT r.*, t.wall_s FROM runs r LEFT JOIN (
-            SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY run_id
-        ) t USING (run_id)
-        WHERE list_contains(?, name)
-        QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
-        ORDER BY list_position(?, name), created_at DESC, run_id""",
-        [list(names) or known, list(names)],
+        "SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY 1",
     ).dicts()
-    for run in newest:
-        run["spec"], run["provenance"] = json.loads(run["spec"]), json.loads(run["provenance"])
-    return newest
+    wall_s = {row["run_id"]: row["wall_s"] for row in times}
+    return [
+        {**run, "wall_s": wall_s.get(run_id), **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
+        for run_id, run in runs.items()
+    ]
 
 
 def gather(database: Path, runs: Sequence[RowDict]) -> list[RunData]:
-    """Return what the database holds of rows of `newest_runs`, asked for all at once."""
+    """Return what the database holds of rows of `report_runs`, asked for all at once."""
     run_ids = [run["run_id"] for run in runs]
 
     def by_run(sql: str) -> dict[str, list[RowDict]]:

@@ -1,5 +1,6 @@
 """From a TOML file and overrides to a validated spec."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +23,8 @@ class LoadedSpec:
     spec: ExperimentSpec
 
 
-def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> LoadedSpec:
-    """Read, override and validate the spec at `path`.
+def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Read, override and validate the spec at `path`; its fields are those of `.spec`.
 
     Each override reads `table.field=value`, its value in TOML (a bare word is taken as a string).
 
@@ -31,6 +32,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> LoadedSpec:
         SpecError: the file cannot be read, is not TOML or is not a valid spec; the message names file, line, field,
             what is allowed and the nearest name.
     """
+    path, overrides = Path(path), tuple(overrides)
     text = _read(path)
     try:
         data = tomli.loads(text)

@@ -10,10 +10,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import duckdb
 
 from frepo.errors import FrepoError
+from frepo.runtime import DEFAULT_DATABASE
 
 SCHEMA_VERSION = 4
 PATIENCE_SECONDS = 60.0
@@ -58,6 +60,45 @@ def reading(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
     Raises:
         FrepoError: there is no database, or it is not one of ours, or of a newer frepo.
     """
+    with _ours(database) as connection:
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def connect(database: Path | str = DEFAULT_DATABASE) -> duckdb.DuckDBPyConnection:
+    """Return a read-only connection to a copy of the results as they are now; call again for newer ones.
+
+    It can be kept open for as long as one likes, in a notebook too: it holds no lock, so runs go on writing. SQL may
+    read and write other files (`COPY ... TO`), make temporary tables, and use data frames of the caller by name; it
+    cannot change results. The copy takes the disk space of the database until the connection is closed.
+
+    Raises:
+        FrepoError: there is no database, or it is not one of ours, or of another version of frepo.
+    """
+    database = Path(database)
+    with TemporaryDirectory(prefix="frepo-") as directory:
+        copy = Path(directory) / "results.duckdb"
+        with _ours(database) as connection:
+            try:
+                _copy(connection, copy)
+            except duckdb.Error as error:
+                raise FrepoError(f"the database {database} cannot be copied: {_first_line(error)}") from None
+        # The file is open from here on: its name is no longer needed, and goes with the directory.
+        return duckdb.connect(str(copy), read_only=True, config={"temp_directory": gettempdir()})
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, to: Path) -> None:
+    """Copy the database of a connection, whose name is that of its file, to a new file."""
+    row = connection.execute("SELECT current_database()").fetchone()
+    name = str(row[0] if row else "").replace('"', '""')
+    connection.execute(f'ATTACH ? AS "{name} copy" (READ_WRITE)', [str(to)])
+    connection.execute(f'COPY FROM DATABASE "{name}" TO "{name} copy"')
+    connection.execute(f'DETACH "{name} copy"')
+
+
+@contextmanager
+def _ours(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
     if not database.exists():
         raise FrepoError(
             f"there is no database {database}; `frepo run SPEC` makes one, "
@@ -65,8 +106,6 @@ def reading(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
         )
     with _connection(database, read_only=True) as connection:
         _check_version(connection, database)
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
         yield connection
 
 

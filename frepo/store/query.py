@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import duckdb
@@ -53,8 +53,7 @@ def format_rows(rows: Rows, style: Format) -> str:
     """Return rows as text: an aligned table, CSV with a header, or a JSON array of objects."""
     match style:
         case "json":
-            rows = Rows(rows.columns, tuple(tuple(_without_nan(value) for value in row) for row in rows.rows))
-            return json.dumps(rows.dicts(), indent=1, default=_json_value) + "\n"
+            return json_text(rows.dicts())
         case "csv":
             buffer = io.StringIO()
             writer = csv.writer(buffer, lineterminator="\n")
@@ -63,6 +62,11 @@ def format_rows(rows: Rows, style: Format) -> str:
             return buffer.getvalue()
         case "table":
             return _table(rows)
+
+
+def json_text(value: Any) -> str:
+    """Return dicts and lists of what the database holds as JSON; what JSON cannot say is null."""
+    return json.dumps(_without_nan(value), indent=1, default=_json_value) + "\n"
 
 
 def _table(rows: Rows) -> str:
@@ -94,7 +98,11 @@ def _cell(value: Any) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """Return None for what JSON cannot say: NaN and the infinities."""
+    """Return `value` with None for what JSON cannot say: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {key: _without_nan(child) for key, child in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(child) for child in cast("list[Any]", value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -40,44 +40,56 @@ def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
 
 def results_text(database: Path, run_ids: Sequence[str]) -> str:
     """Return the results of the given runs as lines of text: accuracies, courses of steps, attacks."""
-    return accuracy_text(database, run_ids) + _continual_text(database, run_ids) + _attacks_text(database, run_ids)
-
-
-def _continual_text(database: Path, run_ids: Sequence[str]) -> str:
-    rows = query(
-        database,
-        "SELECT * FROM continual_summary WHERE list_contains(?, run_id)",
-        [list(run_ids)],
-    ).dicts()
-    return _aligned(
-        (
-            row["name"],
-            source_text(row),
-            f"average accuracy {percent(row['average_accuracy_mean'], row['average_accuracy_std'])}",
-            f"forgetting {percent(row['forgetting_mean'], row['forgetting_std'])}",
-            f"({row['num_seeds']} seeds, {row['num_models']} networks each)",
-        )
-        for row in rows
+    return (
+        accuracy_text(database, run_ids)
+        + _aligned(_continual_cells(row) for row in _of_runs(database, "continual_summary", run_ids))
+        + _aligned(_attack_cells(row) for row in _of_runs(database, "attack_table", run_ids))
     )
 
 
-def _attacks_text(database: Path, run_ids: Sequence[str]) -> str:
-    rows = query(
-        database,
-        "SELECT * FROM attack_table WHERE list_contains(?, run_id)",
-        [list(run_ids)],
-    ).dicts()
-    return _aligned(
-        (
-            row["name"],
-            row["attack"],
-            f"{row['train_steps']} steps on {row['source']}",
-            f"AUC {row['auc_mean']:.3f}" + (f" ± {row['auc_std']:.3f}" if row["auc_std"] is not None else ""),
-            f"advantage {row['advantage_mean']:.3f}",
-            f"test accuracy {percent(row['test_accuracy_mean'], row['test_accuracy_std'])}",
-            f"({row['num_chunks']} chunks)",
-        )
-        for row in rows
+def results_json(database: Path, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return an object for each of the given runs: `run_id`, and the rows of the views that hold its results."""
+    accuracies = accuracy_rows(database, run_ids)
+    continual, attacks = (_of_runs(database, view, run_ids) for view in ("continual_summary", "attack_table"))
+
+    def of(run_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{key: row[key] for key in row if key != "run_id"} for row in rows if row["run_id"] == run_id]
+
+    return [
+        {
+            "run_id": run_id,
+            "accuracies": of(run_id, accuracies),
+            "continual": of(run_id, continual),
+            "attacks": of(run_id, attacks),
+        }
+        for run_id in run_ids
+    ]
+
+
+def _of_runs(database: Path, view: str, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    sql = f"SELECT * FROM {view} WHERE list_contains(?, run_id)"  # noqa: S608 (called with names from above)
+    return query(database, sql, [list(run_ids)]).dicts()
+
+
+def _continual_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        source_text(row),
+        f"average accuracy {percent(row['average_accuracy_mean'], row['average_accuracy_std'])}",
+        f"forgetting {percent(row['forgetting_mean'], row['forgetting_std'])}",
+        f"({row['num_seeds']} seeds, {row['num_models']} networks each)",
+    )
+
+
+def _attack_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        row["attack"],
+        f"{row['train_steps']} steps on {row['source']}",
+        f"AUC {row['auc_mean']:.3f}" + (f" ± {row['auc_std']:.3f}" if row["auc_std"] is not None else ""),
+        f"advantage {row['advantage_mean']:.3f}",
+        f"test accuracy {percent(row['test_accuracy_mean'], row['test_accuracy_std'])}",
+        f"({row['num_chunks']} chunks)",
     )
 
 
@@ -89,11 +101,12 @@ def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
 
 
 def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    source = row["source"]
     networks = f"{row['num_models']} networks: {network_text(row)}, {row['steps']} steps"
     return (
         row["name"],
         row["dataset"],
-        "all images" if row["ipc"] is None or row["source"] == "full" else f"ipc {row['ipc']}",
+        "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
         f"top-1 {percent(row['top1_mean'], row['top1_std'])}",
         f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
@@ -106,14 +119,14 @@ def percent(mean: float, deviation: float | None) -> str:
     return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
 
 
+def source_text(row: dict[str, Any]) -> str:
+    """Return in words what the networks of a row were trained on and how they predict, where that is not as usual."""
+    labels = row.get("labels")  # courses of steps have no such column
+    hard = ", hard labels" if row["source"] == "distilled" and labels == "hard" else ""
+    return row["source"] + hard + (f", {row['predictor']}" if row["predictor"] != "network" else "")
+
+
 def network_text(row: dict[str, Any]) -> str:
     """Return the network of a row in words."""
     width = "" if row["width"] is None else f" width {row['width']}"
     return f"{row['architecture']}{width}, {row['normalization']}"
-
-
-def source_text(row: dict[str, Any]) -> str:
-    """Return what the networks of a row were trained on, and what predicts where it is not the network."""
-    hard = row["source"] == "distilled" and row.get("labels") == "hard"  # courses of steps have no such column
-    predictor = "" if row["predictor"] == "network" else f", {row['predictor']}"
-    return f"{row['source']}{', hard labels' if hard else ''}{predictor}"

@@ -94,7 +94,7 @@ def test_equal_values_have_no_differences(value):
 def test_differences_name_each_leaf_with_both_values():
     old = {"seed": 0, "distill": {"ipc": 1, "steps": 10}, "pool": {"size": 3}, "list": [1, 2], "same": [1]}
     new = {"seed": 1, "distill": {"ipc": 1, "steps": 20}, "pool": None, "list": [1, 3], "same": [1], "new": "n"}
-    assert differences(old, new) == [
+    assert [str(change) for change in differences(old, new)] == [
         "seed: 0 -> 1",
         "distill.steps: 10 -> 20",
         'pool: {"size":3} -> null',
@@ -104,4 +104,13 @@ def test_differences_name_each_leaf_with_both_values():
 
 
 def test_a_field_that_went_away_is_a_difference():
-    assert differences({"a": {"b": 1}}, {"a": {}}) == ["a.b: 1 -> (absent)"]
+    assert differences({"a": {"b": 1}}, {"a": {}}) == [("a.b", "1", "(absent)")]
+
+
+def test_lists_of_objects_are_compared_by_position():
+    old = {"application": [{"type": "evaluate", "steps": 10}]}
+    new = {"application": [{"type": "evaluate", "steps": 20}, {"type": "continual"}]}
+    assert [str(change) for change in differences(old, new)] == [
+        "application.0.steps: 10 -> 20",
+        'application.1: (absent) -> {"type":"continual"}',
+    ]

@@ -14,7 +14,7 @@ from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import newest_runs
+from frepo.report.gather import report_runs
 from frepo.report.labels import read_labels
 from frepo.report.page import MOST_IN_FULL, write_report
 from frepo.store.connect import transaction
@@ -215,7 +215,7 @@ def test_the_gain_is_over_random_images_evaluated_the_same_way(fake_runs, tmp_pa
         scores=[(0.5,) * 2, (0.25,) * 2, (0.875,) * count, (0.75,) * count],
     )
     write()
-    (run,) = newest_runs(tmp_path / "results.duckdb", ["small"])
+    (run,) = report_runs(tmp_path / "results.duckdb", ["small"])
     rows = accuracies(tmp_path / "results.duckdb", [run["run_id"]])[run["run_id"]]
     gains = {row["top1_mean"]: row["gain"] for row in rows}
     assert gains == {0.5: 0.25, 0.25: None, 0.875: 0.125, 0.75: None}
@@ -322,11 +322,12 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
     fake_runs("new", seed=3, ipc=2, scores=((0.5,), (0.25,)), created=datetime(2025, 1, 1, tzinfo=UTC))
     fake_runs("old", application=[{"type": "evaluate"}], scores=((0.125, 0.375),))
     page = report("old", "new")
-    assert page.text.index("From old to new:") < page.text.index("Test accuracy")
+    assert page.text.index("old and new") < page.text.index("Test accuracy")
     for change in ("seed: 0 -> 3", "distill.ipc: 1 -> 2"):
         assert change in page.text
     assert "name: " not in page.text.partition("What they learned")[0]
-    assert page.cells[:4] == ["25.0 ± 17.7% (2)", "50.0% (1)", "–", "25.0% (1)"]
+    assert page.cells[2:7] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", ""]
+    assert page.cells[7:11] == ["random", "conv width 128, identity", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 
@@ -334,7 +335,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
 def test_specs_that_differ_in_name_only_say_so(fake_runs, report):
     fake_runs("one")
     fake_runs("two")
-    assert "From one to two: nothing but the name." in report("one", "two").text
+    assert "Their specs differ in nothing but the name." in report("one", "two").text
 
 
 def test_published_numbers_name_their_source(fake_runs, tmp_path, report, write):
