@@ -317,7 +317,9 @@ def query(
     typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
 
 
-@app.command(epilog=example("frepo report", "frepo report quickstart --out reports"))
+@app.command(
+    epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
+)
 def report(
     names: Annotated[
         list[str] | None,

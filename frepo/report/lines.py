@@ -17,7 +17,7 @@ def lines(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarithmic
         "type": "quantitative",
         "title": x,
         "scale": {"type": "log"} if logarithmic else {"zero": False},
-        "axis": {"tickMinStep": 1},
+        "axis": {"values": sorted({row["x"] for row in rows}), "format": ",d"},
     }
     up = {"type": "quantitative", "title": y, "scale": {"zero": False}}
     told_apart = by_line("line")
@@ -34,12 +34,7 @@ def lines(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarithmic
             },
             {
                 "mark": {"type": "rule"},
-                "encoding": {
-                    "x": across,
-                    "y": {"field": "low", **up},
-                    "y2": {"field": "high"},
-                    "color": told_apart["color"],
-                },
+                "encoding": {"x": across, "y": {"field": "low", **up}, "y2": {"field": "high"}, **told_apart},
             },
         ],
     )

@@ -19,13 +19,13 @@ from frepo.jinja import templates
 from frepo.provenance import now
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.comparison import compare
 from frepo.report.continual import ContinualSection, continual_section
 from frepo.report.curves import training_curves
 from frepo.report.gallery import Gallery, galleries
-from frepo.report.gather import RunData, gather, shown_runs
+from frepo.report.gather import RunData, gather, report_runs
 from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
+from frepo.store.compare import compare
 from frepo.store.tables import network_text, percent, source_text
 
 MOST_IN_FULL = 3
@@ -66,7 +66,7 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
 
 
 def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
-    runs = shown_runs(database, names)
+    runs = report_runs(database, names)
     rows = accuracies(database, [run["run_id"] for run in runs])
     keys = itertools.count(1)
     in_full = runs if names else runs[:MOST_IN_FULL]
@@ -78,7 +78,7 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
         accuracies=rows,
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
         sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
-        comparison=compare(runs, rows) if names else None,
+        comparisons=[compare(database, runs[0]["run_id"], run["run_id"]) for run in runs[1:]] if names else [],
         published=sorted({row["published_in"] for found in rows.values() for row in found if row["published_in"]}),
         script=Markup(script),  # noqa: S704 (a file of ours)
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

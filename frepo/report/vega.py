@@ -38,6 +38,7 @@ def svg(title: str, description: str, values: list[dict[str, Any]], **chart: Any
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": {"text": title, "anchor": "start"},
         "data": {"values": values},
+        "padding": 12,  # the reader's font may be wider than the one that was measured
         "config": CONFIG,
         **chart,
     }

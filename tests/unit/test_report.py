@@ -14,7 +14,7 @@ from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import shown_runs
+from frepo.report.gather import report_runs
 from frepo.report.labels import read_labels
 from frepo.report.page import MOST_IN_FULL, write_report
 from frepo.store.connect import transaction
@@ -190,9 +190,11 @@ def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs
     distilled, random = cells[0:9], cells[9:16]
     assert distilled[:3] == ["digits", "1", "distilled"]
     # Two networks: the interval is 12.7 standard errors wide to each side.
-    assert distilled[4:] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "81.2 ± 8.8%", "50.0 75.0"]
+    assert distilled[3:7] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "81.2 ± 8.8%"]
+    assert distilled[8] == "50.0 75.0"
     assert random[0] == "random"
-    assert random[2:] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "68.8 ± 8.8%", "25.0 50.0"]
+    assert random[1:5] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "68.8 ± 8.8%"]
+    assert random[6] == "25.0 50.0"
 
 
 def test_worse_than_random_is_a_negative_gain(fake_runs, report):
@@ -202,7 +204,7 @@ def test_worse_than_random_is_a_negative_gain(fake_runs, report):
 
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
     fake_runs(application=[{"type": "evaluate"}], scores=((0.25,),))
-    assert report().cells[6] == ""
+    assert report().cells[5] == ""
 
 
 @pytest.mark.parametrize("change", [{"num_models": 3}, {"normalization": "batch"}, {"augmentation": ["crop"]}], ids=str)
@@ -213,7 +215,7 @@ def test_the_gain_is_over_random_images_evaluated_the_same_way(fake_runs, tmp_pa
         scores=[(0.5,) * 2, (0.25,) * 2, (0.875,) * count, (0.75,) * count],
     )
     write()
-    (run,) = shown_runs(tmp_path / "results.duckdb", ["small"])
+    (run,) = report_runs(tmp_path / "results.duckdb", ["small"])
     rows = accuracies(tmp_path / "results.duckdb", [run["run_id"]])[run["run_id"]]
     gains = {row["top1_mean"]: row["gain"] for row in rows}
     assert gains == {0.5: 0.25, 0.25: None, 0.875: 0.125, 0.75: None}
@@ -320,11 +322,12 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
     fake_runs("new", seed=3, ipc=2, scores=((0.5,), (0.25,)), created=datetime(2025, 1, 1, tzinfo=UTC))
     fake_runs("old", application=[{"type": "evaluate"}], scores=((0.125, 0.375),))
     page = report("old", "new")
-    assert page.text.index("From old to new:") < page.text.index("Test accuracy")
+    assert page.text.index("old and new") < page.text.index("Test accuracy")
     for change in ("seed: 0 -> 3", "distill.ipc: 1 -> 2"):
         assert change in page.text
     assert "name: " not in page.text.partition("What they learned")[0]
-    assert page.cells[:4] == ["25.0 ± 17.7% (2)", "50.0% (1)", "–", "25.0% (1)"]
+    assert page.cells[2:7] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", ""]
+    assert page.cells[7:11] == ["random", "conv width 128, identity", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 
@@ -332,7 +335,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
 def test_specs_that_differ_in_name_only_say_so(fake_runs, report):
     fake_runs("one")
     fake_runs("two")
-    assert "From one to two: nothing but the name." in report("one", "two").text
+    assert "Their specs differ in nothing but the name." in report("one", "two").text
 
 
 def test_published_numbers_name_their_source(fake_runs, tmp_path, report, write):
