@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 PLAIN_LINE_EVERY_SECONDS = 10.0
 
@@ -60,28 +61,28 @@ class StepProgress:
 
 
 class _BarProgress(StepProgress):
-    """A line that is drawn anew a few times a second, with the loss and the newest accuracy."""
+    """Two lines that are drawn anew a few times a second: a bar, and below it speed, loss and newest accuracy."""
 
     def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        class TwoLines(Progress):
+            def get_renderables(self) -> Generator[Any]:
+                yield self.make_tasks_table(self.tasks)
+                yield from (Text(task.fields["below"], no_wrap=True, overflow="ellipsis") for task in self.tasks)
 
         super().__init__(label, start, total, steps_at_peak)
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}", markup=False),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[metrics]}", markup=False),
-        )
-        self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self._task = self._bar.add_task(label, total=total, completed=start, speed="", metrics="")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True)
+        self._bar = TwoLines(*columns, TimeRemainingColumn(), console=console, refresh_per_second=4)
+        self._task = self._bar.add_task(label, total=total, completed=start, below="")
         self._bar.start()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        speed = self._speed(self._rate(step))
-        self._bar.update(self._task, completed=step, speed=speed, metrics=shown(metrics))
+        parts = (self._speed(self._rate(step)), shown(metrics))
+        self._bar.update(self._task, completed=step, below="      " + "  ".join(filter(None, parts)))
 
     def close(self) -> None:
         self._bar.stop()

@@ -60,7 +60,7 @@ class EventFile:
             with Image.open(io.BytesIO(content)) as opened:
                 size = {"width": opened.width, "height": opened.height, "colorspace": len(opened.getbands())}
             image = {**size, "encoded_image_string": content}
-            self._write(sheet.step, summary={"value": [{"tag": "images", "image": image}]})
+            self._write(sheet.step, summary={"value": [{"tag": sheet.view, "image": image}]})
 
     def close(self) -> None:
         """Write what is not yet on disk."""

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
@@ -78,6 +80,51 @@ def workplace(tmp_path):
 def quick_compile(monkeypatch):
     """Let XLA optimise little: for tests of a few steps, which compile longer than they run."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
+
+def _crc32c(data):
+    """Return the checksum of TFRecord files, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@pytest.fixture
+def read_events(monkeypatch):
+    """Return what reads the events of the one event file of a stage, as far as a kill let them be written."""
+    monkeypatch.setitem(sys.modules, "torch", None)  # tensorboardX would load it for nothing
+    from tensorboardX.proto.event_pb2 import Event
+
+    def read(directory):
+        (path,) = directory.glob("events.out.tfevents.*")
+        content, start, events = path.read_bytes(), 0, []
+        while start + 12 <= len(content):
+            length, crc = struct.unpack_from("<QI", content, start)
+            assert crc == _crc32c(content[start : start + 8])
+            end = start + 12 + length
+            if end + 4 > len(content):
+                break
+            assert struct.unpack_from("<I", content, end) == (_crc32c(content[start + 12 : end]),)
+            events.append(Event.FromString(content[start + 12 : end]))
+            start = end + 4
+        return events
+
+    return read
+
+
+@pytest.fixture
+def scalars_in(read_events):
+    """Return what reads (step, name, float32) of the scalars of a stage."""
+    return lambda directory: [
+        (event.step, value.tag, np.float32(value.simple_value))
+        for event in read_events(directory)
+        for value in event.summary.value
+        if value.WhichOneof("value") == "simple_value"
+    ]
 
 
 @dataclass(frozen=True)

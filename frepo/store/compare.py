@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from frepo.identity import Change, differences
+from frepo.identity import ABSENT, Change, differences
 from frepo.store.find import find_runs
 from frepo.store.query import Rows, format_rows
 from frepo.store.tables import accuracy_rows, network_text, percent, source_text
@@ -49,7 +49,7 @@ class Pair:
         return found
 
     @property
-    def distinct(self) -> bool | None:
+    def told_apart(self) -> bool | None:
         """Whether the interval leaves zero out; None where there is none."""
         if self.difference is None or self.half_width is None:
             return None
@@ -72,7 +72,7 @@ class Comparison:
         return {
             "a": self.a,
             "b": self.b,
-            "changes": [{"field": c.path, "a": c.old, "b": c.new} for c in self.changes],
+            "changes": [_change_json(change) for change in self.changes],
             "accuracies": [_pair_json(pair) for pair in self.accuracies],
         }
 
@@ -113,7 +113,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     interval = ""
     if pair.difference is not None and half is not None:
         interval = f"{100 * (pair.difference - half):+.1f} to {100 * (pair.difference + half):+.1f}"
-    verdict = {True: "yes", False: "no", None: ""}[pair.distinct]
+    verdict = {True: "yes", False: "no", None: ""}[pair.told_apart]
     return (source_text(row), network_text(row), *sides, difference, interval, verdict)
 
 
@@ -149,11 +149,17 @@ def _welch(a: RowDict, b: RowDict) -> float | None:
     return float(stdtrit(degrees, 0.975)) * math.sqrt(variance)
 
 
+def _change_json(change: Change) -> RowDict:
+    """Return a change with its two values, one of them left out where it is not there."""
+    values = {side: text for side, text in (("a", change.old), ("b", change.new)) if text != ABSENT}
+    return {"field": change.path} | {side: json.loads(text) for side, text in values.items()}
+
+
 def _pair_json(pair: Pair) -> RowDict:
     sides = {
         f"{side}_{name}": None if row is None else row[name]
         for side, row in (("a", pair.a), ("b", pair.b))
         for name in ("num_models", "top1_mean", "top1_std")
     }
-    found = {"difference": pair.difference, "half_width": pair.half_width, "distinct": pair.distinct}
+    found = {"difference": pair.difference, "half_width": pair.half_width, "told_apart": pair.told_apart}
     return {name: pair.row[name] for name in (*WHAT, *SETTINGS)} | sides | found

@@ -26,6 +26,12 @@ def database_rows(workplace):
     return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
 
 
+def rows(stage):
+    """Return (step, name, float32) of the recorded metrics of a stage."""
+    lines = (json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["name"], np.float32(line["value"])) for line in lines]
+
+
 @pytest.fixture(scope="module")
 def straight(make_workplace):
     """A run that nothing interrupts."""
@@ -42,9 +48,9 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.01)
 
 
-def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight):
+def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight, scalars_in):
     spec = workplace.spec()
-    command = ("run", spec, "--checkpoint-every", 3, "--log-every", 5)
+    command = ("run", spec, "--checkpoint-every", 3, "--log-every", 5, "--tensorboard")
     random = np.random.default_rng(0)
     run = workplace.path / "runs" / "tiny"
 
@@ -57,8 +63,14 @@ def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight)
         time.sleep(random.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        stage = workplace.stage("tiny", label)
+        found = scalars_in(stage)
+        assert found == rows(stage)[: len(found)]
     workplace.frepo(*command)
     assert (results(workplace), database_rows(workplace)) == straight
+    for label in ("frepo", "evaluate-distilled", "evaluate-random"):
+        stage = workplace.stage("tiny", label)
+        assert scalars_in(stage) == rows(stage)
     attempts = json.loads((workplace.stage("tiny", "frepo") / "stage.json").read_text())["attempts"]
     assert len(attempts) >= 2
     assert attempts[-1]["first_step"] > 0

@@ -1,5 +1,9 @@
 """What a run says while it works."""
 
+import io
+import re
+from contextlib import redirect_stderr
+
 import pytest
 
 from frepo import progress
@@ -16,17 +20,76 @@ def clock(monkeypatch):
 def test_a_line_says_rate_share_of_peak_and_time_left(clock, capsys):
     with progress.step_progress("stage", 100, 1100, steps_at_peak=40.0) as report:
         clock[0] = 5.0
-        report.update(150)  # too early for a line
+        report.update(150, {})  # too early for a line
         clock[0] = 20.0
-        report.update(500)
+        report.update(500, {})
     assert capsys.readouterr().err == "stage: step 500/1,100, 20 steps/s (50% of peak), 0:00:30 left\n"
 
 
 def test_where_the_peak_is_not_known_nothing_is_said_of_it(clock, capsys):
     with progress.step_progress("stage", 0, 10) as report:
         clock[0] = 2.0
-        report.update(10)
+        report.update(10, {})
     assert capsys.readouterr().err == "stage: step 10/10, 5 steps/s, 0:00:00 left\n"
+
+
+class Terminal(io.StringIO):
+    """Standard error of somebody who looks on."""
+
+    def isatty(self):
+        return True
+
+    def frames(self):
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    return Terminal()
+
+
+METRICS = {"loss": 0.123456, "krr_error": 0.1, "krr_accuracy": 0.5, "validation_accuracy": 0.625}
+
+
+def test_on_a_terminal_a_bar_fits_80_columns_with_stage_steps_speed_time_loss_and_newest_accuracy(clock, terminal):
+    with (
+        redirect_stderr(terminal),
+        progress.step_progress("evaluate-distilled-fe767959", 0, 500_000, 40.0, "[2/4]") as report,
+    ):
+        clock[0] = 10.0
+        report.update(200, METRICS)
+        progress.note("said above the bar")
+    bar, below = terminal.frames().rstrip().splitlines()[-2:]
+    assert bar.startswith("[2/4] evaluate-distilled-fe767959 ━")
+    assert re.search(r"200/500000 \d:\d\d:\d\d|200/500000 -:--:--", bar)
+    assert len(bar.rstrip()) <= 80
+    assert below.strip() == "20 steps/s (50% of peak)  loss 0.123  validation accuracy 62.5%"
+    assert "said above the bar" in terminal.frames()
+
+
+@pytest.mark.parametrize("setting", ["dumb", "silenced", "no terminal"])
+def test_elsewhere_there_is_no_bar(clock, terminal, monkeypatch, setting):
+    if setting == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    if setting == "no terminal":
+        monkeypatch.setattr(terminal, "isatty", lambda: False)
+    with redirect_stderr(terminal):
+        with progress.silenced(setting == "silenced"), progress.step_progress("stage", 0, 10, None, "[1/1]") as report:
+            clock[0] = 2.0
+            report.update(10, METRICS)
+            progress.note("noted")
+            progress.warn("warned")
+        progress.note("heard again")
+    said = "" if setting == "silenced" else "stage: step 10/10, 5 steps/s, 0:00:00 left\nnoted\n"
+    assert terminal.getvalue() == f"{said}warning: warned\nheard again\n"
+
+
+def test_of_the_metrics_the_loss_and_the_newest_accuracy_are_shown():
+    assert progress.shown(METRICS) == "loss 0.123  validation accuracy 62.5%"
+    assert progress.shown({"train_loss": 2.0}) == "loss 2"
+    assert progress.shown({}) == ""
 
 
 def test_peaks_are_found_by_the_name_that_jax_gives_a_device():

@@ -1,0 +1,101 @@
+"""Two runs side by side."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from frepo.errors import FrepoError
+from frepo.store.compare import compare, comparison_text
+from frepo.store.find import find_runs, newest_runs
+from frepo.store.ingest import ingest
+
+BASELINE = [{"type": "evaluate", "baselines": ["random"]}]
+FIVE = ((0.80, 0.81, 0.83, 0.82, 0.84), (0.5, 0.5, 0.5, 0.5, 0.5))
+THREE = ((0.85, 0.84, 0.89), (0.5, 0.5, 0.5))
+
+
+@pytest.fixture
+def db(fake_runs, tmp_path):
+    """Two runs that differ in their seeds, their steps and their scores."""
+    steps = [{"type": "evaluate", "baselines": ["random"], "steps": 600}]
+    fake_runs("one", scores=FIVE)
+    fake_runs("two", seed=3, application=steps, scores=THREE)
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    return tmp_path / "x.duckdb"
+
+
+def test_changed_fields_have_paths_and_both_values(db):
+    found = compare(db, "one", "two").to_json()
+    assert found["changes"] == [
+        {"field": "seed", "a": 0, "b": 3},
+        {"field": "application.0.steps", "a": None, "b": 600},
+    ]
+
+
+def test_the_interval_is_that_of_welch(db):
+    pair, equal = compare(db, "one", "two").accuracies
+    expected = ttest_ind(THREE[0], FIVE[0], equal_var=False).confidence_interval(0.95)
+    assert pair.difference - pair.half_width == pytest.approx(expected.low, abs=1e-12)
+    assert pair.difference + pair.half_width == pytest.approx(expected.high, abs=1e-12)
+    assert pair.told_apart is bool(expected.low > 0)
+    assert pair.told_apart is False
+    assert (equal.half_width, equal.told_apart) == (0.0, False)
+
+
+def test_a_difference_that_chance_does_not_explain_is_told_apart(fake_runs, tmp_path):
+    fake_runs("one", scores=FIVE)
+    fake_runs("two", seed=3, scores=(tuple(np.add(FIVE[0], 0.05)), (0.4, 0.4, 0.4, 0.4, 0.4)))
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    assert [pair.told_apart for pair in compare(tmp_path / "x.duckdb", "one", "two").accuracies] == [True, True]
+
+
+def test_one_network_has_no_interval_and_what_one_run_lacks_stands_alone(fake_runs, tmp_path):
+    fake_runs("one", scores=((0.5,), (0.25,)))
+    fake_runs("two", application=[{"type": "evaluate"}], scores=((0.75,),))
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    found = compare(tmp_path / "x.duckdb", "one", "two")
+    assert [(p.difference, p.half_width, p.told_apart) for p in found.accuracies] == [
+        (0.25, None, None),
+        (None, None, None),
+    ]
+    assert (
+        found.to_json()["accuracies"][1] | {"b_top1_mean": None, "a_top1_mean": 0.25}
+        == (found.to_json()["accuracies"][1])
+    )
+    (alone,) = [line for line in comparison_text(found).splitlines() if line.startswith("random")]
+    assert alone.endswith("25.0% (1)")
+
+
+def test_rows_of_the_same_settings_are_paired_before_those_that_differ(fake_runs, tmp_path):
+    def widths(*found):
+        networks = [{"type": "conv", "width": width} for width in found]
+        return [{"type": "cross_architecture", "architectures": networks, "normalizations": ["identity"]}]
+
+    fake_runs("one", application=widths(16, 32), scores=((0.1, 0.2), (0.3, 0.4)))
+    fake_runs("two", application=widths(32, 64), scores=((0.5, 0.6), (0.7, 0.8)))
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    pairs = compare(tmp_path / "x.duckdb", "one", "two").accuracies
+    assert [(pair.a["width"], pair.b["width"]) for pair in pairs] == [(16, 64), (32, 32)]
+
+
+def test_runs_are_found_by_name_and_by_id_and_the_newest_of_a_name_is_meant(fake_runs, tmp_path):
+    _, old = fake_runs("one")
+    _, new = fake_runs("one", seed=1, created=old.created + timedelta(days=1))
+    database = tmp_path / "x.duckdb"
+    ingest(database, fake_runs.runs_dir)
+    assert [row["run_id"] for row in find_runs(database, ["one", old.run_id])] == [new.run_id, old.run_id]
+    assert [row["run_id"] for row in newest_runs(database)] == [new.run_id]
+    found = compare(database, old.run_id, "one")
+    assert (found.a, found.b) == (old.run_id, new.run_id)
+
+
+@pytest.mark.parametrize(("names", "near"), [(("one", "tow"), "`two`"), (("on", "two"), "`one`")])
+def test_an_unknown_run_is_named_with_the_one_that_is_near(db, names, near):
+    with pytest.raises(FrepoError, match=f"there is no run `.*` in .*x.duckdb, did you mean {near}"):
+        compare(db, *names)
+
+
+def test_the_same_run_twice_has_no_changes(db):
+    assert "the specs are the same" in comparison_text(compare(db, "one", "one"))
