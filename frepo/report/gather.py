@@ -38,27 +38,29 @@ MOST_CLASSES = 200
 """More are left to SQL."""
 
 
-def shown_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
-    """Return the newest run of each of `names` (or that with this id) in their order, or of every name, newest first.
+def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
+    """Return the rows of the runs that `names` call, in their order, or of the newest of every name, newest first.
 
-    Rows of `runs`, with `wall_s`, seconds of all stages.
+    Each has `wall_s`, the seconds that its stages took.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
-    found = find_runs(database, names) if names else newest_runs(database)[::-1]
-    runs = {run["run_id"]: run for run in found}
-    sql = """SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage)
-        WHERE list_contains(?, run_id) GROUP BY run_id"""
-    seconds = {row["run_id"]: row["wall_s"] for row in query(database, sql, [list(runs)]).dicts()}
+    rows = find_runs(database, names) if names else reversed(newest_runs(database))
+    runs = {row["run_id"]: row for row in rows}
+    times = query(
+        database,
+        "SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY 1",
+    ).dicts()
+    wall_s = {row["run_id"]: row["wall_s"] for row in times}
     return [
-        run | {"wall_s": seconds.get(run_id)} | {name: json.loads(run[name]) for name in ("spec", "provenance")}
+        {**run, "wall_s": wall_s.get(run_id), **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
         for run_id, run in runs.items()
     ]
 
 
 def gather(database: Path, runs: Sequence[RowDict]) -> list[RunData]:
-    """Return what the database holds of rows of `shown_runs`, asked for all at once."""
+    """Return what the database holds of rows of `report_runs`, asked for all at once."""
     run_ids = [run["run_id"] for run in runs]
 
     def by_run(sql: str) -> dict[str, list[RowDict]]:

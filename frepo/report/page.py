@@ -22,7 +22,7 @@ from frepo.report.caveats import caveats
 from frepo.report.continual import ContinualSection, continual_section
 from frepo.report.curves import training_curves
 from frepo.report.gallery import Gallery, galleries
-from frepo.report.gather import RunData, gather, shown_runs
+from frepo.report.gather import RunData, gather, report_runs
 from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
 from frepo.store.compare import compare
@@ -66,7 +66,7 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
 
 
 def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
-    runs = shown_runs(database, names)
+    runs = report_runs(database, names)
     rows = accuracies(database, [run["run_id"] for run in runs])
     keys = itertools.count(1)
     in_full = runs if names else runs[:MOST_IN_FULL]

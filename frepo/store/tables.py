@@ -101,11 +101,12 @@ def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
 
 
 def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    source = row["source"]
     networks = f"{row['num_models']} networks: {network_text(row)}, {row['steps']} steps"
     return (
         row["name"],
         row["dataset"],
-        "all images" if row["ipc"] is None or row["source"] == "full" else f"ipc {row['ipc']}",
+        "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
         f"top-1 {percent(row['top1_mean'], row['top1_std'])}",
         f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
@@ -118,14 +119,14 @@ def percent(mean: float, deviation: float | None) -> str:
     return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
 
 
+def source_text(row: dict[str, Any]) -> str:
+    """Return in words what the networks of a row were trained on and how they predict, where that is not as usual."""
+    labels = row.get("labels")  # courses of steps have no such column
+    hard = ", hard labels" if row["source"] == "distilled" and labels == "hard" else ""
+    return row["source"] + hard + (f", {row['predictor']}" if row["predictor"] != "network" else "")
+
+
 def network_text(row: dict[str, Any]) -> str:
     """Return the network of a row in words."""
     width = "" if row["width"] is None else f" width {row['width']}"
     return f"{row['architecture']}{width}, {row['normalization']}"
-
-
-def source_text(row: dict[str, Any]) -> str:
-    """Return what the networks of a row were trained on, and what predicts where it is not the network."""
-    hard = row["source"] == "distilled" and row.get("labels") == "hard"  # courses of steps have no such column
-    predictor = "" if row["predictor"] == "network" else f", {row['predictor']}"
-    return f"{row['source']}{', hard labels' if hard else ''}{predictor}"

@@ -14,7 +14,7 @@ from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import shown_runs
+from frepo.report.gather import report_runs
 from frepo.report.labels import read_labels
 from frepo.report.page import MOST_IN_FULL, write_report
 from frepo.store.connect import transaction
@@ -215,7 +215,7 @@ def test_the_gain_is_over_random_images_evaluated_the_same_way(fake_runs, tmp_pa
         scores=[(0.5,) * 2, (0.25,) * 2, (0.875,) * count, (0.75,) * count],
     )
     write()
-    (run,) = shown_runs(tmp_path / "results.duckdb", ["small"])
+    (run,) = report_runs(tmp_path / "results.duckdb", ["small"])
     rows = accuracies(tmp_path / "results.duckdb", [run["run_id"]])[run["run_id"]]
     gains = {row["top1_mean"]: row["gain"] for row in rows}
     assert gains == {0.5: 0.25, 0.25: None, 0.875: 0.125, 0.75: None}
