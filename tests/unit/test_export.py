@@ -11,7 +11,7 @@ import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from frepo.export.collect import collect
 from frepo.export.evolution import write_evolution
 from frepo.export.exported import Exported
 from frepo.export.find import find_run, find_stage
-from frepo.export.formats import FORMATS
+from frepo.export.formats import Format
 from frepo.export.load import load
 from frepo.export.png import folder_names
 from frepo.export.records import label_names
@@ -516,7 +516,7 @@ def test_a_data_set_that_is_not_there_is_an_error_that_says_so(fake_runs, tmp_pa
         collect(directory, run, tmp_path / "nothing", tmp_path / "cache")
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", get_args(Format))
 def test_a_run_is_exported_by_name_in_every_format(fake_runs, tmp_path, kind):
     directory, run = with_digits(fake_runs)
     options = RuntimeOptions(runs_dir=fake_runs.runs_dir, data_dir=tmp_path)
