@@ -171,34 +171,32 @@ def _run_stage(
 
     directory = run_directory / stage.directory
     _make_directory(directory)
-    with (
-        _locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS),
-        event_file(directory, wanted=options.tensorboard) as events,
-    ):
+    with _locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
         if is_done(stage, run_directory):
             return  # another process finished it while this one was busy
-        log = _StageLog(stage, directory, dataset, device, spec)
+        with event_file(directory, wanted=options.tensorboard) as events:
+            log = _StageLog(stage, directory, dataset, device, spec)
 
-        def saved(step: int, steps: int) -> None:
-            log.write("running", step=step, steps=steps)
-            _ingest_if_free(options, run_directory.name)
-
-        journal = Journal(
-            directory, stage.directory, options.checkpoint_every, options.log_every, saved, position, events
-        )
-        log.write("running")
-        try:
-            stages.execute(stage, run_directory, options, journal)
-            if events:
-                events.add_images(journal.images)
-        except (FrepoError, OSError) as error:
-            with suppress(OSError):  # a full disk has no room for the record either
-                status = "stopped" if isinstance(error, Interrupted) else "failed"
-                log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
+            def saved(step: int, steps: int) -> None:
+                log.write("running", step=step, steps=steps)
                 _ingest_if_free(options, run_directory.name)
-            raise
-        log.images = tuple(journal.images)
-        log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
+
+            journal = Journal(
+                directory, stage.directory, options.checkpoint_every, options.log_every, saved, position, events
+            )
+            log.write("running")
+            try:
+                stages.execute(stage, run_directory, options, journal)
+                if events:
+                    events.add_images(journal.images)
+            except (FrepoError, OSError) as error:
+                with suppress(OSError):  # a full disk has no room for the record either
+                    status = "stopped" if isinstance(error, Interrupted) else "failed"
+                    log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
+                    _ingest_if_free(options, run_directory.name)
+                raise
+            log.images = tuple(journal.images)
+            log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
         shutil.rmtree(directory / record.STATE, ignore_errors=True)
     _ingest_if_free(options, run_directory.name)
 

@@ -35,8 +35,7 @@ class EventFile:
     def begin(self, rows: Iterable[Row]) -> None:
         """Put a file with `rows` in place of what an earlier attempt may have left, which knew more steps, or fewer."""
         self.close()
-        for path in self._directory.glob(PATTERN):
-            path.unlink()
+        _remove(self._directory)
         self._writer = _library().EventsWriter(str(self._directory / PREFIX))
         # Says to a TensorBoard that shows the earlier file: forget all steps from here on.
         self._write(0, session_log={"status": "START"})
@@ -74,8 +73,13 @@ class EventFile:
 
 @contextmanager
 def event_file(directory: Path, *, wanted: bool) -> Generator[EventFile | None]:
-    """Yield the event file of the stage in `directory`, closed when the block ends, or None where it is not wanted."""
+    """Yield the event file of the stage in `directory`, closed when the block ends, or None where it is not wanted.
+
+    Then one that an earlier attempt has left goes away: it would not hold what the stage records from here on.
+    """
     events = EventFile(directory) if wanted else None
+    if not wanted:
+        _remove(directory)
     try:
         yield events
     finally:
@@ -96,6 +100,11 @@ def write_events(directory: Path) -> None:
         assert events is not None
         events.begin(record.read_rows(directory / record.METRICS))
         events.add_images(found.images)
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.glob(PATTERN):
+        path.unlink()
 
 
 @cache

@@ -36,7 +36,9 @@ def test_a_second_beginning_leaves_one_file_that_tells_a_viewer_to_forget_the_fi
     assert scalars_in(tmp_path) == as_scalars(ROWS[:1])
 
 
-def test_where_it_is_not_wanted_nothing_is_written(tmp_path):
+def test_where_it_is_not_wanted_none_is_written_and_none_stays_that_would_not_go_on(tmp_path):
+    with event_file(tmp_path, wanted=True) as events:
+        events.begin(ROWS)
     with event_file(tmp_path, wanted=False) as events:
         assert events is None
     assert list(tmp_path.iterdir()) == []
