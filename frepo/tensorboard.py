@@ -55,7 +55,10 @@ class EventFile:
         if self._writer is None:
             self.begin([])
         for sheet in sheets:
-            content = (self._directory / sheet.path).read_bytes()
+            path = self._directory / sheet.path
+            if not path.exists():
+                continue  # somebody has no use for it
+            content = path.read_bytes()
             with Image.open(io.BytesIO(content)) as opened:
                 size = {"width": opened.width, "height": opened.height, "colorspace": len(opened.getbands())}
             image = {**size, "encoded_image_string": content}

@@ -13,7 +13,7 @@ from frepo.record import Row
 from frepo.runtime import RuntimeOptions
 
 
-def united(memories: Sequence[DistilledData], num_steps: int) -> DistilledData | None:
+def united(memories: Sequence[DistilledData]) -> DistilledData | None:
     """Return the memories of several steps as one set over all their classes, or None where there are none.
 
     A memory's labels [n, c] are over its own c classes: s * (one-hot - 1/c) where they start, with s = 1 for real
@@ -30,7 +30,6 @@ def united(memories: Sequence[DistilledData], num_steps: int) -> DistilledData |
         labels = np.full((len(memory.labels), total), -scale / total, np.float32)
         labels[:, number * size : (number + 1) * size] = memory.labels + scale * (1 / size - 1 / total)
         parts.append(labels)
-    assert len(memories) <= num_steps
     return DistilledData(np.concatenate([memory.images for memory in memories]), np.concatenate(parts))
 
 
@@ -51,7 +50,7 @@ def continual(
         Interrupted: a signal came; the state is saved.
         FrepoError: the training diverged.
     """
-    data = united(memories, work.num_steps)
+    data = united(memories)
     scores, steps = train_and_score(work, data, dataset, options, journal)
     size = dataset.info.num_classes // work.step
     rows: list[Row] = []

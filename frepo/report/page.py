@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,14 @@ def _short_label(stage: dict[str, Any]) -> str:
     return str(stage["label"]).removeprefix("evaluate-")
 
 
+def repeat_text(run: dict[str, Any]) -> str:
+    """Return the command that makes a row of `runs` again: its own, or, where Python started it, one that does."""
+    if str(run["command"]).startswith("frepo "):
+        return run["command"]
+    settings = [word for override in run["overrides"] for word in ("--set", override)]
+    return shlex.join(["frepo", "run", run["spec_file"], *settings])
+
+
 def _environment() -> Environment:
     environment = templates(html=True)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
@@ -112,4 +121,5 @@ def _environment() -> Environment:
     environment.globals["mean_and_deviation"] = percent
     environment.globals["network_text"] = network_text
     environment.globals["source_text"] = source_text
+    environment.globals["repeat_text"] = repeat_text
     return environment

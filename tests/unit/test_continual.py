@@ -128,17 +128,17 @@ def test_memories_put_together_are_centred_over_all_classes():
             )
             for _ in range(3)
         ]
-        found = united(memories, 5)
+        found = united(memories)
         np.testing.assert_array_equal(found.images, np.concatenate([memory.images for memory in memories]))
         expected = scale * (np.eye(6)[np.repeat(np.arange(6), 2)] - 1 / 6)
         np.testing.assert_allclose(found.labels, expected, atol=1e-6)
         assert found.labels.dtype == np.float32
-    assert united([], 5) is None
+    assert united([]) is None
 
 
 def test_what_was_learned_of_labels_is_kept():
     labels = np.array([[0.7, -0.4], [-0.3, 0.5]], np.float32)
-    found = united([DistilledData(np.zeros((2, 1, 1, 1), np.float32), labels)] * 2, 2).labels
+    found = united([DistilledData(np.zeros((2, 1, 1, 1), np.float32), labels)] * 2).labels
     np.testing.assert_allclose(found[:2, 0] - found[:2, 1], labels[:, 0] - labels[:, 1], atol=1e-6)
     assert (found.argmax(axis=1) == [0, 1, 2, 3]).all()
 

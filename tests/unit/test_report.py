@@ -228,6 +228,13 @@ def test_a_run_that_nothing_was_evaluated_of_says_so(fake_runs, report):
     assert "git checkout c0ffee\nfrepo run small.toml" in page.text
 
 
+def test_a_run_that_python_started_is_repeated_by_the_command_that_does_the_same(fake_runs, report):
+    machine = {"host": "here", "platform": "Linux", "cpu_count": 2, "python": "3.11.0", "packages": {}}
+    notebook = {**machine, "command": "ipykernel_launcher.py -f kernel.json", "frepo": "0.1.0"}
+    fake_runs(overrides=("seed=1", "distill.steps=7 "), provenance=notebook)
+    assert "frepo run specs/small.toml --set seed=1 --set 'distill.steps=7 '" in report().text
+
+
 def test_images_are_shown_by_class_at_start_and_end(fake_runs, report):
     fake_runs(class_names=("a", "b", "c"), ipc=2)
     page = report()
