@@ -14,15 +14,18 @@ def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=-1))
 
 
-def label_margin(labels: jax.Array) -> jax.Array:
-    """Return minus the mean over `labels` [n, C] of min(largest - second largest, 1/C).
+def label_margin(labels: jax.Array, label_classes: int) -> jax.Array:
+    """Return minus the mean over `labels` [n, c] of min(largest - second largest, 1/C), C = `label_classes`.
 
     Keeps learned labels decided: it pulls while the margin is below 1/C (Zhou et al. 2022, section 3.3).
     """
     top = jax.lax.top_k(labels, 2)[0]
-    return -jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / labels.shape[-1]))
+    return -jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / label_classes))
 
 
-def centered_one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
-    """Return one-hot labels minus 1/C, float32 [n, C], from integers [n]."""
-    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1 / num_classes
+def centered_one_hot(labels: jax.Array, num_classes: int, label_classes: int | None = None) -> jax.Array:
+    """Return one-hot labels minus 1/C, float32 [n, c], from integers [n].
+
+    c is `num_classes`, and so is C, unless they are a part of `label_classes` classes.
+    """
+    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1 / (label_classes or num_classes)

@@ -76,4 +76,4 @@ def _source(
     kept, _ = split(work.validation_fraction, dataset.train_labels)
     dtype = numerics(work.architecture.precision).dtype
     images = training_images(dataset, work.recipe.batch_size, residency, dtype)
-    return centered_data(images, dataset.info.num_classes), kept
+    return centered_data(images, dataset.info.num_classes, dataset.info.label_classes), kept

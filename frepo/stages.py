@@ -15,7 +15,7 @@ from frepo.apps.fair_scores import fair_scores, read_accuracies
 from frepo.apps.membership import attack_networks, expose_networks, read_exposure
 from frepo.cost import Cost, measure
 from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.load import load_dataset, load_info, load_outside
+from frepo.data.load import load_dataset, load_info, load_outside, load_test_set
 from frepo.distill.features import train_features
 from frepo.distill.learning import prepare as prepare_learning
 from frepo.distill.run import check as check_distill
@@ -94,7 +94,9 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
                 journal.write_rows(record.SCORES, fair_scores(work, accuracies))
             case ContinualStage() as work:
                 memories = [read_distilled(run_directory / need.directory) for need in stage.needs]
-                rows = continual(work, memories, _dataset(work, options), options, journal)
+                load = load_test_set if memories else load_dataset
+                dataset = load(work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (as below)
+                rows = continual(work, memories, dataset, options, journal)
                 journal.write_rows(record.CONTINUAL, rows)
             case ExposeStage() as work:
                 outside = None

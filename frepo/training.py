@@ -85,12 +85,12 @@ def fixed_data(images: Any, labels: Any) -> TrainingImages:
     )
 
 
-def centered_data(images: TrainingImages, num_classes: int) -> TrainingImages:
+def centered_data(images: TrainingImages, num_classes: int, label_classes: int) -> TrainingImages:
     """Return training images whose labels, int32 on the way, come as centred one-hot ones."""
 
     def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
         inputs, labels = images.take(constants, given)
-        return inputs, centered_one_hot(labels, num_classes)
+        return inputs, centered_one_hot(labels, num_classes, label_classes)
 
     return replace(images, take=take)
 

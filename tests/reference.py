@@ -1,4 +1,4 @@
-"""Write the reference of commands and spec fields from the code: `python tests/reference.py > docs/reference.md`."""
+"""Write the reference of commands and spec fields from the code: `python tests/reference.py > specs/reference.md`."""
 
 import inspect
 import json
@@ -14,7 +14,7 @@ from frepo.spec import json_schema
 
 HEAD = """# Reference of commands and spec fields
 
-Written from the code by `python tests/reference.py > docs/reference.md`; a test fails where it is not current.
+Written from the code by `python tests/reference.py > specs/reference.md`; a test fails where it is not current.
 """
 
 SPEC_HEAD = """## Fields of a spec

@@ -13,12 +13,12 @@ from frepo.record import Row
 from frepo.runtime import RuntimeOptions
 
 
-def united(memories: Sequence[DistilledData]) -> DistilledData | None:
+def united(memories: Sequence[DistilledData], label_classes: int) -> DistilledData | None:
     """Return the memories of several steps as one set over all their classes, or None where there are none.
 
-    A memory's labels [n, c] are over its own c classes: s * (one-hot - 1/c) where they start, with s = 1 for real
-    images and 1/sqrt(c/10) for learned ones. Over C classes they become s * (one-hot - 1/C): a class of another step
-    gets -s/C, one of its own the label plus s * (1/c - 1/C). What was learned is kept as it is.
+    A memory's labels [n, c] are those of its own c classes among C, `label_classes`: s * (one-hot - 1/C), or learned
+    from there, with s = 1 for real images and 1/sqrt(C/10) for learned ones. They are kept, and the classes of the
+    other steps get -s/C.
     """
     if not memories:
         return None
@@ -26,17 +26,15 @@ def united(memories: Sequence[DistilledData]) -> DistilledData | None:
     total = size * len(memories)
     parts: list[np.ndarray] = []
     for number, memory in enumerate(memories):
-        scale = _scale(memory.labels)
-        labels = np.full((len(memory.labels), total), -scale / total, np.float32)
-        labels[:, number * size : (number + 1) * size] = memory.labels + scale * (1 / size - 1 / total)
+        labels = np.full((len(memory.labels), total), -_scale(memory.labels, label_classes) / label_classes, np.float32)
+        labels[:, number * size : (number + 1) * size] = memory.labels
         parts.append(labels)
     return DistilledData(np.concatenate([memory.images for memory in memories]), np.concatenate(parts))
 
 
-def _scale(labels: np.ndarray) -> float:
-    """Return s of labels that are s * (one-hot - 1/c) or were learned from such: by the largest entry, on average."""
-    size = labels.shape[1]
-    return float(np.mean(labels.max(axis=1)) / (1 - 1 / size))
+def _scale(labels: np.ndarray, label_classes: int) -> float:
+    """Return s of labels that are s * (one-hot - 1/C) or were learned from such: by the largest entry, on average."""
+    return float(np.mean(labels.max(axis=1)) / (1 - 1 / label_classes))
 
 
 def continual(
@@ -50,7 +48,7 @@ def continual(
         Interrupted: a signal came; the state is saved.
         FrepoError: the training diverged.
     """
-    data = united(memories)
+    data = united(memories, dataset.info.label_classes)
     scores, steps = train_and_score(work, data, dataset, options, journal)
     size = dataset.info.num_classes // work.step
     rows: list[Row] = []

@@ -36,6 +36,8 @@ class DatasetInfo:
     """Number of training images of the class that has fewest."""
     fingerprint: str
     """SHA-256 over pixels, labels and class names."""
+    label_classes: int
+    """Labels are centred as among so many classes: those used here, or those that they are a part of."""
 
     @property
     def num_classes(self) -> int:

@@ -57,6 +57,21 @@ def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
     return Dataset(info, train, raw.train_labels, test, raw.test_labels, preprocess)
 
 
+def load_test_set(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
+    """Return a data set with no training images, for networks that are trained on other data and only tested on it.
+
+    The table says what its preprocessing is `fitted_to`.
+
+    Raises:
+        FrepoError: as `load_info`.
+    """
+    raw, info = _load_selected(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    _block_must_fit(table.preprocess, info)
+    preprocess = _fitted_to_classes(table, data_dir, cache_dir)
+    train, test = (_stored(preprocess, images) for images in (raw.train_images[:0], raw.test_images))
+    return Dataset(info, train, raw.train_labels[:0], test, raw.test_labels, preprocess)
+
+
 def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
     """Return the training images of a data set that are not in the chunk of `table`, in place of those that are.
 
@@ -83,7 +98,7 @@ def _without_chunk(table: DatasetTable) -> DatasetTable:
 def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, DatasetInfo]:
     raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     if table.classes is None and table.train_fraction is None and table.chunk_size is None:
-        return raw, _info(table.name, raw, digest)
+        return raw, _info(table, raw, digest)
     _classes_must_exist("dataset.classes", table.classes, table, raw)
     key = fingerprint([FORMAT, digest, table.classes and list(table.classes), table.train_fraction, *_chunk_of(table)])
 
@@ -94,7 +109,7 @@ def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tupl
     arrays, _ = cached(cache_dir / "selected" / key[:16], select)
     classes = table.classes or range(len(raw.class_names))
     selected = RawSplits(**arrays, class_names=tuple(raw.class_names[label] for label in classes))
-    return selected, _info(table.name, selected, key)
+    return selected, _info(table, selected, key)
 
 
 def _whole(table: DatasetTable) -> DatasetTable:
@@ -242,15 +257,16 @@ def _block_must_fit(settings: Standardize | Zca, info: DatasetInfo) -> None:
         raise FrepoError(f"dataset.preprocess.block = {block} does not divide the images of {height}x{width} pixels")
 
 
-def _info(name: str, raw: RawSplits, digest: str) -> DatasetInfo:
+def _info(table: DatasetTable, raw: RawSplits, digest: str) -> DatasetInfo:
     height, width, channels = raw.train_images.shape[1:]
     counts = np.bincount(raw.train_labels, minlength=len(raw.class_names))
     return DatasetInfo(
-        name=name,
+        name=table.name,
         class_names=raw.class_names,
         image_shape=(height, width, channels),
         num_train=len(raw.train_labels),
         num_test=len(raw.test_labels),
         smallest_class=int(counts.min()),
         fingerprint=digest,
+        label_classes=table.label_classes or len(raw.class_names),
     )

@@ -40,7 +40,7 @@ def prepare(
 ) -> Learning:
     """Return what learns from `start`, real images with their centred one-hot labels, on the data set.
 
-    The labels of the support start as (one-hot minus 1/C) / sqrt(C/10).
+    The labels of the support start as (one-hot minus 1/C) / sqrt(C/10), where C is `label_classes` of the data set.
     """
     assert work.architecture is not None
     assert work.pool is not None
@@ -49,7 +49,7 @@ def prepare(
     training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
     schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
     kept, held_out = split(settings.validation_fraction, dataset.train_labels)
-    support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.num_classes / 10)))
+    support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.label_classes / 10)))
 
     def initial() -> DistillState:
         keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
@@ -67,7 +67,7 @@ def prepare(
         steps = np.arange(first, first + count, dtype=np.int32)
         return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
 
-    step = make_step(settings, training, target, (work.seed, Stream.POOL_STEP), chunk)
+    step = make_step(settings, training, target, info.label_classes, (work.seed, Stream.POOL_STEP), chunk)
     precision = work.architecture.precision
     milestones: list[Milestone[DistillState]] = []
     if len(held_out):

@@ -93,7 +93,8 @@ def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
 
 def with_labels(dataset: Dataset, positions: np.ndarray) -> DistilledData:
     """Return the training images at `positions`, int [n], as network inputs with centred one-hot labels."""
-    labels = centered_one_hot(jnp.asarray(dataset.train_labels[positions]), dataset.info.num_classes)
+    info = dataset.info
+    labels = centered_one_hot(jnp.asarray(dataset.train_labels[positions]), info.num_classes, info.label_classes)
     return DistilledData(dataset.inputs(dataset.train_images[positions]), np.asarray(labels))
 
 

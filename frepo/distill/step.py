@@ -43,6 +43,7 @@ def meta_loss(
     features: Callable[[jax.Array], jax.Array],
     f_TxD: jax.Array,
     y_TxC: jax.Array,
+    label_classes: int,
     settings: Frepo,
 ) -> tuple[jax.Array, Metrics]:
     """Return the loss of the distilled data against one target batch, and what is worth knowing of it.
@@ -53,7 +54,7 @@ def meta_loss(
     images, labels = both_sides(data, flip=settings.flip)
     prediction = krr_predict(f_TxD, features(images), labels, settings.reg)
     error = half_squared_error(prediction, y_TxC)
-    loss = error + label_margin(data.labels) if settings.learn_labels else error
+    loss = error + label_margin(data.labels, label_classes) if settings.learn_labels else error
     hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(y_TxC, axis=-1)
     return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
 
@@ -69,12 +70,18 @@ DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, 
 
 
 def make_step(
-    settings: Frepo, training: PoolTraining, target: TrainingImages, seed: tuple[int, ...], chunk: int
+    settings: Frepo,
+    training: PoolTraining,
+    target: TrainingImages,
+    label_classes: int,
+    seed: tuple[int, ...],
+    chunk: int,
 ) -> DistillStep:
     """Return `step(state, constants, input, replace) -> (state, metrics)`.
 
-    `constants` are those of `target`. `replace` says whether the member is replaced instead of trained: a Python bool,
-    or a traced one inside a scan. At most `chunk` images of the support go through the network at once.
+    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. `replace` says whether
+    the member is replaced instead of trained: a Python bool, or a traced one inside a scan. At most `chunk` images of
+    the support go through the network at once.
     """
     optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
 
@@ -86,10 +93,11 @@ def make_step(
 
         images, labels = target.take(constants, given.batch)
         f_TxD = features(images)
-        y_TxC = centered_one_hot(labels, state.data.labels.shape[-1])
+        y_TxC = centered_one_hot(labels, state.data.labels.shape[-1], label_classes)
 
         def loss(learned: DistilledData) -> tuple[jax.Array, Metrics]:
-            return meta_loss(learned, lambda support: in_chunks(features, support, chunk), f_TxD, y_TxC, settings)
+            in_parts = partial(in_chunks, features, chunk=chunk)
+            return meta_loss(learned, in_parts, f_TxD, y_TxC, label_classes, settings)
 
         gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
         data, opt_state = _update(optimizer, settings, gradient, state)

@@ -33,12 +33,12 @@ def _course(
         classes = order[size * (step - 1) : size * step]
         if source != "full":
             distill = spec.distill if source == source_name(spec.distill) else chosen(spec, source)
-            part = _part(spec, classes, first)
+            part = _part(spec, classes, order, first)
             memories.append(distill_stage(spec, distill, suffix=suffix, dataset=part, seed=seed))
         epochs = application.full_epochs if source == "full" else None
         work = ContinualStage(
             seed=seed,
-            dataset=_part(spec, order[: size * step], first),
+            dataset=_part(spec, order[: size * step], order, first),
             architecture=with_normalization(spec, application.normalization),
             recipe=recipe_for(application, Source(source, memories[0] if memories else None, epochs)),
             source=source,
@@ -51,13 +51,16 @@ def _course(
     return stages
 
 
-def _part(spec: ExperimentSpec, classes: tuple[int, ...], first: tuple[int, ...]) -> Dataset:
-    """Return the data set of some classes; its preprocessing knows the classes of the first step only.
+def _part(spec: ExperimentSpec, classes: tuple[int, ...], order: tuple[int, ...], first: tuple[int, ...]) -> Dataset:
+    """Return the data set of some classes of a course; its preprocessing knows those of the first step only.
 
-    So all memories are inputs of the same kind, and nothing is known of classes that come later.
+    So all memories are inputs of the same kind, and nothing is known of classes that come later but how many they are.
+    Labels are those of all classes of the course (as in the authors' code): a memory then has to say of an image that
+    it is of one of its own classes, not only which one of them it would rather be.
     """
     preprocess = spec.dataset.preprocess.model_copy(update={"fitted_to": first})
-    return spec.dataset.model_copy(update={"classes": classes, "preprocess": preprocess})
+    update = {"classes": classes, "label_classes": len(order), "preprocess": preprocess}
+    return spec.dataset.model_copy(update=update)
 
 
 def _drawn_order(seed: int, application: Continual) -> tuple[int, ...]:

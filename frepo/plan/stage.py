@@ -14,7 +14,7 @@ NUMERICS_VERSION = {
     "tune": 1,
     "evaluate": 3,
     "fair_scores": 1,
-    "continual": 1,
+    "continual": 2,
     "expose": 1,
     "attack": 1,
 }

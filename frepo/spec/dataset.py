@@ -60,6 +60,10 @@ class Dataset(Table):
     classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2), Distinct] = None
     """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
 
+    label_classes: Annotated[int, Field(ge=2)] | None = None
+    """Labels are those of so many classes, of which `classes` are a part: an image's own class has 1 minus 1/C, the
+    others minus 1/C, for C of these. Left out: C is the number of classes used."""
+
     train_fraction: Fraction | None = None
     """Use this share of each class's training images only, the same ones for every seed. Left out: all."""
 
@@ -78,6 +82,17 @@ class Dataset(Table):
         """Reject one without the other."""
         if (self.chunk_size is None) != (self.chunk_index is None):
             raise ValueError("chunk_size and chunk_index go together")
+        return self
+
+    @model_validator(mode="after")
+    def classes_are_a_part_of_those_in_labels(self) -> "Dataset":
+        """Reject labels of more classes than are used where all are, and of fewer than are used."""
+        if self.label_classes is None:
+            return self
+        if self.classes is None:
+            raise ValueError("label_classes is read together with classes, which are a part of them")
+        if self.label_classes < len(self.classes):
+            raise ValueError(f"label_classes = {self.label_classes} is less than the {len(self.classes)} classes used")
         return self
 
     @model_validator(mode="after")

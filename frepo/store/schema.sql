@@ -239,9 +239,11 @@ JOIN stages t ON t.run = c.run AND t.stage = c.stage
 GROUP BY s.run_id, s.position, c.stage, c.predictor, c.label
 ORDER BY s.run_id, s.position, c.predictor, c.label;
 
--- After each step the accuracy on all classes seen: mean and sample deviation over seeds of the mean over networks.
-CREATE VIEW continual_accuracy AS
-WITH networks AS (
+-- After each step of each seed the accuracy on all classes seen, the mean over networks.
+CREATE VIEW continual_seeds AS
+SELECT run_id, any_value(name) AS name, any_value(dataset) AS dataset, any_value(ipc) AS ipc, source, predictor, seed,
+    step, num_steps, avg(accuracy) AS accuracy, count(*) AS num_models, any_value(created_at) AS created_at
+FROM (
     SELECT s.run_id, any_value(r.name) AS name, any_value(r.dataset) AS dataset, any_value(r.ipc) AS ipc,
         any_value(r.created_at) AS created_at, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps,
         sum(c.correct) / sum(c.n_test) AS accuracy
@@ -249,24 +251,30 @@ WITH networks AS (
     JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
     JOIN runs r ON r.run_id = s.run_id
     GROUP BY s.run_id, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps
-), seeds AS (
-    SELECT run_id, any_value(name) AS name, any_value(dataset) AS dataset, any_value(ipc) AS ipc,
-        any_value(created_at) AS created_at, source, predictor, seed, step, num_steps, avg(accuracy) AS accuracy,
-        count(*) AS num_models
-    FROM networks GROUP BY run_id, source, predictor, seed, step, num_steps
 )
-SELECT run_id, any_value(name) AS name, any_value(dataset) AS dataset, any_value(ipc) AS ipc, source, predictor, step,
-    num_steps, count(*) AS num_seeds, any_value(num_models) AS num_models, avg(accuracy) AS accuracy_mean,
-    stddev_samp(accuracy) AS accuracy_std, any_value(created_at) AS created_at
-FROM seeds GROUP BY run_id, source, predictor, step, num_steps
-ORDER BY created_at, run_id, predictor, source, step;
+GROUP BY run_id, source, predictor, seed, step, num_steps
+ORDER BY created_at, run_id, predictor, source, seed, step;
+
+-- The same over seeds, mean and sample deviation; over_random: what a memory has over the random one of the same seed,
+-- whose classes came in the same order.
+CREATE VIEW continual_accuracy AS
+SELECT s.run_id, any_value(s.name) AS name, any_value(s.dataset) AS dataset, any_value(s.ipc) AS ipc, s.source,
+    s.predictor, s.step, s.num_steps, count(*) AS num_seeds, any_value(s.num_models) AS num_models,
+    avg(s.accuracy) AS accuracy_mean, stddev_samp(s.accuracy) AS accuracy_std,
+    avg(s.accuracy - random.accuracy) AS over_random_mean, stddev_samp(s.accuracy - random.accuracy) AS over_random_std,
+    any_value(s.created_at) AS created_at
+FROM continual_seeds s
+LEFT JOIN continual_seeds random ON random.source = 'random' AND s.source <> 'random' AND random.run_id = s.run_id
+    AND random.predictor = s.predictor AND random.seed = s.seed AND random.step = s.step
+GROUP BY s.run_id, s.source, s.predictor, s.step, s.num_steps
+ORDER BY any_value(s.created_at), s.run_id, s.predictor, s.source, s.step;
 
 -- A course of steps in two numbers, over seeds: the accuracy after a step, averaged over the steps; and forgetting, how
--- much of its best accuracy a step's classes have lost at the end, averaged over all steps but the last.
+-- much of its best accuracy a step's classes have lost at the end, averaged over all steps but the last. `accuracies`
+-- are those after each step.
 CREATE VIEW continual_summary AS
 WITH tasks AS (
-    SELECT s.run_id, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps, c.task,
-        c.correct / c.n_test AS accuracy, c.correct, c.n_test
+    SELECT s.run_id, c.source, c.predictor, c.seed, c.model, c.step, c.num_steps, c.task, c.correct / c.n_test AS accuracy
     FROM continual c JOIN run_stages s ON s.run = c.run AND s.stage = c.stage
 ), best AS (
     SELECT run_id, source, predictor, seed, model, task,
@@ -274,21 +282,24 @@ WITH tasks AS (
     FROM tasks WHERE task < num_steps GROUP BY run_id, source, predictor, seed, model, task
 ), forgetting AS (
     SELECT run_id, source, predictor, seed, avg(lost) AS forgetting FROM best GROUP BY ALL
-), seen AS (
-    SELECT run_id, source, predictor, seed, model, step, sum(correct) / sum(n_test) AS accuracy FROM tasks GROUP BY ALL
 ), averages AS (
-    SELECT run_id, source, predictor, seed, avg(accuracy) AS average, count(DISTINCT model) AS num_models
-    FROM seen GROUP BY ALL
+    SELECT run_id, any_value(name) AS name, source, predictor, seed, avg(accuracy) AS average,
+        any_value(num_models) AS num_models, any_value(created_at) AS created_at
+    FROM continual_seeds GROUP BY run_id, source, predictor, seed
+), curves AS (
+    SELECT run_id, source, predictor, list(accuracy_mean ORDER BY step) AS accuracies
+    FROM continual_accuracy GROUP BY run_id, source, predictor
 )
-SELECT a.run_id, any_value(r.name) AS name, a.source, a.predictor, count(*) AS num_seeds,
+SELECT a.run_id, any_value(a.name) AS name, a.source, a.predictor, count(*) AS num_seeds,
     any_value(a.num_models) AS num_models,
     avg(a.average) AS average_accuracy_mean, stddev_samp(a.average) AS average_accuracy_std,
-    avg(f.forgetting) AS forgetting_mean, stddev_samp(f.forgetting) AS forgetting_std
+    avg(f.forgetting) AS forgetting_mean, stddev_samp(f.forgetting) AS forgetting_std,
+    any_value(c.accuracies) AS accuracies
 FROM averages a
 JOIN forgetting f USING (run_id, source, predictor, seed)
-JOIN runs r USING (run_id)
+JOIN curves c USING (run_id, source, predictor)
 GROUP BY a.run_id, a.source, a.predictor
-ORDER BY any_value(r.created_at), a.run_id, a.predictor, average_accuracy_mean DESC;
+ORDER BY any_value(a.created_at), a.run_id, a.predictor, average_accuracy_mean DESC;
 
 -- Attacks by training length: means over networks and chunks, deviations over chunks (NULL for a single chunk).
 CREATE VIEW attack_table AS

@@ -77,6 +77,7 @@ def _continual_cells(row: dict[str, Any]) -> tuple[str, ...]:
         source_text(row),
         f"average accuracy {percent(row['average_accuracy_mean'], row['average_accuracy_std'])}",
         f"forgetting {percent(row['forgetting_mean'], row['forgetting_std'])}",
+        f"after each step {', '.join(f'{100 * accuracy:.1f}' for accuracy in row['accuracies'])}",
         f"({row['num_seeds']} seeds, {row['num_models']} networks each)",
     )
 

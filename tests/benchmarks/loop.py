@@ -111,7 +111,7 @@ def step_by_step_loop(
                 x, y = jnp.concatenate([x, x[:, :, ::-1]]), jnp.concatenate([y, y])
             prediction = regress(f_TxD, training.features(member, x), y, settings.reg)
             error = half_squared_error(prediction, y_TxC)
-            return error + label_margin(learned.labels), error
+            return error + label_margin(learned.labels, classes), error
 
         gradient, error = jax.grad(loss, has_aux=True)(data)
         updates, opt_state = optimizer.update(learned_part(gradient, settings), opt_state, learned_part(data, settings))

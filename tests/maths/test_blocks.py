@@ -37,7 +37,7 @@ def learning():
     labels = np.arange(60, dtype=np.int32) % 3
     settings = Standardize(type="standardize")
     fitted = fit_preprocess(settings, "some", pixels)
-    info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64)
+    info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64, 3)
     dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
     frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
     work = DistillStage(

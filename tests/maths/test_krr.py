@@ -27,7 +27,7 @@ def features_numpy(images, weights):
     return np.tanh(images.reshape(len(images), -1) @ weights)
 
 
-def loss_numpy(images, labels, f_t, y_t, weights, spec):
+def loss_numpy(images, labels, f_t, y_t, weights, spec, label_classes):
     s_images, s_labels = images, labels
     if spec.flip:
         s_images = np.concatenate([images, images[:, :, ::-1]])
@@ -36,7 +36,7 @@ def loss_numpy(images, labels, f_t, y_t, weights, spec):
     loss = 0.5 * np.mean(np.sum((prediction - y_t) ** 2, axis=1))
     if spec.learn_labels:
         top = np.sort(labels, axis=1)
-        loss -= np.mean(np.minimum(top[:, -1] - top[:, -2], 1 / labels.shape[1]))
+        loss -= np.mean(np.minimum(top[:, -1] - top[:, -2], 1 / label_classes))
     return loss
 
 
@@ -86,8 +86,8 @@ def test_half_precision_features_are_regressed_in_float32():
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("learn_labels", [False, True])
-def test_loss_and_gradients_are_those_of_finite_differences(flip, learn_labels):
+@pytest.mark.parametrize(("learn_labels", "among"), [(False, 3), (True, 3), (True, 8)])
+def test_loss_and_gradients_are_those_of_finite_differences(flip, learn_labels, among):
     spec = Frepo(method="frepo", ipc=1, reg=REG, flip=flip, learn_labels=learn_labels)
     images, labels, weights, f_t, y_t = problem(3)
 
@@ -95,11 +95,12 @@ def test_loss_and_gradients_are_those_of_finite_differences(flip, learn_labels):
         return jnp.tanh(x.reshape(len(x), -1) @ jnp.asarray(weights, jnp.float32))
 
     def loss(data):
-        return meta_loss(data, features, jnp.asarray(f_t, jnp.float32), jnp.asarray(y_t, jnp.float32), spec)
+        f_TxD, y_TxC = (jnp.asarray(array, jnp.float32) for array in (f_t, y_t))
+        return meta_loss(data, features, f_TxD, y_TxC, among, spec)
 
     data = DistilledData(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.float32))
     (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(data)
-    assert value == pytest.approx(loss_numpy(images, labels, f_t, y_t, weights, spec), rel=1e-5)
+    assert value == pytest.approx(loss_numpy(images, labels, f_t, y_t, weights, spec, among), rel=1e-5)
     assert metrics["loss"] == value
     for name, array, found in (("images", images, gradient.images), ("labels", labels, gradient.labels)):
         expected = np.zeros_like(array)
@@ -107,7 +108,9 @@ def test_loss_and_gradients_are_those_of_finite_differences(flip, learn_labels):
             step = np.zeros_like(array)
             step[index] = 1e-6
             high, low = (
-                loss_numpy(*((array + s, labels) if name == "images" else (images, array + s)), f_t, y_t, weights, spec)
+                loss_numpy(
+                    *((array + s, labels) if name == "images" else (images, array + s)), f_t, y_t, weights, spec, among
+                )
                 for s in (step, -step)
             )
             expected[index] = (high - low) / 2e-6
@@ -122,7 +125,7 @@ def test_fixed_labels_leave_the_margin_out_of_the_loss():
     def features(x):
         return jnp.tanh(x.reshape(len(x), -1) @ jnp.asarray(weights, jnp.float32))
 
-    value, metrics = meta_loss(data, features, jnp.asarray(f_t), jnp.asarray(y_t), fixed)
+    value, metrics = meta_loss(data, features, jnp.asarray(f_t), jnp.asarray(y_t), y_t.shape[1], fixed)
     assert value == metrics["krr_error"]
 
 
@@ -133,7 +136,7 @@ def test_accuracy_counts_the_largest_predictions():
     images = np.eye(4)[:, :, None, None]
     wrong = labels[[0, 1, 2, 0]]
     data = DistilledData(jnp.asarray(images, jnp.float32), jnp.asarray(labels))
-    _, metrics = meta_loss(data, lambda x: x.reshape(len(x), -1), jnp.eye(4), jnp.asarray(wrong), spec)
+    _, metrics = meta_loss(data, lambda x: x.reshape(len(x), -1), jnp.eye(4), jnp.asarray(wrong), 3, spec)
     assert metrics["krr_accuracy"] == 0.75
 
 
@@ -143,10 +146,12 @@ def test_label_margin_is_never_below_minus_one_over_classes(seed, classes):
     labels = np.random.default_rng(seed).normal(size=(7, classes)).astype(np.float32)
     top = np.sort(labels, axis=1)
     expected = -np.mean(np.minimum(top[:, -1] - top[:, -2], 1 / classes))
-    assert float(label_margin(jnp.asarray(labels))) == pytest.approx(expected, abs=1e-6)
+    assert float(label_margin(jnp.asarray(labels), classes)) == pytest.approx(expected, abs=1e-6)
     assert -1 / classes - 1e-6 <= expected <= 0
 
 
-def test_centered_one_hot_sums_to_zero():
+def test_centered_one_hot_sums_to_zero_over_all_classes():
     labels = centered_one_hot(jnp.array([2, 0]), 4)
     np.testing.assert_allclose(labels, [[-0.25, -0.25, 0.75, -0.25], [0.75, -0.25, -0.25, -0.25]])
+    some = centered_one_hot(jnp.array([1, 0]), 2, 4)
+    np.testing.assert_allclose(some, [[-0.25, 0.75], [0.75, -0.25]], err_msg="the first two of four classes")

@@ -19,7 +19,7 @@ LABELS = np.arange(90, dtype=np.int32) % 3
 def dataset(settings):
     fitted = fit_preprocess(settings, "some", PIXELS)
     stored = fitted.apply(PIXELS) if isinstance(settings, Zca) else PIXELS
-    info = DatasetInfo("some", ("a", "b", "c"), PIXELS.shape[1:], 90, 90, 30, "0" * 64)
+    info = DatasetInfo("some", ("a", "b", "c"), PIXELS.shape[1:], 90, 90, 30, "0" * 64, 3)
     return Dataset(info, stored, LABELS, stored, LABELS, fitted)
 
 

@@ -31,7 +31,7 @@ def gradient(features, chunk, n=46, shape=SHAPE):
     settings = Frepo(method="frepo", ipc=2, flip=True, reg=1e-2)
 
     def loss(data):
-        return meta_loss(data, lambda images: in_chunks(features, images, chunk), target, labels, settings)[0]
+        return meta_loss(data, lambda images: in_chunks(features, images, chunk), target, labels, 3, settings)[0]
 
     return jax.jit(jax.grad(loss)).lower(data), data
 

@@ -27,7 +27,7 @@ def test_every_command_is_named_in_the_readme_and_has_help(workplace, command):
 
 
 def test_every_path_the_readme_names_exists():
-    named = set(re.findall(r"\b(?:specs|reports|tests|docs)/[\w./]+\b", README)) - {"reports/report.html"}
+    named = set(re.findall(r"\b(?:specs|reports|tests)/[\w./]+\b", README)) - {"reports/report.html"}
     assert named
     for path in named:
         assert (ROOT / path).exists(), path

@@ -49,8 +49,19 @@ def test_classes_come_in_steps_and_are_tested_together(workplace):
     )
     b = {(row["step"], row["task"]): row["a"] for row in other}
     assert summary["forgetting_mean"] == pytest.approx((a[1, 1] - a[2, 1] + b[1, 1] - b[2, 1]) / 2)
+    seeds = {
+        (row["source"], row["seed"]): row["accuracy"]
+        for row in rows(workplace, "SELECT * FROM continual_seeds WHERE step = 2")
+    }
+    gains = [seeds["distilled", seed] - seeds["random", seed] for seed in (0, 1)]
+    (after,) = rows(workplace, "SELECT * FROM continual_accuracy WHERE source = 'distilled' AND step = 2")
+    assert after["over_random_mean"] == pytest.approx(sum(gains) / 2)
+    assert after["over_random_std"] == pytest.approx(abs(gains[0] - gains[1]) / 2**0.5)
+    assert after["accuracy_mean"] == pytest.approx((seeds["distilled", 0] + seeds["distilled", 1]) / 2)
     workplace.frepo("report", "tiny")
-    assert "Continual learning" in (workplace.path / "reports" / "tiny.html").read_text()
+    page = (workplace.path / "reports" / "tiny.html").read_text()
+    assert "Continual learning" in page
+    assert f"({100 * after['over_random_mean']:+.1f} ± {100 * after['over_random_std']:.1f})" in page
     again = workplace.frepo("plan", spec, "--set", "application.0.seeds=[0, 1, 2]")[0]
     assert again.count("done") == 2 * (2 + 2 + 4)
     assert again.count("to compute") == 2 + 2 + 4

@@ -5,7 +5,7 @@ import pytest
 
 from frepo.apps.continual import united
 from frepo.data.digits import read_digits
-from frepo.data.load import load_dataset
+from frepo.data.load import load_dataset, load_test_set
 from frepo.distill.state import DistilledData
 from frepo.plan import ContinualStage, DistillStage, compile_plan
 from frepo.spec import ExperimentSpec
@@ -57,6 +57,7 @@ def test_no_stage_is_given_a_class_that_comes_later(orders):
                 continue
             step = int(stage.label.rsplit("step", 1)[1])
             assert stage.work.dataset.preprocess.fitted_to == order[:2], "known from the first step on"
+            assert stage.work.dataset.label_classes == 10, "how many there will be"
             if isinstance(stage.work, DistillStage):
                 assert stage.work.dataset.classes == order[2 * step - 2 : 2 * step], "its own classes only"
             else:
@@ -95,6 +96,16 @@ def test_what_a_stage_reads_does_not_change_with_images_of_later_classes_or_of_t
         assert not np.array_equal(before.test_images, after.test_images), "the test set was spoiled indeed"
 
 
+def test_networks_on_memories_are_tested_where_there_is_no_training_image(tmp_path):
+    table = of_kind(plan(preprocess="zca"), ContinualStage)[1].work.dataset
+    whole, tested = (load(table, tmp_path, tmp_path) for load in (load_dataset, load_test_set))
+    assert (len(tested.train_images), len(tested.train_labels)) == (0, 0)
+    assert tested.train_images.shape[1:] == whole.train_images.shape[1:]
+    np.testing.assert_array_equal(tested.test_images, whole.test_images)
+    np.testing.assert_array_equal(tested.test_labels, whole.test_labels)
+    assert tested.info == whole.info
+
+
 def _forget():
     from frepo.data import load
 
@@ -118,28 +129,30 @@ def test_a_changed_evaluation_keeps_what_was_distilled_and_new_seeds_distil_only
     assert before <= {s.fingerprint for s in more.stages}
 
 
-def test_memories_put_together_are_centred_over_all_classes():
+def test_memories_put_together_are_labelled_as_a_part_of_all_classes():
     random = np.random.default_rng(0)
     for scale in (1.0, 2.2360680):
         memories = [
             DistilledData(
                 random.normal(size=(4, 2, 2, 1)).astype(np.float32),
-                np.float32(scale) * (np.eye(2, dtype=np.float32)[[0, 0, 1, 1]] - np.float32(0.5)),
+                np.float32(scale) * (np.eye(2, dtype=np.float32)[[0, 0, 1, 1]] - np.float32(0.1)),
             )
             for _ in range(3)
         ]
-        found = united(memories)
+        found = united(memories, 10)
         np.testing.assert_array_equal(found.images, np.concatenate([memory.images for memory in memories]))
-        expected = scale * (np.eye(6)[np.repeat(np.arange(6), 2)] - 1 / 6)
+        expected = scale * (np.eye(6)[np.repeat(np.arange(6), 2)] - 1 / 10)
         np.testing.assert_allclose(found.labels, expected, atol=1e-6)
         assert found.labels.dtype == np.float32
-    assert united([]) is None
+    assert united([], 10) is None
 
 
 def test_what_was_learned_of_labels_is_kept():
     labels = np.array([[0.7, -0.4], [-0.3, 0.5]], np.float32)
-    found = united([DistilledData(np.zeros((2, 1, 1, 1), np.float32), labels)] * 2).labels
-    np.testing.assert_allclose(found[:2, 0] - found[:2, 1], labels[:, 0] - labels[:, 1], atol=1e-6)
+    found = united([DistilledData(np.zeros((2, 1, 1, 1), np.float32), labels)] * 2, 4).labels
+    np.testing.assert_array_equal(found[:2, :2], labels)
+    np.testing.assert_array_equal(found[2:, 2:], labels)
+    np.testing.assert_allclose(found[:2, 2:], -0.6 / 0.75 / 4, rtol=1e-6)
     assert (found.argmax(axis=1) == [0, 1, 2, 3]).all()
 
 

@@ -1,4 +1,4 @@
-"""`docs/from_flags.md`: every flag of the paper's scripts, and nothing here that does not exist."""
+"""`specs/from_flags.md`: every flag of the paper's scripts, and nothing here that does not exist."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from frepo.cli import app
 from frepo.spec import ExperimentSpec, json_schema
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "from_flags.md").read_text()
+GUIDE = (ROOT / "specs" / "from_flags.md").read_text()
 
 COMMON = "dataset_name data_path zca_path arch width depth normalization random_seed"
 DISTILL = (
@@ -99,4 +99,4 @@ def test_every_file_that_the_guide_names_exists():
     for path in re.findall(r"\b(?:specs|docs)/[\w./]+\w", GUIDE):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\((?!http)([^)]+)\)", GUIDE):
-        assert (ROOT / "docs" / path).exists(), path
+        assert (ROOT / "specs" / path).exists(), path

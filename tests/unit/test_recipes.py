@@ -1,4 +1,4 @@
-"""Every recipe of `docs/sql.md` runs and finds something, and there is one for every table and view."""
+"""Every recipe of `reports/sql.md` runs and finds something, and there is one for every table and view."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from frepo.errors import FrepoError
 from frepo.store.ingest import ingest
 from frepo.store.query import query
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+PAGE = (Path(__file__).parents[2] / "reports" / "sql.md").read_text()
 RECIPES = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.DOTALL)
 (PYTHON,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""`docs/reference.md` is what the code says."""
+"""`specs/reference.md` is what the code says."""
 
 import subprocess
 import sys
@@ -10,14 +10,14 @@ from frepo.cli import app
 from frepo.spec import json_schema
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+REFERENCE = (ROOT / "specs" / "reference.md").read_text()
 
 
 def test_the_reference_is_current():
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "reference.py"], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == REFERENCE, "run: python tests/reference.py > docs/reference.md"
+    assert done.stdout == REFERENCE, "run: python tests/reference.py > specs/reference.md"
 
 
 def test_every_command_option_and_field_is_in_it():
