@@ -41,22 +41,26 @@ MOST_CLASSES = 200
 def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     """Return the rows of the runs that `names` call, in their order, or of the newest of every name, newest first.
 
-    Each has `wall_s`, the seconds that its stages took.
+    Each has `wall_s`, the seconds that its stages took, and `num_seeds` and `num_chunks`, what the deviations of its
+    courses of steps and of its attacks are over; None where it has none.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
     rows = find_runs(database, names) if names else reversed(newest_runs(database))
     runs = {row["run_id"]: row for row in rows}
-    times = query(
-        database,
-        "SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY 1",
-    ).dicts()
-    wall_s = {row["run_id"]: row["wall_s"] for row in times}
+    totals = {row.pop("run_id"): row for row in query(database, TOTALS).dicts()}
     return [
-        {**run, "wall_s": wall_s.get(run_id), **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
+        {**run, **totals[run_id], **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
         for run_id, run in runs.items()
     ]
+
+
+TOTALS = """SELECT r.run_id,
+    (SELECT sum(wall_s)::DOUBLE FROM run_stages JOIN stages USING (run, stage) WHERE run_id = r.run_id) AS wall_s,
+    (SELECT min(num_seeds) FROM continual_summary WHERE run_id = r.run_id) AS num_seeds,
+    (SELECT min(num_chunks) FROM attack_table WHERE run_id = r.run_id) AS num_chunks
+    FROM runs r"""
 
 
 def gather(database: Path, runs: Sequence[RowDict]) -> list[RunData]:

@@ -34,6 +34,7 @@ def main() -> None:
         ("Steps a second", ["loop.py", *data, "--steps", "12", *map(str, specs)]),
         ("Networks side by side", ["networks.py"]),
         ("Time to start", ["start.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
+        ("Report", ["report.py"]),
         ("Peak memory", ["memory.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
     ):
         print(f"\n{title}", flush=True)

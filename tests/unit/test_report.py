@@ -365,12 +365,14 @@ def test_published_numbers_name_their_source(fake_runs, tmp_path, report, write)
         ({}, [1, 5], ["a single network have no deviation"]),
         ({}, [1, 2], ["a single network have no deviation", "deviations are over 2 networks only"]),
         ({"status": "failed", "method": "imported"}, [], ["not finished (failed)", "learned elsewhere"]),
+        ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 sets of members only"]),
+        ({"num_seeds": 2, "num_chunks": 3}, [], ["over 2 seeds only"]),
     ],
-    ids=["sound", "dirty", "one", "few", "failed"],
+    ids=["sound", "dirty", "one", "few", "failed", "one seed", "few seeds"],
 )
 def test_what_makes_numbers_doubtful_is_said(run, networks, notes):
     found = caveats(
-        {"status": "done", "git_dirty": False, "method": "frepo", **run},
+        {"status": "done", "git_dirty": False, "method": "frepo", "num_seeds": None, "num_chunks": None, **run},
         [{"num_models": count} for count in networks],
     )
     assert len(found) == len(notes)

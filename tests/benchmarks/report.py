@@ -1,0 +1,69 @@
+"""Wall time and size of `frepo report` with many runs in the database.
+
+    python tests/benchmarks/report.py [--runs 200] [--times 5]
+
+The runs are computed here, on the built-in digits: few steps, so that 200 take minutes. The three newest,
+which the page of all runs shows in full, have learned images at eleven steps of their training.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FREPO = [sys.executable, "-m", "frepo.cli"]
+IN_FULL = 3
+SELECTS = 'method = "random"\nipc = 1\n'
+LEARNS = 'method = "frepo"\nipc = 10\nsteps = 40\nbatch_size = 64\n'
+SPEC = """name = "run{number}"
+seed = {number}
+[dataset]
+name = "digits"
+[architecture]
+width = 32
+depth = 2
+[distill]
+{distill}
+[[application]]
+type = "evaluate"
+num_models = 2
+steps = 2
+warmup_steps = 0
+augmentation = []
+"""
+
+
+def compute(cwd: Path, runs: int) -> None:
+    """Fill the database: the newest runs learn, the others only select."""
+    specs = []
+    for number in range(runs):
+        path = cwd / f"{number}.toml"
+        path.write_text(SPEC.format(number=number, distill=LEARNS if number >= runs - IN_FULL else SELECTS))
+        specs.append(path.name)
+    subprocess.run([*FREPO, "run", "--quiet", *specs], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Print the median time of the page of all runs and of that of one run, and their sizes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--times", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        cwd = Path(scratch)
+        compute(cwd, arguments.runs)
+        for names, page in (([], "report.html"), ([f"run{arguments.runs - 1}"], f"run{arguments.runs - 1}.html")):
+            times = []
+            for _ in range(arguments.times):
+                began = time.perf_counter()
+                subprocess.run([*FREPO, "report", *names], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+                times.append(time.perf_counter() - began)
+            size = (cwd / "reports" / page).stat().st_size / 1e6
+            print(f"{page:<20} {arguments.runs} runs  {statistics.median(times):6.2f} s  {size:6.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
