@@ -184,6 +184,10 @@ def export(
     run: RunName,
     kind: Annotated[ExportFormat, typer.Option("--format", help="What to write.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Directory to write to; it must not exist.", show_default=False)],
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", metavar="LABEL", help="What made them, as `frepo plan` lists it; its [distill] else."),
+    ] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     data_dir: DataDir = None,
 ) -> None:
@@ -191,7 +195,7 @@ def export(
     from frepo.export.run import export_run
     from frepo.runtime import RuntimeOptions
 
-    typer.echo(export_run(run, kind, out, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir)))
+    typer.echo(export_run(run, kind, out, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir), stage))
 
 
 @app.command(epilog=example("frepo check specs/quickstart.toml"))

@@ -11,19 +11,17 @@ from frepo.data.preprocess import FittedPreprocess
 from frepo.distill.run import read_distilled
 from frepo.errors import FrepoError, Interrupted
 from frepo.export.exported import Exported
-from frepo.export.find import FoundStage, find_stage
+from frepo.export.find import FoundStage
 from frepo.export.recipe import accuracies, evaluation_of, resolved
-from frepo.record import RunRecord
 
 
-def collect(run_directory: Path, run: RunRecord, tfds_dir: Path, cache_dir: Path) -> Exported:
-    """Return the distilled data of `run`, its preprocessing, its recipe and where it comes from.
+def collect(found: FoundStage, tfds_dir: Path, cache_dir: Path) -> Exported:
+    """Return the distilled data of a stage, its preprocessing, its recipe and where it comes from.
 
     Raises:
-        FrepoError: the run has no finished distilled data, or its data set is not there or not the one that it used.
+        FrepoError: the data cannot be read, or its data set is not there or not the one that it was made from.
         Interrupted: a signal came while the data set was prepared.
     """
-    found = find_stage(run_directory, run)
     preprocess, class_names = _preprocess(found, tfds_dir, cache_dir)
     data = read_distilled(found.directory)
     images, labels = np.ascontiguousarray(data.images), np.ascontiguousarray(data.labels)
@@ -50,7 +48,7 @@ def provenance(found: FoundStage) -> dict[str, Any]:
         "fingerprint": found.run.fingerprint,
         "stage": found.directory.name,
         "stage_fingerprint": found.stage.fingerprint,
-        "spec": found.run.spec,
+        "spec": found.run.spec | {key: found.stage.identity[key] for key in ("dataset", "distill", "seed")},
         "frepo": attempt.get("frepo"),
         "git": attempt.get("git"),
         "dataset": found.stage.dataset,

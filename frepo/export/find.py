@@ -14,7 +14,7 @@ from frepo.store.find import no_such_run
 
 @dataclass(frozen=True)
 class FoundStage:
-    """The finished stage that made what the `[distill]` table of a run asks for."""
+    """A finished stage of a run that made distilled data."""
 
     run: RunRecord
     run_directory: Path
@@ -24,10 +24,14 @@ class FoundStage:
     """Of the stage."""
 
     @property
-    def source(self) -> str:
-        """What the evaluations of the run call this data: `distilled`, or the name of what chose real images."""
-        learned = self.run.spec["distill"]["method"] in ("frepo", "imported")
-        return "distilled" if learned else self.stage.label
+    def is_part(self) -> bool:
+        """Whether it is of a part of the run's data set or of another seed, as in a course of steps."""
+        return any(self.stage.identity[key] != self.run.spec[key] for key in ("dataset", "seed"))
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether its images were learned, here or elsewhere, and not chosen among real ones."""
+        return self.stage.identity["distill"]["method"] in ("frepo", "imported")
 
 
 def find_run(runs_dir: Path, name: str) -> tuple[Path, RunRecord]:
@@ -46,29 +50,41 @@ def find_run(runs_dir: Path, name: str) -> tuple[Path, RunRecord]:
     raise no_such_run(name, known, runs_dir, "name another directory with --runs-dir")
 
 
-def find_stage(run_directory: Path, run: RunRecord) -> FoundStage:
-    """Return the stage of `run` that made the data of its `[distill]`, and not that of a baseline or of a part of it.
+def find_stage(run_directory: Path, run: RunRecord, label: str | None = None) -> FoundStage:
+    """Return the stage of `run` with that label, or the one that made the data of its `[distill]` table.
 
     Raises:
-        FrepoError: the run distills nothing, or has not finished it, or its record cannot be read.
+        FrepoError: the run distills nothing, has no such stage or has not finished it, or its record cannot be read.
     """
-    try:
-        dataset = Dataset.model_validate(run.spec["dataset"])
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise FrepoError(f"the data set of {run.run_id} is none of this version of frepo ({reason})") from None
-    if run.spec["distill"]["method"] == "full":
+    if label is None and run.spec["distill"]["method"] == "full":
         raise FrepoError(f"{run.run_id} uses all real images (method = 'full'): it has no distilled data to export")
-    for name in run.stages:
-        directory = run_directory / name
-        stage = read_stage(directory)
-        if stage is None or stage.identity.get("kind") != "distill":
-            continue
-        if all(stage.identity[key] == run.spec[key] for key in ("distill", "dataset", "seed")):
+    stages = _distill_stages(run_directory, run)
+    for directory, stage in stages:
+        if label in (stage.label, directory.name) if label else _is_that_of(run, stage):
             if stage.status != "done" or not (directory / record.DISTILLED).exists():
                 raise FrepoError(f"{directory} is not finished ({stage.status}): `frepo run` its spec again to go on")
-            return FoundStage(run, run_directory, dataset, stage, directory)
+            return FoundStage(run, run_directory, _dataset_of(directory, stage), stage, directory)
+    labels = [stage.label for _, stage in stages]
+    if label:
+        raise FrepoError(f"{run.run_id} has no stage `{label}` that makes images; it has {', '.join(labels) or 'none'}")
     raise FrepoError(
-        f"{run.run_id} has no distilled data of its whole data set (yet): `frepo run` its spec again to go on, or "
-        "run a spec with an application of the type evaluate"
+        f"{run.run_id} has no distilled data of its whole data set (yet): `frepo run` its spec again to go on"
+        + (f", or name one of its stages with --stage: {', '.join(labels)}" if labels else "")
     )
+
+
+def _distill_stages(run_directory: Path, run: RunRecord) -> list[tuple[Path, StageRecord]]:
+    found = ((run_directory / name, read_stage(run_directory / name)) for name in run.stages)
+    return [(path, stage) for path, stage in found if stage is not None and stage.identity.get("kind") == "distill"]
+
+
+def _is_that_of(run: RunRecord, stage: StageRecord) -> bool:
+    return all(stage.identity[key] == run.spec[key] for key in ("distill", "dataset", "seed"))
+
+
+def _dataset_of(directory: Path, stage: StageRecord) -> Dataset:
+    try:
+        return Dataset.model_validate(stage.identity["dataset"])
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise FrepoError(f"the data set of {directory} is none of this version of frepo ({reason})") from None

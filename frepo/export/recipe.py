@@ -25,23 +25,27 @@ class Evaluation(NamedTuple):
 
 
 def evaluation_of(found: FoundStage) -> Evaluation:
-    """Return the first `evaluate` of the run's spec as it goes for its own data; the default one where it has none."""
+    """Return the first application of the run's spec that trains networks on such data, as it goes for this data.
+
+    That is an `evaluate`, or the default one; for parts of the data set, the application that they were made for.
+    """
     default = Evaluate(type="evaluate").model_dump(mode="json")
-    application = next((entry for entry in found.run.spec["application"] if entry["type"] == "evaluate"), default)
+    types = ("continual", "membership") if found.is_part else ("evaluate",)
+    application = next((entry for entry in found.run.spec["application"] if entry["type"] in types), default)
     recipe = _complete({key: value for key, value in application.items() if key in Recipe.model_fields})
-    if found.source != "distilled":  # real images have hard labels
+    if not found.is_learned:  # real images have hard labels
         recipe |= hard_labels(recipe["loss"])
     return Evaluation(recipe, {**found.run.spec["architecture"], "normalization": application["normalization"]})
 
 
 def accuracies(found: FoundStage, exported: Evaluation) -> list[Row]:
-    """Return a row for each finished evaluation and predictor of the run's own data, those by `exported` marked."""
+    """Return a row for each finished evaluation and predictor of this data, those by `exported` marked."""
     rows: list[Row] = []
     for name in found.run.stages:
         stage = read_stage(found.run_directory / name)
         if stage is None or stage.status != "done" or stage.identity.get("kind") != "evaluate":
             continue
-        if stage.identity["source"] != found.source:
+        if found.stage.fingerprint not in stage.identity["needs"]:
             continue
         is_exported = exported == (_complete(stage.identity["recipe"]), stage.identity["architecture"])
         networks = read_rows(found.run_directory / name / record.EVALUATIONS)

@@ -10,10 +10,11 @@ from frepo.export.write import refuse_existing, write
 from frepo.runtime import RuntimeOptions
 
 
-def export_run(name: str, kind: Format, out: Path, options: RuntimeOptions) -> Path:
+def export_run(name: str, kind: Format, out: Path, options: RuntimeOptions, stage: str | None = None) -> Path:
     """Write the distilled data of the newest run of `name`, or of the run with that id, to the new directory `out`.
 
-    Returns `out`. The animations need no data set, all other formats take their preprocessing from it.
+    `stage` is the label of the stage that made it; None for the one of the spec's `[distill]`. Returns `out`. The
+    animations need no data set, all other formats take their preprocessing from it.
 
     Raises:
         FrepoError: there is no such run, it is not finished, its data set is not there, or `out` is not empty or cannot
@@ -21,9 +22,9 @@ def export_run(name: str, kind: Format, out: Path, options: RuntimeOptions) -> P
         Interrupted: a signal came while the data set was prepared.
     """
     refuse_existing(out)
-    run_directory, run = find_run(options.runs_dir, name)
+    found = find_stage(*find_run(options.runs_dir, name), stage)
     if kind == "webp" or kind == "gif":
-        write_evolution(find_stage(run_directory, run), kind, out)
+        write_evolution(found, kind, out)
     else:
-        write(collect(run_directory, run, options.tfds_dir, options.cache_dir), kind, out)
+        write(collect(found, options.tfds_dir, options.cache_dir), kind, out)
     return out

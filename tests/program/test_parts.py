@@ -5,7 +5,10 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
+
+import frepo
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -62,6 +65,16 @@ def test_classes_come_in_steps_and_are_tested_together(workplace):
     page = (workplace.path / "reports" / "tiny.html").read_text()
     assert "Continual learning" in page
     assert f"({100 * after['over_random_mean']:+.1f} ± {100 * after['over_random_std']:.1f})" in page
+    _, err = workplace.frepo("export", "tiny", "--format", "npz", "--out", "memory", code=1)
+    assert "--stage: frepo-seed0-step1, " in err
+    workplace.frepo("export", "tiny", "--format", "npz", "--out", "memory", "--stage", "frepo-seed1-step2")
+    memory = frepo.load(workplace.path / "memory")
+    learned = np.load(workplace.stage("tiny", "frepo-seed1-step2") / "distilled.npz")
+    np.testing.assert_array_equal(memory.images, learned["images"])
+    np.testing.assert_array_equal(memory.soft_labels, learned["labels"])
+    assert len(memory.class_names) == 2
+    assert memory.recipe["steps"] == 20
+    assert "minus 1/4 |" in (workplace.path / "memory" / "README.md").read_text()
     again = workplace.frepo("plan", spec, "--set", "application.0.seeds=[0, 1, 2]")[0]
     assert again.count("done") == 2 * (2 + 2 + 4)
     assert again.count("to compute") == 2 + 2 + 4

@@ -411,13 +411,32 @@ def test_only_a_finished_stage_of_the_spec_itself_is_exported(fake_runs):
     own = next(stage for stage in plan.stages if stage.label == "frepo")
     (directory / own.directory / record.DISTILLED).touch()
     assert find_stage(directory, run).directory == directory / own.directory
-    (directory / own.directory / record.STAGE_FILE).unlink()
-    with pytest.raises(FrepoError, match="no distilled data of its whole data set"):
+    path = directory / own.directory / record.STAGE_FILE
+    content = json.loads(path.read_text())
+    unknown = {**content, "identity": {**content["identity"], "dataset": {"name": "digits", "sound": "loud"}}}
+    path.write_text(json.dumps(unknown))
+    with pytest.raises(FrepoError, match="none of this version of frepo"):
+        find_stage(directory, run, "frepo")
+    path.unlink()
+    with pytest.raises(FrepoError, match=r"no distilled data of its whole data set.*--stage: random"):
         find_stage(directory, run)
     with pytest.raises(FrepoError, match="all real images"):
         find_stage(directory, run.model_copy(update={"spec": {**run.spec, "distill": {"method": "full"}}}))
-    with pytest.raises(FrepoError, match="none of this version of frepo"):
-        find_stage(directory, run.model_copy(update={"spec": {"dataset": {"name": "digits", "sound": "loud"}}}))
+    with pytest.raises(FrepoError, match="no stage `frepo` that makes images; it has random"):
+        find_stage(directory, run, "frepo")
+
+
+def test_real_images_of_a_baseline_are_exported_by_the_label_of_their_stage(fake_runs, tmp_path):
+    directory, run = with_digits(fake_runs, scores=[[0.25, 0.75], [0.1, 0.2]])
+    learned, chosen = (find_stage(directory, run, label).directory for label in ("frepo", None))
+    assert learned == chosen
+    (random,) = directory.glob("random-*")
+    (random / record.DISTILLED).write_bytes((learned / record.DISTILLED).read_bytes())
+    found = collect(find_stage(directory, run, random.name), tmp_path, tmp_path / "cache")
+    assert found.recipe["labels"] == "hard"
+    assert found.accuracy is not None
+    assert found.accuracy["top1"] == [0.1, 0.2]
+    assert found.provenance["spec"]["distill"]["method"] == "random"
 
 
 def with_digits(fake_runs: Any, fingerprint: str | None = None, **options: Any) -> tuple[Path, record.RunRecord]:
@@ -444,7 +463,7 @@ def with_digits(fake_runs: Any, fingerprint: str | None = None, **options: Any) 
 def test_everything_is_collected_from_a_run(fake_runs, tmp_path):
     evaluate = {"type": "evaluate", "normalization": "instance", "num_models": 3, "baselines": ["random"]}
     directory, run = with_digits(fake_runs, application=[evaluate], scores=[[0.25, 0.75], [0.1, 0.2]])
-    found = collect(directory, run, tmp_path, tmp_path / "cache")
+    found = collect(find_stage(directory, run), tmp_path, tmp_path / "cache")
     assert found.images.shape == found.pixels.shape == (10, 8, 8, 1)
     assert np.array_equal(found.hard_labels, np.arange(10)[::-1])
     np.testing.assert_allclose(found.preprocess.apply(found.pixels), found.images, atol=1e-5)
@@ -465,7 +484,7 @@ def test_everything_is_collected_from_a_run(fake_runs, tmp_path):
 
 def test_a_run_without_an_evaluation_has_the_default_recipe_and_no_accuracy(fake_runs, tmp_path):
     directory, run = with_digits(fake_runs, application=[])
-    found = collect(directory, run, tmp_path, tmp_path / "cache")
+    found = collect(find_stage(directory, run), tmp_path, tmp_path / "cache")
     assert {key: found.recipe[key] for key in Recipe.model_fields} == {
         **Recipe().model_dump(mode="json"),
         "steps": 1000,
@@ -491,14 +510,14 @@ def test_a_learning_rate_chosen_by_the_run_is_in_the_recipe(fake_runs, tmp_path)
             (path.parent / record.EVALUATIONS).unlink()
             record.append_rows(path.parent / record.EVALUATIONS, rows)
         path.write_text(json.dumps(content))
-    found = collect(directory, run.model_copy(update={"spec": tuned}), tmp_path, tmp_path / "cache")
+    found = collect(find_stage(directory, run.model_copy(update={"spec": tuned})), tmp_path, tmp_path / "cache")
     assert (found.recipe["learning_rate"], found.recipe["learning_rates"]) == (0.2, [])
 
 
 def test_another_data_set_than_the_run_had_is_refused(fake_runs, tmp_path):
     directory, run = with_digits(fake_runs, fingerprint="f" * 64)
     with pytest.raises(FrepoError, match="digits found here is not the one that small-"):
-        collect(directory, run, tmp_path, tmp_path / "cache")
+        collect(find_stage(directory, run), tmp_path, tmp_path / "cache")
 
 
 def test_a_data_set_that_is_not_there_is_an_error_that_says_so(fake_runs, tmp_path):
@@ -513,7 +532,7 @@ def test_a_data_set_that_is_not_there_is_an_error_that_says_so(fake_runs, tmp_pa
         (path.parent / record.DISTILLED).touch()
     run = run.model_copy(update={"spec": {**run.spec, "dataset": dataset}})
     with pytest.raises(FrepoError, match=r"takes its data set mnist, for the preprocessing: .*--data-dir"):
-        collect(directory, run, tmp_path / "nothing", tmp_path / "cache")
+        collect(find_stage(directory, run), tmp_path / "nothing", tmp_path / "cache")
 
 
 @pytest.mark.parametrize("kind", get_args(Format))
@@ -524,7 +543,7 @@ def test_a_run_is_exported_by_name_in_every_format(fake_runs, tmp_path, kind):
     assert out == tmp_path / "out"
     assert run.run_id in (out / "README.md").read_text()
     if kind in KINDS:
-        assert_same(load(out), collect(directory, run, tmp_path, options.cache_dir))
+        assert_same(load(out), collect(find_stage(directory, run), tmp_path, options.cache_dir))
     with pytest.raises(FrepoError, match="is there already"):
         export_run("small", kind, out, options)
 
