@@ -29,15 +29,14 @@ def training_curves(metrics: list[dict[str, Any]], labels: dict[str, str]) -> li
             if row["name"] == name and row["value"] is not None
         ]
         shown = list(dict.fromkeys(row["stage"] for row in rows))[:MOST_LINES]
-        if len(shown) < len({row["stage"] for row in rows}):
-            title = f"{title}, the first {MOST_LINES} stages"
+        subtitle = f"the first {MOST_LINES} stages" if len(shown) < len({row["stage"] for row in rows}) else ""
         rows = [row for row in rows if row["stage"] in shown]
-        if rows:
-            drawn.append(_picture(rows, title, axis, logarithmic=logarithmic))
+        if len({row["step"] for row in rows}) > 1:  # else there is no line to draw
+            drawn.append(_picture(rows, title, subtitle, axis, logarithmic=logarithmic))
     return drawn
 
 
-def _picture(rows: list[dict[str, Any]], title: str, axis: str, *, logarithmic: bool) -> Markup:
+def _picture(rows: list[dict[str, Any]], title: str, subtitle: str, axis: str, *, logarithmic: bool) -> Markup:
     logarithmic = logarithmic and all(row["value"] > 0 for row in rows)
     last = {row["stage"]: row for row in rows}
     ends = "; ".join(f"{stage} ends at {row['value']:.3g} at step {row['step']:,}" for stage, row in last.items())
@@ -48,12 +47,13 @@ def _picture(rows: list[dict[str, Any]], title: str, axis: str, *, logarithmic: 
         title,
         f"{axis} against the step: {ends}.",
         rows,
+        subtitle,
         width=WIDTH,
         height=HEIGHT,
         mark={"type": "line", "strokeWidth": 1.5},
         encoding={
             "x": {"field": "step", "type": "quantitative", "title": "step", "axis": {"tickCount": 5}},
             "y": {"field": "value", "type": "quantitative", "title": axis, "scale": scale, "axis": axis_labels},
-            **by_line("stage"),
+            **by_line("stage", rows),
         },
     )

@@ -12,6 +12,9 @@ from frepo.report.sheet import Sheet, load_sheet
 TILE = 72
 """About the largest side of a displayed image, in CSS pixels."""
 
+MOST_AT_LENGTH = 6
+"""Sets of images of a run that are shown at length; of more, only what they started from and what came of them."""
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -75,21 +78,25 @@ def galleries(
     stages: list[dict[str, Any]], images: list[dict[str, Any]], runs_dir: Path, keys: Iterator[int]
 ) -> list[Gallery]:
     """Return a gallery for each stage that left images; `keys` numbers what is on the page."""
-    found: list[Gallery] = []
-    for stage in stages:
-        rows = [row for row in images if row["stage"] == stage["stage"]]
-        if rows:
-            found.append(_gallery(stage, rows, runs_dir / stage["run"] / stage["stage"], keys))
-    return found
+    of_stages = [(stage, [row for row in images if row["stage"] == stage["stage"]]) for stage in stages]
+    of_stages = [(stage, rows) for stage, rows in of_stages if rows]
+    brief = len(of_stages) > MOST_AT_LENGTH
+    return [
+        _gallery(stage, rows, runs_dir / stage["run"] / stage["stage"], keys, brief=brief) for stage, rows in of_stages
+    ]
 
 
-def _gallery(stage: dict[str, Any], rows: list[dict[str, Any]], directory: Path, keys: Iterator[int]) -> Gallery:
+def _gallery(
+    stage: dict[str, Any], rows: list[dict[str, Any]], directory: Path, keys: Iterator[int], *, brief: bool
+) -> Gallery:
     steps = [row["step"] for row in rows]
     ends = {min(steps), max(steps)} if len(set(steps)) > 1 else set[int]()
+    if brief:
+        rows = [row for row in rows if row["view"] == "pixels" and row["step"] in (min(steps), max(steps))]
     sheets: list[Sheet] = []
     missing: list[str] = []
     for row in rows:
-        exact = row["step"] in ends and row["view"] == "pixels"
+        exact = row["step"] in ends and row["view"] == "pixels" and not brief
         sheet = load_sheet(directory, row, f"s{next(keys)}", exact=exact)
         if sheet is None:
             missing.append(str(directory / row["path"]))

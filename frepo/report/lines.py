@@ -20,7 +20,7 @@ def lines(rows: list[dict[str, Any]], title: str, x: str, y: str, *, logarithmic
         "axis": {"values": sorted({row["x"] for row in rows}), "format": ",d"},
     }
     up = {"type": "quantitative", "title": y, "scale": {"zero": False}}
-    told_apart = by_line("line")
+    told_apart = by_line("line", rows)
     return svg(
         title,
         f"{y} against {x}: {ends}.",

@@ -22,7 +22,7 @@ from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
 from frepo.report.continual import ContinualSection, continual_section
 from frepo.report.curves import training_curves
-from frepo.report.gallery import Gallery, galleries
+from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
 from frepo.report.gather import RunData, gather, report_runs
 from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
@@ -40,6 +40,8 @@ class RunSection:
     data: RunData
     curves: list[Markup]
     galleries: list[Gallery]
+    brief: bool
+    """Whether there are too many to show each at length."""
     matrix: Matrix | None
     continual: ContinualSection | None
     membership: MembershipSection | None
@@ -89,10 +91,12 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
 
 
 def _section(data: RunData, runs_dir: Path, keys: Iterator[int]) -> RunSection:
+    found = galleries(data.stages, data.images, runs_dir, keys)
     return RunSection(
         data,
         training_curves(data.metrics, {stage["stage"]: _short_label(stage) for stage in data.stages}),
-        galleries(data.stages, data.images, runs_dir, keys),
+        found,
+        len(found) > MOST_AT_LENGTH,
         cross_architecture_matrix(data.networks),
         continual_section(data.continual_steps, data.continual_summary),
         membership_section(data.attacks),

@@ -8,6 +8,7 @@ import pytest
 
 from frepo import record
 from frepo.data.sheet import contact_sheet
+from frepo.plan import DistillStage
 from frepo.record import ImageSheet
 from frepo.report.page import write_report
 from frepo.store.ingest import ingest
@@ -54,6 +55,25 @@ def write(fake_runs, tmp_path):
 
 def test_a_page_of_large_images_along_the_training_is_small_enough_to_send(write):
     assert 1_000_000 < write("large", ipc=10, side=32).stat().st_size < 3_000_000
+
+
+def test_of_many_sets_of_images_the_start_and_the_end_are_folded_behind_the_results(fake_runs, tmp_path, browse):
+    course = {"type": "continual", "num_steps": 5, "num_classes": 10, "baselines": ["random"]}
+    plan, _ = fake_runs("course", application=[course], class_names=NAMES[:2])
+    distilled = [stage for stage in plan.stages if isinstance(stage.work, DistillStage)]
+    for stage in distilled:
+        steps = STEPS if stage.label.startswith("frepo") else STEPS[:1]
+        write_images(fake_runs.directory("course", stage), steps, ("pixels", "inputs"), 2, 8)
+    ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
+    page = browse(write_report(tmp_path / "results.duckdb", fake_runs.runs_dir, ["course"], tmp_path))
+    assert page.locator(".gallery").count() == len(distilled) == 10
+    assert page.locator("[data-sheet]").count() == 5 * 2 + 5
+    assert page.locator(".gallery:visible").count() == 0
+    assert page.locator("input[name^=view]").count() == 0
+    table, images = (page.get_by_role("heading", name=name, exact=True) for name in ("Continual learning", "Images"))
+    assert table.bounding_box()["y"] < images.bounding_box()["y"]
+    page.get_by_text("frepo-seed0-step2", exact=True).first.click()
+    assert page.locator(".gallery:visible").count() == 1
 
 
 def test_images_answer_to_mouse_and_keyboard(write, browse):
