@@ -20,6 +20,8 @@ def membership_section(rows: list[dict[str, Any]]) -> MembershipSection | None:
     """Return the section of rows of `attack_table`, or None where there are none."""
     if not rows:
         return None
+    spreads = [(row["auc_mean"], row["auc_std"] or 0) for row in rows]
+    domain = (min(0.5, *(mean - spread for mean, spread in spreads)), max(mean + spread for mean, spread in spreads))
     pictures = [
         lines(
             [
@@ -31,6 +33,7 @@ def membership_section(rows: list[dict[str, Any]]) -> MembershipSection | None:
             "training steps",
             "AUC",
             logarithmic=True,
+            domain=domain,
         )
         for attack in dict.fromkeys(row["attack"] for row in rows)
     ]
