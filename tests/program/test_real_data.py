@@ -1,7 +1,10 @@
 """Prepared TFDS data sets through the whole command line."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +54,33 @@ def assert_are_real_images(chosen, classes, builder):
     for example in builder.as_data_source(split="train"):
         wanted.discard((example["image"].tobytes(), int(example["label"])))
     assert not wanted
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_the_exported_script_comes_within_two_points_of_frepo_in_pytorch(workplace, prepared_data, name):
+    pytest.importorskip("torch")
+    preprocess = "\npreprocess = { type = 'zca', reg = 0.1 }" if name == "cifar10" else ""
+    spec = workplace.spec(
+        name,
+        dataset=f'name = "{name}"{preprocess}',
+        architecture="width = 8",
+        distill='method = "frepo"\nipc = 10\nsteps = 40\nbatch_size = 256\nlearning_rate = 0.01',
+        application='type = "evaluate"\nnum_models = 5\nsteps = 150\nwarmup_steps = 15\nlearning_rate = 0.003\n'
+        'batch_size = 100\naccuracy_points = 1\naugmentation = ["color", "crop"]',
+    )
+    data = ("--data-dir", prepared_data)
+    (run,) = json.loads(workplace.frepo("run", spec, *data, "--json", warnings="error")[0])
+    workplace.frepo("export", name, "--format", "torch", "--out", "pytorch", *data)
+    out = workplace.path / "pytorch"
+    source = tfds.builder_from_directory(next((prepared_data / name).glob("*.*.*"))).as_data_source(split="test")
+    images, labels = zip(*((example["image"], example["label"]) for example in source), strict=True)
+    np.savez(out / "test.npz", images=np.stack(images), labels=np.array(labels))
+    command = [sys.executable, "-W", "error", "-I", out / "train.py", "--test-data", out / "test.npz"]
+    single = {**os.environ, "OMP_NUM_THREADS": "1"}  # several threads wait for each other where cores are shared
+    done = subprocess.run(command, env=single, capture_output=True, text=True, timeout=600, check=True)
+    (row,) = run["accuracies"]
+    assert row["top1_mean"] > (0.8 if name == "mnist" else 0.25)
+    assert float(done.stdout.splitlines()[-1].split()[1]) == pytest.approx(100 * row["top1_mean"], abs=2.0)
 
 
 def test_a_damaged_record_file_is_an_error_that_names_it(workplace, prepared_data, tmp_path):
