@@ -8,7 +8,7 @@ from frepo.data.digits import read_digits
 from frepo.data.load import load_dataset, load_test_set
 from frepo.distill.state import DistilledData
 from frepo.plan import ContinualStage, DistillStage, compile_plan
-from frepo.spec import ExperimentSpec
+from frepo.spec import Dataset, ExperimentSpec
 
 
 def plan(distill=None, preprocess="standardize", **fields):
@@ -127,6 +127,16 @@ def test_a_changed_evaluation_keeps_what_was_distilled_and_new_seeds_distil_only
     more = plan(seeds=[0, 1])
     assert {s.work.seed for s in more.stages if s.fingerprint not in before} == {1}
     assert before <= {s.fingerprint for s in more.stages}
+
+
+def test_labels_of_a_part_of_the_classes_are_those_of_all_of_them(tmp_path):
+    info = load_dataset(Dataset(name="digits", classes=(3, 5), label_classes=10), tmp_path, tmp_path).info
+    assert (info.num_classes, info.label_classes) == (2, 10)
+    assert load_dataset(Dataset(name="digits", classes=(3, 5)), tmp_path, tmp_path).info.label_classes == 2
+    with pytest.raises(ValueError, match="label_classes = 2 is less than the 3 classes used"):
+        Dataset(name="digits", classes=(3, 5, 7), label_classes=2)
+    with pytest.raises(ValueError, match="label_classes is read together with classes"):
+        Dataset(name="digits", label_classes=20)
 
 
 def test_memories_put_together_are_labelled_as_a_part_of_all_classes():

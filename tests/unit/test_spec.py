@@ -87,6 +87,7 @@ def test_the_shortest_spec_resolves_to_the_stated_defaults(load):
             "test_fraction": None,
             "resolution": None,
             "classes": None,
+            "label_classes": None,
             "train_fraction": None,
             "chunk_size": None,
             "chunk_index": None,
