@@ -186,7 +186,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Directory to write to; it must not exist.", show_default=False)],
     stage: Annotated[
         str | None,
-        typer.Option("--stage", metavar="LABEL", help="What made them, as `frepo plan` lists it; its [distill] else."),
+        typer.Option("--stage", metavar="LABEL", help="Stage whose images to write, as `frepo plan` names it."),
     ] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     data_dir: DataDir = None,

@@ -65,6 +65,7 @@ def load_test_set(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datas
     Raises:
         FrepoError: as `load_info`.
     """
+    assert table.preprocess.fitted_to is not None
     raw, info = _load_selected(table, data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     _block_must_fit(table.preprocess, info)
     preprocess = _fitted_to_classes(table, data_dir, cache_dir)

@@ -34,7 +34,6 @@ def readme(exported: Exported, kind: DataFormat) -> str:
             network=script_network(exported),
             outside=f"{100 * outside:.1f}%",
             dataset=exported.provenance["spec"]["dataset"],
-            label_classes=exported.provenance["spec"]["dataset"].get("label_classes"),
             distill=exported.provenance["spec"]["distill"],
             version=frepo.__version__,
             **_common(exported),

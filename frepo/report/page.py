@@ -40,11 +40,14 @@ class RunSection:
     data: RunData
     curves: list[Markup]
     galleries: list[Gallery]
-    brief: bool
-    """Whether there are too many to show each at length."""
     matrix: Matrix | None
     continual: ContinualSection | None
     membership: MembershipSection | None
+
+    @property
+    def brief(self) -> bool:
+        """Whether there are too many galleries to show each at length."""
+        return len(self.galleries) > MOST_AT_LENGTH
 
 
 def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path) -> Path:
@@ -91,12 +94,10 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
 
 
 def _section(data: RunData, runs_dir: Path, keys: Iterator[int]) -> RunSection:
-    found = galleries(data.stages, data.images, runs_dir, keys)
     return RunSection(
         data,
         training_curves(data.metrics, {stage["stage"]: _short_label(stage) for stage in data.stages}),
-        found,
-        len(found) > MOST_AT_LENGTH,
+        galleries(data.stages, data.images, runs_dir, keys),
         cross_architecture_matrix(data.networks),
         continual_section(data.continual_steps, data.continual_summary),
         membership_section(data.attacks),

@@ -2,19 +2,17 @@
 
     python tests/benchmarks/report.py [--runs 200] [--times 5]
 
-The runs are computed here, on the built-in digits: few steps, so that 200 take minutes. The three newest,
-which the page of all runs shows in full, have learned images at eleven steps of their training.
+The runs are computed here, on the built-in digits: few steps, so that 200 take minutes. The three newest, which the
+page of all runs shows in full, have learned images.
 """
 
 import argparse
-import statistics
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-FREPO = [sys.executable, "-m", "frepo.cli"]
+from start import FREPO, seconds_of
+
 IN_FULL = 3
 SELECTS = 'method = "random"\nipc = 1\n'
 LEARNS = 'method = "frepo"\nipc = 10\nsteps = 40\nbatch_size = 64\n'
@@ -56,13 +54,9 @@ def main() -> None:
         cwd = Path(scratch)
         compute(cwd, arguments.runs)
         for names, page in (([], "report.html"), ([f"run{arguments.runs - 1}"], f"run{arguments.runs - 1}.html")):
-            times = []
-            for _ in range(arguments.times):
-                began = time.perf_counter()
-                subprocess.run([*FREPO, "report", *names], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
-                times.append(time.perf_counter() - began)
+            seconds = seconds_of(["report", *names], cwd, arguments.times)
             size = (cwd / "reports" / page).stat().st_size / 1e6
-            print(f"{page:<20} {arguments.runs} runs  {statistics.median(times):6.2f} s  {size:6.2f} MB")
+            print(f"{page:<20} {arguments.runs} runs  {seconds:6.2f} s  {size:6.2f} MB")
 
 
 if __name__ == "__main__":
