@@ -106,23 +106,23 @@ def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -
         case Standardize():
             return FittedPreprocess(mean, deviation)
         case Zca(reg=reg, block=block):
-            center, covariance, rows = _covariance(pixels, mean, deviation, block)
-            whiten, color = zca_matrices(covariance, reg, rows)
+            center, covariance = _covariance(pixels, mean, deviation, block)
+            whiten, color = zca_matrices(covariance, reg, len(pixels))
             return FittedPreprocess(mean, deviation, center, whiten, color, block)
 
 
 def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the symmetric whitening matrix and its inverse, both float32 [d, d].
 
-    With eigenvalues l and eigenvectors U of the float64 `covariance` [d, d], the matrix is
-    U diag((l + reg * tr(covariance) / d)^-1/2) U^T. Where there are fewer images than dimensions, the eigenvalues past
-    their number count as one (there is nothing to estimate them from).
+    With eigenvalues l and eigenvectors U of the float64 `covariance` [d, d] and m = l + reg * tr(covariance) / d, the
+    matrix is U diag(m^-1/2) U^T. Where there are fewer images than dimensions, the d - `num_images` smallest m are one
+    (there is nothing to estimate them from). Blocks of an image do not count as images.
     """
     dimension = len(covariance)
     values, vectors = linalg.eigh(covariance, driver="evd", check_finite=False)
-    if num_images < dimension:
-        values[: dimension - num_images] = 1.0  # eigh sorts ascending: these are the smallest
-    scales = np.sqrt(np.maximum(values, 0.0) + reg * np.trace(covariance) / dimension)
+    regularised = np.maximum(values, 0.0) + reg * np.trace(covariance) / dimension
+    regularised[: max(0, dimension - num_images)] = 1.0  # eigh sorts ascending: these are the smallest
+    scales = np.sqrt(regularised)
     return (
         ((vectors / scales) @ vectors.T).astype(np.float32),
         ((vectors * scales) @ vectors.T).astype(np.float32),
@@ -151,8 +151,8 @@ def _standardize(pixels: np.ndarray, mean: np.ndarray, deviation: np.ndarray) ->
 
 def _covariance(
     pixels: np.ndarray, mean: np.ndarray, deviation: np.ndarray, block: int | None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return mean and covariance of standardised images, and the number of rows that the latter was taken over.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and covariance of standardised images.
 
     The mean is float32 [h, w, c]; the covariance float64 [d, d], over whole images or the mean of that over each block.
     """
@@ -166,4 +166,4 @@ def _covariance(
         flat = to_blocks(_standardize(pixels[part], mean, deviation) - center, block)
         products += flat.T @ flat
         rows += len(flat)
-    return center, products / rows, rows
+    return center, products / rows

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frepo.data import preprocess
-from frepo.data.preprocess import fit_preprocess, zca_matrices
+from frepo.data.preprocess import fit_preprocess, to_blocks, zca_matrices
 from frepo.spec import Standardize, Zca
 
 ZCA = Zca(type="zca", reg=0.1)
@@ -73,17 +73,45 @@ def test_the_inverse_gives_the_pixels_back(settings_, shape):
     np.testing.assert_allclose(fitted.invert(fitted.apply(pixels)), pixels / 255, atol=1e-4)
 
 
-def test_with_fewer_images_than_dimensions_the_missing_eigenvalues_count_as_one():
-    pixels = photographs(20)
-    x = standardized(pixels).reshape(20, -1)
-    x -= x.mean(axis=0)
-    covariance = x.T @ x / 20
-    whiten, color = zca_matrices(covariance, 0.1, 20)
+def whitening_in_loops(pixels, reg, block):
+    """Return the whitening matrix [d, d], image by image and block by block in float64, as its formula says."""
+    x = standardized(pixels)
+    x = x - x.mean(axis=0)
+    height, width = x.shape[1:3]
+    down, right = (1, 1) if block is None else (height // block, width // block)
+    dimension = (height // down) * (width // right) * x.shape[3]
+    covariance = np.zeros((dimension, dimension))
+    for image in x:
+        for top in range(down):
+            for left in range(right):
+                row = image[top::down, left::right].ravel()
+                covariance += np.outer(row, row) / (len(x) * down * right)
     values, vectors = np.linalg.eigh(covariance)
-    values[:-20] = 1
-    expected = (vectors * (values + 0.1 * np.trace(covariance) / len(x.T)) ** -0.5) @ vectors.T
-    np.testing.assert_allclose(whiten, expected, atol=1e-4)
-    np.testing.assert_allclose(whiten @ color, np.eye(len(color)), atol=1e-4)
+    whiten = np.zeros((dimension, dimension))
+    for rank, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):
+        regularised = value + reg * np.trace(covariance) / dimension if rank < len(x) else 1.0
+        whiten += np.outer(vector, vector) / np.sqrt(regularised)
+    return whiten
+
+
+@pytest.mark.parametrize(
+    ("count", "block"),
+    [(200, None), (20, None), (200, 3), (20, 3)],
+    ids=["more images than dimensions", "fewer", "more than those of a block", "fewer, though there are more blocks"],
+)
+def test_as_many_eigenvalues_are_estimated_as_there_are_images(count, block):
+    pixels = photographs(count)
+    fitted = fit_preprocess(Zca(type="zca", reg=0.1, block=block), "some", pixels)
+    expected = whitening_in_loops(pixels, 0.1, block)
+    assert (count < len(expected)) == (count == 20)
+    assert block is None or count * 4 > len(expected)
+    # Whole images less their mean have a rank of one less than their number: the one eigenvalue left over goes to any
+    # direction in which no image differs from the mean. So the matrices act alike on the images, and have one spectrum.
+    x = standardized(pixels)
+    blocks = to_blocks(x - x.mean(axis=0), block)
+    np.testing.assert_allclose(to_blocks(fitted.apply(pixels), block), blocks @ expected, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.eigvalsh(fitted.whiten), np.linalg.eigvalsh(expected), atol=1e-4)
+    np.testing.assert_allclose(fitted.whiten @ fitted.color, np.eye(len(expected)), atol=1e-4)
 
 
 @given(st.integers(0, 10_000), st.integers(2, 12), st.floats(1e-3, 10))
