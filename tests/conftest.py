@@ -1,5 +1,6 @@
 """What the tests share: the command line in a subprocess, and real prepared data."""
 
+import json
 import os
 import shutil
 import struct
@@ -91,6 +92,37 @@ def _crc32c(data):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     crc ^= 0xFFFFFFFF
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@pytest.fixture(scope="session")
+def tfrecord():
+    """Return what frames a payload as TFRecord files do."""
+
+    def tfrecord(payload):
+        length = struct.pack("<Q", len(payload))
+        return length + struct.pack("<I", _crc32c(length)) + bytes(payload) + struct.pack("<I", _crc32c(payload))
+
+    return tfrecord
+
+
+@pytest.fixture(scope="session")
+def as_tfrecords(tfrecord):
+    """Return what turns a directory that TFDS prepared as array records into one of its default format."""
+    import tensorflow_datasets as tfds  # slow to import
+
+    def as_tfrecords(directory):
+        builder = tfds.builder_from_directory(directory)
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        for split in builder.info.splits:
+            source = builder.as_data_source(split=split, deserialize_method=raw)
+            content = b"".join(tfrecord(source[i]) for i in range(len(source)))
+            (path,) = (Path(path) for path in builder.info.splits[split].filepaths)
+            path.with_name(path.name.replace("array_record", "tfrecord")).write_bytes(content)
+            path.unlink()
+        info = directory / "dataset_info.json"
+        info.write_text(json.dumps({**json.loads(info.read_text()), "fileFormat": "tfrecord"}))
+
+    return as_tfrecords
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ class ArrayWriter:
 
         Raises:
             OSError: the disk is full.
+            TypeError: the array's dtype does not hold every value of the part's.
         """
-        content = np.ascontiguousarray(part, self._dtype).data
+        content = np.ascontiguousarray(part.astype(self._dtype, casting="safe", copy=False)).data
         self._file.write(content)
         self._digest.update(content)
 

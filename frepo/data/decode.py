@@ -1,7 +1,7 @@
 """From stored examples to arrays of one size, in bounded memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,30 +10,36 @@ import numpy as np
 from frepo.data.cache import NewEntry
 from frepo.data.dataset import RawSplits
 from frepo.data.pixels import fit
-from frepo.data.source import Examples, Source
+from frepo.data.source import AT_ONCE, Examples, Source
 from frepo.errors import FrepoError
 from frepo.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
-AT_ONCE = 1024
+SHOWN = 3
+"""Offenders that a message names, out of those that it counts."""
 
 
 def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> str:
     """Write the four arrays of a data set into a cache entry and return their fingerprint.
 
     Images are cut to their middle square and resized to `resolution`; without it they have to be of one size. Where the
-    source has no images for testing, `test_fraction` of each class is split off.
+    source has no images for testing, `test_fraction` of each class is split off. This is where all that is stored comes
+    by, so here splits, labels and pixels of every source are held to what the rest of the program takes for granted.
 
     Raises:
-        FrepoError: an image is damaged, of another size or too small, a class is empty, or it is not clear what the
-            test set is.
+        FrepoError: an image is damaged, of another size or too small, or its pixels are not 8-bit; a split is empty or
+            has labels that are no classes; a class is empty; or it is not clear what the test set is.
         OSError: the disk is full.
     """
     splits = _splits(source, test_fraction)
-    shape = _read(splits[0][0], [0], resolution, map)[0][0].shape
+    for name, (examples, chosen) in splits.items():
+        _labels_must_be_classes(
+            source, name, examples, chosen, None if examples.labels is None else examples.labels[chosen]
+        )
+    shape = _read(splits["train"][0], [0], resolution, map)[0][0].shape
     digests: list[str] = []
-    for name, (examples, chosen) in zip(("train", "test"), splits, strict=True):
-        labels = np.empty(len(chosen), np.int32)
+    for name, (examples, chosen) in splits.items():
+        labels = np.empty(len(chosen), np.int64)
         with entry.writing(f"{name}_images", (len(chosen), *shape), np.uint8) as writer:
             for start, part in _read_all(examples, chosen, resolution):
                 for position, (pixels, label) in enumerate(part, start):
@@ -44,25 +50,71 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
                         )
                     labels[position] = label
                 writer.append(np.stack([pixels for pixels, _ in part]))
-        missing = np.setdiff1d(np.arange(len(source.class_names)), labels)
-        if name == "train" and len(missing):
-            raise FrepoError(f"{source.name}: the class {source.class_names[missing[0]]} has no training images")
-        digests += [writer.digest, entry.store(f"{name}_labels", labels)]
-    return fingerprint([list(source.class_names), list(shape), digests])
+        _labels_must_be_classes(source, name, examples, chosen, labels)
+        digests += [writer.digest, entry.store(f"{name}_labels", labels.astype(np.int32))]
+    return fingerprint_of(source.class_names, shape, digests)
 
 
-def _splits(source: Source, test_fraction: float | None) -> list[tuple[Examples, np.ndarray]]:
-    """Return examples and chosen positions for training and for testing."""
+def fingerprint_of(class_names: Sequence[str], shape: Sequence[int], digests: Sequence[str]) -> str:
+    """Return what identifies a data set: its class names, pixels and labels, and not where or how they are stored.
+
+    `shape` is that of an image; `digests` are SHA-256 of training images, training labels, test images and test labels.
+    """
+    return fingerprint([list(class_names), list(shape), list(digests)])
+
+
+def pixel_fingerprint(raw: RawSplits) -> str:
+    """Return the fingerprint of a data set in memory, the same as if it had been decoded."""
+    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+    digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
+    return fingerprint_of(raw.class_names, raw.train_images.shape[1:], digests)
+
+
+Splits = dict[str, tuple[Examples, np.ndarray]]
+"""Examples and chosen positions for `train` and `test`."""
+
+
+def _splits(source: Source, test_fraction: float | None) -> Splits:
     train, test = source.open()
     if test is not None and test_fraction is not None:
         raise FrepoError(f"{source.where} has images for testing already: remove dataset.test_fraction")
     if test is not None:
-        return [(train, np.arange(train.count)), (test, np.arange(test.count))]
+        return {"train": (train, np.arange(train.count)), "test": (test, np.arange(test.count))}
     if test_fraction is None:
         raise FrepoError(f"{source.where} has no test/ or val/; set dataset.test_fraction = 0.2 to split one off")
     assert train.labels is not None
     held_out = share_of_each_class(train.labels, test_fraction)
-    return [(train, np.setdiff1d(np.arange(train.count), held_out)), (train, held_out)]
+    return {"train": (train, np.setdiff1d(np.arange(train.count), held_out)), "test": (train, held_out)}
+
+
+def _labels_must_be_classes(
+    source: Source, split: str, examples: Examples, chosen: np.ndarray, labels: np.ndarray | None
+) -> None:
+    """Refuse a split without images, or with labels, int [n] where they are known, that are none of the classes."""
+    purpose = "training" if split == "train" else "testing"
+    if len(chosen) == 0:
+        raise FrepoError(f"{source.where} has no images for {purpose}: that split is empty")
+    if labels is None:
+        return
+    last = len(source.class_names) - 1
+    wrong = np.flatnonzero((labels < 0) | (labels > last))
+    if len(wrong):
+        shown = [f"{labels[place]} of {examples.describe(int(chosen[place]))}" for place in wrong[:SHOWN]]
+        raise FrepoError(
+            f"{source.where}: {len(wrong):,} of {len(labels):,} images for {purpose} have labels outside of 0 to {last}"
+            f" ({_first(shown, len(wrong))}); -1 often stands for labels that are not told. Use data that has them"
+        )
+    missing = np.setdiff1d(np.arange(last + 1), labels)
+    if split == "train" and len(missing):
+        names = [source.class_names[label] for label in missing[:SHOWN]]
+        raise FrepoError(
+            f"{source.where}: {len(missing)} of {last + 1} classes have no training images: "
+            f"{_first(names, len(missing))}"
+        )
+
+
+def _first(shown: Sequence[str], count: int) -> str:
+    return ", ".join(shown) + (", ..." if count > len(shown) else "")
 
 
 def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
@@ -77,13 +129,6 @@ def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
 def share_of(count: int, share: float) -> int:
     """Return how many of `count` images a share of them is, at least one and not all where there are several."""
     return min(max(1, round(share * count)), max(1, count - 1))
-
-
-def pixel_fingerprint(raw: RawSplits) -> str:
-    """Return what identifies class names, pixels and labels, as `decode` does."""
-    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
-    digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
-    return fingerprint([list(raw.class_names), list(raw.train_images.shape[1:]), digests])
 
 
 def _read_all(
@@ -101,6 +146,8 @@ def _read(
 ) -> list[tuple[np.ndarray, int]]:
     def decoded(stored: Any, index: int) -> tuple[np.ndarray, int]:
         pixels, label = examples.decode(stored, index)
+        if pixels.dtype != np.uint8:
+            raise FrepoError(f"{examples.describe(index)} has pixels of the kind {pixels.dtype}; 8-bit ones are needed")
         return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
 
     return list(parallel_map(decoded, examples.fetch(indices), indices))

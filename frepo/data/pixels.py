@@ -34,21 +34,33 @@ def read_header(path: Path) -> tuple[str, tuple[int, int]]:
 def read_pixels(path: Path, channels: int) -> np.ndarray:
     """Return the pixels of an image file, uint8 [height, width, channels], turned as its EXIF orientation says.
 
-    Grey becomes three equal channels where `channels` is 3; 16-bit grey keeps its upper 8 bits; transparency is
-    dropped.
+    Grey becomes three equal channels where `channels` is 3; transparency is dropped.
 
     Raises:
         FrepoError: the file is damaged.
     """
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-            image = image.convert("L" if channels == 1 else "RGB")
-            return np.asarray(image).reshape(image.height, image.width, channels)
+            return eight_bits(ImageOps.exif_transpose(opened), channels)
     except Exception as error:  # truncated and damaged files raise many kinds
         raise unreadable(path, error) from None
+
+
+def eight_bits(image: Image.Image, channels: int) -> np.ndarray:
+    """Return pixels uint8 [height, width, channels] of an image, with 1 (grey), 3 or 4 channels.
+
+    16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        ValueError: Pillow does not turn its kind of pixels into these.
+    """
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode not in GRAY_MODES + COLOR_MODES:
+        raise ValueError(f"pixels of the kind {image.mode!r} are neither 8-bit nor 16-bit grey or colour")
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    image = image if image.mode == mode else image.convert(mode)
+    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 def unreadable(path: Path, error: Exception) -> FrepoError:

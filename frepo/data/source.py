@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+AT_ONCE = 1024
+"""Examples that are fetched together."""
+
 
 @dataclass(frozen=True)
 class Examples:

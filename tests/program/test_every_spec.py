@@ -1,9 +1,7 @@
 """Every spec of the repository runs, on generated images in the real data sets' layouts, features and names."""
 
 import io
-import json
 import shutil
-import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -170,7 +168,7 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
         assert load_spec(path).spec.name in out
 
 
-def test_a_data_set_that_tfds_prepared_as_tfrecords_is_read_without_tensorflow(workplace):
+def test_a_data_set_that_tfds_prepared_as_tfrecords_is_read_without_tensorflow(workplace, as_tfrecords):
     data = workplace.path / "data"
     directory = prepare_tfds("svhn_cropped", data, 3)
     spec = workplace.spec(dataset='name = "svhn_cropped"', distill='method = "random"\nipc = 2', pool=None)
@@ -189,21 +187,3 @@ def test_a_data_set_that_tfds_prepared_as_tfrecords_is_read_without_tensorflow(w
     _, err = workplace.frepo(*command, code=1)
     assert "ends in the middle of a record" in err
     assert path.name in err
-
-
-def as_tfrecords(directory):
-    """Turn a prepared directory into one of TFDS's default format."""
-    builder = tfds.builder_from_directory(directory)
-    raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    for split in builder.info.splits:
-        source = builder.as_data_source(split=split, deserialize_method=raw)
-        content = b"".join(tfrecord(source[i]) for i in range(len(source)))
-        (path,) = (Path(path) for path in builder.info.splits[split].filepaths)
-        path.with_name(path.name.replace("array_record", "tfrecord")).write_bytes(content)
-        path.unlink()
-    info = directory / "dataset_info.json"
-    info.write_text(json.dumps({**json.loads(info.read_text()), "fileFormat": "tfrecord"}))
-
-
-def tfrecord(payload):
-    return struct.pack("<QI", len(payload), 0) + bytes(payload) + bytes(4)
