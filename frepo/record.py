@@ -130,6 +130,15 @@ def read_stage(directory: Path) -> StageRecord | None:
     return _read(directory / STAGE_FILE, StageRecord)
 
 
+def read_run(path: Path) -> RunRecord | None:
+    """Return the record of a run, or None where there is none.
+
+    Raises:
+        FrepoError: the record is damaged.
+    """
+    return _read(path, RunRecord)
+
+
 def read_runs(run_directory: Path) -> Iterator[RunRecord]:
     """Yield the run records below `runs/<name>/`, oldest first."""
     records = [_read(path, RunRecord) for path in sorted(run_directory.glob("run-*.json"))]

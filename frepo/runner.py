@@ -246,9 +246,9 @@ def _run_file(plan: Plan, directory: Path) -> Path:
 
 
 def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
+    """Record a run; one that is recorded keeps its record unless that names other stages or places."""
     path = _run_file(plan, directory)
-    if path.exists():
-        return
+    earlier = record.read_run(path)
     run_record = RunRecord(
         run_id=plan.run_id,
         name=plan.spec.name,
@@ -258,10 +258,11 @@ def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
         spec_text=loaded.text,
         overrides=loaded.overrides,
         stages=tuple(stage.directory for stage in plan.stages),
-        created=now(),
+        created=earlier.created if earlier else now(),
         provenance=provenance(loaded.path),
     )
-    record.write_record(path, run_record)
+    if earlier is None or (earlier.spec, earlier.stages) != (run_record.spec, run_record.stages):
+        record.write_record(path, run_record)
 
 
 def _set_aside(plan: Plan, directory: Path) -> None:

@@ -52,22 +52,7 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
                 writer.append(np.stack([pixels for pixels, _ in part]))
         _labels_must_be_classes(source, name, examples, chosen, labels)
         digests += [writer.digest, entry.store(f"{name}_labels", labels.astype(np.int32))]
-    return fingerprint_of(source.class_names, shape, digests)
-
-
-def fingerprint_of(class_names: Sequence[str], shape: Sequence[int], digests: Sequence[str]) -> str:
-    """Return what identifies a data set: its class names, pixels and labels, and not where or how they are stored.
-
-    `shape` is that of an image; `digests` are SHA-256 of training images, training labels, test images and test labels.
-    """
-    return fingerprint([list(class_names), list(shape), list(digests)])
-
-
-def pixel_fingerprint(raw: RawSplits) -> str:
-    """Return the fingerprint of a data set in memory, the same as if it had been decoded."""
-    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
-    digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
-    return fingerprint_of(raw.class_names, raw.train_images.shape[1:], digests)
+    return fingerprint([list(source.class_names), list(shape), digests])
 
 
 Splits = dict[str, tuple[Examples, np.ndarray]]
@@ -129,6 +114,13 @@ def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
 def share_of(count: int, share: float) -> int:
     """Return how many of `count` images a share of them is, at least one and not all where there are several."""
     return min(max(1, round(share * count)), max(1, count - 1))
+
+
+def pixel_fingerprint(raw: RawSplits) -> str:
+    """Return what identifies class names, pixels and labels, as `decode` does."""
+    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+    digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
+    return fingerprint([list(raw.class_names), list(raw.train_images.shape[1:]), digests])
 
 
 def _read_all(

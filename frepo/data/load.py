@@ -9,7 +9,7 @@ import numpy as np
 
 from frepo.data.cache import NewEntry, cached
 from frepo.data.dataset import Dataset, DatasetInfo, RawSplits
-from frepo.data.decode import decode, fingerprint_of, pixel_fingerprint, share_of_each_class
+from frepo.data.decode import decode, pixel_fingerprint, share_of_each_class
 from frepo.data.digits import read_digits
 from frepo.data.folder import folder_source
 from frepo.data.prepared import is_own, own_source
@@ -24,6 +24,8 @@ from frepo.spec import Standardize, Zca
 
 FORMAT = 3
 """Raised when what the cache holds changes its meaning; a key of the cache, no part of what results are known by."""
+SELECTION = 2
+"""Raised when the same table selects other images of the same data set."""
 CHUNK_ORDER = 20220601
 """Seed of the order that chunks are cut from, the same for every experiment."""
 
@@ -101,19 +103,20 @@ def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tupl
     if table.classes is None and table.train_fraction is None and table.chunk_size is None:
         return raw, _info(table, raw, digest)
     _classes_must_exist("dataset.classes", table.classes, table, raw)
-    key = fingerprint([FORMAT, digest, table.classes and list(table.classes), table.train_fraction, *_chunk_of(table)])
-    classes = table.classes or range(len(raw.class_names))
-    class_names = tuple(raw.class_names[label] for label in classes)
+    choice = [table.classes and list(table.classes), table.train_fraction, *_chunk_of(table)]
+    selection = fingerprint([SELECTION, digest, *choice])
 
     def select(entry: NewEntry) -> dict[str, Any]:
-        digests = _write_selection(raw, table, entry)
-        return {"fingerprint": fingerprint_of(class_names, raw.train_images.shape[1:], digests)}
+        _write_selection(raw, table, entry)
+        return {}
 
-    arrays, facts = cached(cache_dir / "selected" / key[:16], select)
+    arrays, _ = cached(cache_dir / "selected" / fingerprint([FORMAT, selection])[:16], select)
+    classes = table.classes or range(len(raw.class_names))
+    class_names = tuple(raw.class_names[label] for label in classes)
     selected = RawSplits(**arrays, class_names=class_names)
     if len(selected.test_labels) == 0:
         raise FrepoError(f"dataset.classes: {table.name} has no images for testing of {', '.join(class_names)}")
-    return selected, _info(table, selected, facts["fingerprint"])
+    return selected, _info(table, selected, selection)
 
 
 def _whole(table: DatasetTable) -> DatasetTable:
@@ -214,9 +217,7 @@ def _source(table: DatasetTable, data_dir: Path) -> Source:
     return own_source(table.name, data_dir) if is_own(table.name) else tfds_source(table.name, data_dir)
 
 
-def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> list[str]:
-    """Write the images that `table` selects, and return the digests of their fingerprint."""
-    digests: list[str] = []
+def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> None:
     for split in ("train", "test"):
         images, labels = getattr(raw, f"{split}_images"), np.asarray(getattr(raw, f"{split}_labels"))
         renumbered = labels
@@ -229,11 +230,10 @@ def _write_selection(raw: RawSplits, table: DatasetTable, entry: NewEntry) -> li
             chosen = chosen[share_of_each_class(renumbered[chosen], table.train_fraction)]
         if split == "train" and table.chunk_size is not None:
             chosen = chosen[_chunk(table, len(chosen))]
+        entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))
         with entry.writing(f"{split}_images", (len(chosen), *images.shape[1:]), np.uint8) as writer:
             for part in chunks(images, len(chosen)):
                 writer.append(images[chosen[part]])
-        digests += [writer.digest, entry.store(f"{split}_labels", renumbered[chosen].astype(np.int32))]
-    return digests
 
 
 def _preprocessed(

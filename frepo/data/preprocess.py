@@ -39,7 +39,13 @@ class FittedPreprocess:
     block: int | None = None
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Map images [n, h, w, c], uint8 or float pixels in 0..1, to network inputs, float32 of the same shape."""
+        """Map images [n, h, w, c], uint8 or float pixels in 0..1, to network inputs, float32 of the same shape.
+
+        Raises:
+            TypeError: the pixels are of another kind, of which it is not known what is white.
+        """
+        if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
+            raise TypeError(f"pixels of the kind {pixels.dtype}; they have to be uint8, or floats in 0..1")
         inputs: np.ndarray = (
             _standardize(pixels, self.mean, self.deviation)
             if pixels.dtype == np.uint8

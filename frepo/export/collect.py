@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from frepo.data.dataset import Dataset
 from frepo.data.load import load_dataset
 from frepo.data.preprocess import FittedPreprocess
 from frepo.distill.run import read_distilled
@@ -13,6 +14,9 @@ from frepo.errors import FrepoError, Interrupted
 from frepo.export.exported import Exported
 from frepo.export.find import FoundStage
 from frepo.export.recipe import accuracies, evaluation_of, resolved
+
+WHITENED_SINCE = 4
+"""Version of the numerics since which training sets of fewer images than dimensions are whitened as they are today."""
 
 
 def collect(found: FoundStage, tfds_dir: Path, cache_dir: Path) -> Exported:
@@ -69,9 +73,22 @@ def _preprocess(found: FoundStage, tfds_dir: Path, cache_dir: Path) -> tuple[Fit
             f"the data set {name} found here is not the one that {run_id} was computed with: its images, labels or "
             "class names differ; name another with --data-dir"
         )
+    _whitening_must_be_that_of_then(found, dataset)
     arrays = {
         field.name: np.array(value)  # out of the cache's files, which may go
         for field in fields(dataset.preprocess)
         if isinstance(value := getattr(dataset.preprocess, field.name), np.ndarray)
     }
     return replace(dataset.preprocess, **arrays), dataset.info.class_names
+
+
+def _whitening_must_be_that_of_then(found: FoundStage, dataset: Dataset) -> None:
+    whiten = dataset.preprocess.whiten
+    if whiten is None or found.stage.identity["numerics_version"] >= WHITENED_SINCE:
+        return
+    if dataset.info.num_train < len(whiten) or found.dataset.preprocess.fitted_to is not None:
+        raise FrepoError(
+            f"{found.run.run_id} was computed by an earlier version of frepo, which whitened fewer images "
+            f"({dataset.info.num_train:,}) than dimensions ({len(whiten):,}) in another way, so its pixels cannot be "
+            "found any more; run its spec again"
+        )

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from frepo import record
 from frepo.errors import FrepoError
 from frepo.record import RunRecord, StageRecord, read_runs, read_stage
-from frepo.spec import Dataset
+from frepo.spec import Dataset, without_place
 from frepo.store.find import no_such_run
 
 
@@ -26,7 +27,7 @@ class FoundStage:
     @property
     def is_part(self) -> bool:
         """Whether it is of a part of the run's data set or of another seed, as in a course of steps."""
-        return any(self.stage.identity[key] != self.run.spec[key] for key in ("dataset", "seed"))
+        return _of(self.stage.identity, ("dataset", "seed")) != _of(self.run.spec, ("dataset", "seed"))
 
     @property
     def is_learned(self) -> bool:
@@ -63,7 +64,7 @@ def find_stage(run_directory: Path, run: RunRecord, label: str | None = None) ->
         if label in (stage.label, directory.name) if label else _is_that_of(run, stage):
             if stage.status != "done" or not (directory / record.DISTILLED).exists():
                 raise FrepoError(f"{directory} is not finished ({stage.status}): `frepo run` its spec again to go on")
-            return FoundStage(run, run_directory, _dataset_of(directory, stage), stage, directory)
+            return FoundStage(run, run_directory, _dataset_of(run, directory, stage), stage, directory)
     labels = [stage.label for _, stage in stages]
     if label:
         raise FrepoError(f"{run.run_id} has no stage `{label}` that makes images; it has {', '.join(labels) or 'none'}")
@@ -79,12 +80,18 @@ def _distill_stages(run_directory: Path, run: RunRecord) -> list[tuple[Path, Sta
 
 
 def _is_that_of(run: RunRecord, stage: StageRecord) -> bool:
-    return all(stage.identity[key] == run.spec[key] for key in ("distill", "dataset", "seed"))
+    keys = ("distill", "dataset", "seed")
+    return _of(stage.identity, keys) == _of(run.spec, keys)
 
 
-def _dataset_of(directory: Path, stage: StageRecord) -> Dataset:
+def _of(tables: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return without_place({key: tables[key] for key in keys})
+
+
+def _dataset_of(run: RunRecord, directory: Path, stage: StageRecord) -> Dataset:
+    """Return the data set of a stage, where the spec of the run says that it lies by now."""
     try:
-        return Dataset.model_validate(stage.identity["dataset"])
+        return Dataset.model_validate({**stage.identity["dataset"], "path": run.spec["dataset"].get("path")})
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise FrepoError(f"the data set of {directory} is none of this version of frepo ({reason})") from None

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from frepo.identity import fingerprint
 from frepo.plan.work import Work
-from frepo.spec import ExperimentSpec
+from frepo.spec import ExperimentSpec, without_place
 
 NUMERICS_VERSION = {
-    "distill": 3,
-    "features": 1,
-    "tune": 1,
-    "evaluate": 3,
+    "distill": 4,
+    "features": 2,
+    "tune": 2,
+    "evaluate": 4,
     "fair_scores": 1,
-    "continual": 2,
-    "expose": 1,
+    "continual": 3,
+    "expose": 2,
     "attack": 1,
 }
 """Raised when the code changes what a stage of that kind computes, so that old results are not taken for new ones."""
@@ -31,7 +31,7 @@ class Stage:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the result depends on, as JSON."""
+        """All that the result depends on, as JSON, and where its images lie, to be read beside a result."""
         return {
             **self.work.model_dump(mode="json"),
             "numerics_version": NUMERICS_VERSION[self.work.kind],
@@ -40,8 +40,8 @@ class Stage:
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits; equal exactly when the identity is."""
-        return fingerprint(self.identity)
+        """64 hexadecimal digits; equal exactly when the identity is, wherever its images lie."""
+        return fingerprint(without_place(self.identity))
 
     @property
     def directory(self) -> str:
@@ -58,8 +58,8 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the whole spec, its name included."""
-        return fingerprint(self.spec.model_dump(mode="json"))
+        """Identity of the whole spec, its name included, wherever its images lie."""
+        return fingerprint(without_place(self.spec.model_dump(mode="json")))
 
     @property
     def run_id(self) -> str:

@@ -2,7 +2,7 @@
 
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
-from frepo.spec.dataset import Dataset, Standardize, Zca
+from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
 from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec
@@ -40,4 +40,5 @@ __all__ = [
     "Zca",
     "json_schema",
     "load_spec",
+    "without_place",
 ]

@@ -1,6 +1,6 @@
 """The table `[dataset]`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,8 @@ class Zca(Fitted):
     """Standardise each channel, then whiten (zero-phase component analysis)."""
 
     reg: Annotated[float, Field(gt=0)] = 0.1
-    """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue."""
+    """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue. Where there are
+    fewer images than dimensions, the smallest of these sums, as many as there are too few images, are set to one."""
 
     block: Count | None = None
     """Whiten checkerboard blocks, squares of so many pixels a side that take every s-th pixel of every s-th row, each
@@ -49,7 +50,8 @@ class Dataset(Table):
     `frepo data list` names, or any prepared TFDS image-classification data set, `name/config:1.0.0`."""
 
     path: str | None = None
-    """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone."""
+    """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone. A
+    folder that has moved, with the same images, is the same data set: only its pixels and labels tell results apart."""
 
     test_fraction: Fraction | None = None
     """Share of each class of an `image_folder` that is split off for testing, where it has no folder for that."""
@@ -103,3 +105,13 @@ class Dataset(Table):
         if self.name != "image_folder" and (self.path is not None or self.test_fraction is not None):
             raise ValueError("path and test_fraction are read by name = 'image_folder' only")
         return self
+
+
+def without_place(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return tables, as JSON, without where their images lie: a data set is its pixels and labels.
+
+    Results of other images at the same place are told by the fingerprint of the pixels, found when they are read.
+    """
+    if "dataset" not in tables:
+        return tables
+    return {**tables, "dataset": {**tables["dataset"], "path": None}}

@@ -37,6 +37,13 @@ def test_mnist_is_standardized_with_the_published_numbers():
     np.testing.assert_allclose(inputs, (pixels / 255 - 0.1307) / 0.3081, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int64, bool])
+def test_pixels_of_which_it_is_not_known_what_is_white_are_refused(kind):
+    pixels = photographs(10)
+    with pytest.raises(TypeError, match=f"pixels of the kind {np.dtype(kind)}; they have to be uint8, or floats"):
+        fit_preprocess(ZCA, "some", pixels).apply(pixels.astype(kind))
+
+
 def test_a_constant_channel_is_not_divided_by_zero():
     pixels = photographs(10)
     pixels[..., 1] = 7

@@ -195,6 +195,20 @@ def test_the_run_id_covers_every_field(changes):
     assert plan(**changes).run_id != plan().run_id
 
 
+@pytest.mark.parametrize("application", ["evaluate", "continual", "membership", "fair_scores"])
+def test_another_path_to_images_is_not_another_experiment(application):
+    fields = {
+        "continual": {"num_steps": 2, "num_classes": 4},
+        "membership": {"chunk_size": 200, "train_steps": [10]},
+    }.get(application, {})
+    changes = {"dataset__name": "image_folder", "application": [{"type": application, **fields}]}
+    one, moved = (plan(dataset__path=path, **changes) for path in ("photos", "/elsewhere/photos/"))
+    assert (moved.run_id, fingerprints(moved)) == (one.run_id, fingerprints(one))
+    assert {stage.identity["dataset"]["path"] for stage in one.stages if "dataset" in stage.identity} == {"photos"}
+    other = plan(dataset__path="photos", dataset__test_fraction=0.1, **changes)
+    assert not set(fingerprints(other).values()) & set(fingerprints(one).values())
+
+
 def test_a_directory_is_label_and_start_of_the_fingerprint():
     for stage in plan().stages:
         assert stage.directory == f"{stage.label}-{stage.fingerprint[:8]}"

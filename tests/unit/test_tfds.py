@@ -68,7 +68,7 @@ def prepared(tmp_path, as_tfrecords):
 
 @pytest.fixture
 def load(tmp_path):
-    return lambda **fields: load_dataset(Dataset(name="toys", **fields), tmp_path / "data", tmp_path / "cache")
+    return lambda **fields: load_dataset(Dataset(name="toys:1.0.0", **fields), tmp_path / "data", tmp_path / "cache")
 
 
 def sorted_pixels(images):
