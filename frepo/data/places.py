@@ -1,6 +1,7 @@
 """Where prepared data sets lie below a data directory, and what is near where one is not there."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,9 +26,18 @@ def versions(directory: Path) -> list[Path]:
 
 def names_in(data_dir: Path) -> list[str]:
     """Return the names of all data sets that are prepared in `data_dir`, sorted, with their configurations."""
-    infos = [path for depth in ("*", "*/*") for path in data_dir.glob(f"{depth}/*.*.*/dataset_info.json")]
-    names = {str(path.parent.parent.relative_to(data_dir)) for path in infos if VERSION.fullmatch(path.parent.name)}
-    return sorted(names | {path.parent.parent.name for path in data_dir.glob(f"*/frepo/{INDEX}")})
+    infos = [*data_dir.glob("*/*.*.*/dataset_info.json")]
+    infos += [info for info in data_dir.glob("*/*/*.*.*/dataset_info.json") if _is_of_configuration(info)]
+    names = {str(info.parents[1].relative_to(data_dir)) for info in infos if VERSION.fullmatch(info.parent.name)}
+    return sorted(names | {index.parents[1].name for index in data_dir.glob(f"*/frepo/{INDEX}")})
+
+
+def _is_of_configuration(info: Path) -> bool:
+    """Return whether what lies two levels down is a configuration, not a data set in another data directory."""
+    try:
+        return json.loads(info.read_text())["name"] == info.parents[2].name
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def not_there(name: str, data_dir: Path) -> str:
