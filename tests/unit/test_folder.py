@@ -91,6 +91,14 @@ def test_the_folder_meant_is_named_where_the_path_is_one_too_high(photos):
     assert f"dataset.path = '{photos}' meant?" in complaint(photos.parent)
 
 
+def test_what_is_no_folder_or_has_too_few_classes_is_refused(photos, tmp_path):
+    assert complaint(tmp_path / "nowhere") == f"dataset.path: {tmp_path / 'nowhere'} is not a folder"
+    for file in (photos / "train" / "dog").iterdir():
+        file.rename(photos / "train" / f"dog-{file.name}")
+    (photos / "train" / "dog").rmdir()
+    assert "at least two classes; it has cat, and 2 images outside of such folders" in complaint(photos)
+
+
 def flat(folder):
     for file in sorted(folder.glob("*/*.png")):
         file.rename(folder / f"{file.parent.name}-{file.name}")
