@@ -55,7 +55,7 @@ def folder_source(path: Path) -> Source:
     passed_over = [*layout.beside, *(place for split in both for place in split.passed_over)]
     if passed_over:
         said = [*said, f"not used: {listed(sorted(passed_over, key=lambda place: is_hidden(place.name)))}"]
-    key = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for split in both for file, _ in split.files]
+    key = [_mark(file) for split in both for file, _ in split.files]
     return files_source(
         "image_folder",
         names,
@@ -65,6 +65,12 @@ def folder_source(path: Path) -> Source:
         str(path),
         said,
     )
+
+
+def _mark(file: Path) -> list[str | int]:
+    """Return what changes when the file does."""
+    status = file.stat()
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 def _class_names(folder: Path, path: Path) -> tuple[str, ...]:
