@@ -3,26 +3,40 @@
 from pathlib import Path
 
 from frepo.data.known import KNOWN
-from frepo.data.prepared import is_own, own_directory, prepare_own
+from frepo.data.places import elsewhere, misplaced_version, names_in, near_name, own_directory, versions
+from frepo.data.prepared import is_own, prepare_own
 from frepo.errors import FrepoError
+from frepo.progress import note
 from frepo.signals import stop_on_signals
 
 COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "prepared in")
 
 
 def catalog(data_dir: Path) -> list[tuple[object, ...]]:
-    """Return a row of `COLUMNS` for each known data set, and for any other that TFDS has prepared in `data_dir`."""
+    """Return a row of `COLUMNS` for each known data set, and for any other that TFDS has prepared in `data_dir`.
+
+    Where nothing is prepared there, it says which directory near it may be meant.
+    """
     rows: list[tuple[object, ...]] = []
     for name, known in KNOWN.items():
-        where = own_directory(name, data_dir) if is_own(name) else _tfds_directory(name, data_dir)
-        ready = str(where) if where and where.is_dir() else ""
-        rows.append((name, known.classes, known.train, known.test, known.pixels, known.comes_from, ready))
+        rows.append(
+            (name, known.classes, known.train, known.test, known.pixels, known.comes_from, _place(name, data_dir))
+        )
     families = {name.partition("/")[0] for name in KNOWN}
-    for info in sorted(path for depth in ("*", "*/*") for path in data_dir.glob(f"{depth}/*.*.*/dataset_info.json")):
-        name = str(info.parent.parent.relative_to(data_dir))
-        if name not in KNOWN and name.partition("/")[0] not in families:
-            rows.append((name, None, None, None, "", "TFDS", str(info.parent)))
+    there = names_in(data_dir)
+    for name in there:
+        if name.partition("/")[0] not in families:
+            rows.append((name, None, None, None, "", "TFDS", _place(name, data_dir)))
+    other = None if there else elsewhere(data_dir)
+    if other is not None:
+        note(f"nothing is prepared in {data_dir}, but {', '.join(other[1])} in {other[0]}: --data-dir {other[0]}")
     return rows
+
+
+def _place(name: str, data_dir: Path) -> str:
+    """Return where the newest version of a data set is prepared, or nothing."""
+    own = [own_directory(name, data_dir)] if is_own(name) else versions(data_dir / name)
+    return str(own[-1]) if own and own[-1].is_dir() else ""
 
 
 def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
@@ -34,6 +48,7 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
     """
     if name in ("digits", "image_folder"):
         raise FrepoError(f"'{name}' needs no preparation")
+    _must_be_known(name)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with stop_on_signals():
@@ -53,6 +68,15 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
     return prepare_tfds(name, data_dir)
 
 
-def _tfds_directory(name: str, data_dir: Path) -> Path | None:
-    found = sorted((data_dir / name).glob("*.*.*/dataset_info.json"))
-    return found[-1].parent if found else None
+def _must_be_known(name: str) -> None:
+    if advice := misplaced_version(name):
+        raise FrepoError(f"there is no data set '{name}'. {advice}")
+    if is_own(name):
+        return
+    from frepo.data.tfds import names_of_tfds
+
+    known = names_of_tfds()
+    if name.partition("/")[0].partition(":")[0] not in known:
+        raise FrepoError(
+            f"neither frepo nor TFDS knows a data set '{name}'. {near_name(name, {*KNOWN, *known})}".strip()
+        )

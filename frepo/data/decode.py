@@ -9,16 +9,15 @@ import numpy as np
 
 from frepo.data.cache import NewEntry
 from frepo.data.dataset import RawSplits
-from frepo.data.pixels import fit
+from frepo.data.pixels import fit, silent_pillow
 from frepo.data.source import AT_ONCE, Examples, Source
+from frepo.data.walk import SHOWN, one_error
 from frepo.errors import FrepoError
 from frepo.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
-SHOWN = 3
-"""Offenders that a message names, out of those that it counts."""
 
-
+@silent_pillow()
 def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> str:
     """Write the four arrays of a data set into a cache entry and return their fingerprint.
 
@@ -36,7 +35,9 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
         _labels_must_be_classes(
             source, name, examples, chosen, None if examples.labels is None else examples.labels[chosen]
         )
-    shape = _read(splits["train"][0], [0], resolution, map)[0][0].shape
+    examples, chosen = splits["train"]
+    first = _read(examples, chosen[:1].tolist(), resolution, map)[0]
+    shape = () if isinstance(first, FrepoError) else first[0].shape  # then the loop ends in an error of all such images
     digests: list[str] = []
     for name, (examples, chosen) in splits.items():
         labels = np.empty(len(chosen), np.int64)
@@ -126,21 +127,38 @@ def pixel_fingerprint(raw: RawSplits) -> str:
 def _read_all(
     examples: Examples, chosen: np.ndarray, resolution: int | None
 ) -> Iterator[tuple[int, list[tuple[np.ndarray, int]]]]:
-    """Yield the position of the first of some examples, and their pixels and labels."""
+    """Yield the position of the first of some examples, and their pixels and labels.
+
+    Raises:
+        FrepoError: examples are damaged or too small; all the others have been looked at, and it counts them.
+    """
+    wrong: list[FrepoError] = []
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), AT_ONCE):
             raise_if_stopping()
-            yield start, _read(examples, chosen[start : start + AT_ONCE].tolist(), resolution, pool.map)
+            part = _read(examples, chosen[start : start + AT_ONCE].tolist(), resolution, pool.map)
+            wrong += [read for read in part if isinstance(read, FrepoError)]
+            if not wrong:
+                yield start, [read for read in part if not isinstance(read, FrepoError)]
+    if wrong:
+        raise one_error(wrong)
 
 
 def _read(
     examples: Examples, indices: list[int], resolution: int | None, parallel_map: Callable[..., Iterable[Any]]
-) -> list[tuple[np.ndarray, int]]:
-    def decoded(stored: Any, index: int) -> tuple[np.ndarray, int]:
-        pixels, label = examples.decode(stored, index)
-        if pixels.dtype != np.uint8:
-            raise FrepoError(f"{examples.describe(index)} has pixels of the kind {pixels.dtype}; 8-bit ones are needed")
-        return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
+) -> list[tuple[np.ndarray, int] | FrepoError]:
+    """Return pixels and label of each example, or what is wrong with it."""
+
+    def decoded(stored: Any, index: int) -> tuple[np.ndarray, int] | FrepoError:
+        try:
+            pixels, label = examples.decode(stored, index)
+            if pixels.dtype != np.uint8:
+                raise FrepoError(
+                    f"{examples.describe(index)} has pixels of the kind {pixels.dtype}; 8-bit ones are needed"
+                )
+            return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
+        except FrepoError as error:
+            return error
 
     return list(parallel_map(decoded, examples.fetch(indices), indices))
 

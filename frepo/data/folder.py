@@ -1,67 +1,136 @@
-"""Folders of image files, one folder for each class."""
+"""Folders of image files, one folder for each class.
+
+What is used: the images at any depth below the folder of a class; links are followed.
+What is passed over, and said: hidden files and folders (their name starts with a dot) and what operating systems leave
+behind; files beside the folders of classes that are no images; all that lies beside the folders of splits.
+An error is all else: a link that leads nowhere, a file among the images that is none, an image outside of the folders
+of classes, a class without images.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from frepo.data.layout import Layout, find_layout, holds_splits
 from frepo.data.pixels import GRAY_MODES, read_header, read_pixels
 from frepo.data.source import Examples, Source
+from frepo.data.walk import SUFFIXES, Problem, below, described, entries, is_hidden, is_image, listed, one_error, refuse
 from frepo.errors import FrepoError
+from frepo.progress import note
 from frepo.signals import raise_if_stopping
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-TEST_FOLDERS = ("test", "val", "validation")
-
 LabelledFile = tuple[Path, int]
+
+OUTSIDE = "an image outside of the folders of classes"
+UNKNOWN = "a class that has no training images"
+EMPTY = "a class that has no images"
+UNLABELLED = (OUTSIDE, UNKNOWN, EMPTY)
+"""Problems of images for testing that are not there, or not labelled: another folder may have them."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What the folder of a split holds."""
+
+    files: list[LabelledFile]
+    passed_over: list[Path]
+    problems: list[Problem]
 
 
 def folder_source(path: Path) -> Source:
     """Return the images below `path`: `train/CLASS/...` and `test/CLASS/...` (or `val`), or `CLASS/...` alone.
 
     Raises:
-        FrepoError: there is no such folder, or it is not laid out like that: a class without images, a file that is no
-            image, a class that is only in the test set, fewer than two classes.
+        FrepoError: there is no such folder, it is not laid out like that, or something in it cannot be used.
     """
-    if not path.is_dir():
-        raise FrepoError(f"dataset.path: {path} is not a folder")
-    test_folder = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
-    train_folder = path / "train" if (path / "train").is_dir() else path
-    if test_folder is not None and train_folder is path:
-        raise FrepoError(f"{path} has {test_folder.name}/ but no train/; put the training images into {path / 'train'}")
-    names = tuple(sorted(folder.name for folder in train_folder.iterdir() if _is_class(folder)))
-    if len(names) < 2:
-        raise FrepoError(
-            f"{train_folder} needs a folder for each of at least two classes; it has {', '.join(names) or 'none'}"
-        )
-    train = labelled_files(train_folder, names)
-    test = None if test_folder is None else labelled_files(test_folder, names)
-    key = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file, _ in [*train, *(test or [])]]
-    return files_source("image_folder", names, train, test, [str(path.resolve()), key], str(path))
+    layout = find_layout(path)
+    names = _class_names(layout.train, path)
+    train = read_split(layout.train, names)
+    test, said = _test_split(layout, names) if layout.tests else (None, [])
+    both = [train] if test is None else [train, test]
+    refuse(path, [problem for split in both for problem in split.problems])
+    passed_over = [*layout.beside, *(place for split in both for place in split.passed_over)]
+    if passed_over:
+        said = [*said, f"not used: {listed(sorted(passed_over, key=lambda place: is_hidden(place.name)))}"]
+    key = [_mark(file) for split in both for file, _ in split.files]
+    return files_source(
+        "image_folder",
+        names,
+        train.files,
+        None if test is None else test.files,
+        [str(path.resolve()), key],
+        str(path),
+        said,
+    )
 
 
-def labelled_files(folder: Path, names: Sequence[str]) -> list[LabelledFile]:
-    """Return the image files below `folder`, class by class, with the positions of their folders' names in `names`.
+def _mark(file: Path) -> list[str | int]:
+    """Return what changes when the file does."""
+    status = file.stat()
+    return [str(file), status.st_size, status.st_mtime_ns]
 
-    Raises:
-        FrepoError: a folder is no class, a class has no image, or a file is none.
-    """
-    unknown = sorted(entry.name for entry in folder.iterdir() if _is_class(entry) and entry.name not in names)
-    if unknown:
-        raise FrepoError(f"{folder} has the class {unknown[0]}, which has no training images")
-    found: list[LabelledFile] = []
-    for label, name in enumerate(names):
-        if not (folder / name).is_dir():
-            continue  # a test set need not have every class
-        files = sorted(file for file in (folder / name).rglob("*") if file.is_file() and not file.name.startswith("."))
-        if not files:
-            raise FrepoError(f"{folder / name} has no images; add some or remove the folder")
-        strange = next((file for file in files if file.suffix.lower() not in SUFFIXES), None)
-        if strange is not None:
-            raise FrepoError(f"{strange} is not an image ({', '.join(SUFFIXES)}); remove it")
-        found += [(file, label) for file in files]
-    return found
+
+def _class_names(folder: Path, path: Path) -> tuple[str, ...]:
+    found = entries(folder)
+    strange = [("a name that is not UTF-8", inner) for inner in found.folders if not _is_utf8(inner.name)]
+    refuse(folder, [*found.problems, *strange])
+    if len(found.folders) >= 2:
+        return tuple(inner.name for inner in found.folders)
+    has = found.folders[0].name if found.folders else "none"
+    images = sum(map(is_image, found.files))
+    outside = f", and {images:,} images outside of such folders" if images else ""
+    advice = ""
+    if folder != path:
+        advice = f"; where {folder.name}/ is itself a class, put all folders of classes into it"
+    elif found.folders and len(entries(found.folders[0]).folders) >= 2:
+        advice = f"; is dataset.path = {str(found.folders[0])!r} meant?"
+    raise FrepoError(f"{folder} needs a folder for each of at least two classes; it has {has}{outside}{advice}")
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in name)
+
+
+def _test_split(layout: Layout, names: Sequence[str]) -> tuple[Split, list[str]]:
+    """Return the first split for testing that has labelled images, and what is to be said of the choice."""
+    without: list[tuple[Path, list[str]]] = []
+    for position, folder in enumerate(layout.tests):
+        split = read_split(folder, names)
+        if split.files or any(kind not in UNLABELLED for kind, _ in split.problems):
+            said = [f"{folder} is used for testing: {other} has no labelled images" for other, _ in without]
+            return split, said + [f"{other} is not used: {folder} is" for other in layout.tests[position + 1 :]]
+        without.append((folder, described(split.problems) or ["no images"]))
+    reasons = [f"{folder} has {line}" for folder, lines in without for line in lines]
+    raise FrepoError(
+        "\n  ".join(["there are no labelled images for testing:", *reasons])
+        + f"\nSort them into {without[0][0]}/CLASS/, or move the folder away and set dataset.test_fraction = 0.2"
+    )
+
+
+def read_split(folder: Path, names: Sequence[str]) -> Split:
+    """Return the images below `folder`, class by class, with the positions of their folders' names in `names`."""
+    found = entries(folder)
+    strange = f"not an image ({', '.join(SUFFIXES)})"
+    split = Split([], [*found.hidden, *(file for file in found.files if not is_image(file))], [*found.problems])
+    split.problems.extend((OUTSIDE, file) for file in found.files if is_image(file))
+    split.problems.extend((UNKNOWN, inner) for inner in found.folders if inner.name not in names)
+    there = [
+        (names.index(inner.name), inner) for inner in found.folders if inner.name in names
+    ]  # maybe not all, in test/
+    for label, inner in there:
+        if holds_splits(inner):
+            split.problems.append(("a class with splits in it; the split comes first: train/CLASS, test/CLASS", inner))
+        content = below(inner)
+        split.passed_over.extend(content.hidden)
+        split.problems.extend(content.problems)
+        split.problems.extend((strange, file) for file in content.files if not is_image(file))
+        if not content.files and not content.problems:
+            split.problems.append((EMPTY, inner))
+        split.files.extend((file, label) for file in content.files if is_image(file))
+    return split
 
 
 def files_source(
@@ -71,13 +140,16 @@ def files_source(
     test: list[LabelledFile] | None,
     key: object,
     where: str,
+    said: Sequence[str] = (),
 ) -> Source:
-    """Return a source of image files; it has one channel where all of them are grey."""
+    """Return a source of image files; it has one channel where all of them are grey.
+
+    `said` is to be said of the choice of files when they are read.
+    """
 
     @lru_cache(maxsize=1)
     def channels() -> int:
-        modes = {_mode(file) for file, _ in [*train, *(test or [])]}
-        return 1 if modes <= set(GRAY_MODES) else 3
+        return 1 if _modes([file for file, _ in [*train, *(test or [])]]) <= set(GRAY_MODES) else 3
 
     def examples(files: list[LabelledFile]) -> Examples:
         def fetch(indices: list[int]) -> list[LabelledFile]:
@@ -90,16 +162,28 @@ def files_source(
         return Examples(len(files), fetch, decode, lambda index: str(files[index][0]), labels)
 
     def both() -> tuple[Examples, Examples | None]:
+        for line in said:
+            note(line)
         channels()  # reads all headers, so that a file that is no image is found at once
         return examples(train), None if test is None else examples(test)
 
     return Source(name, class_names, key, where, both)
 
 
-def _mode(file: Path) -> str:
-    raise_if_stopping()
-    return read_header(file)[0]
+def _modes(files: list[Path]) -> set[str]:
+    """Return the kinds of pixels that occur.
 
-
-def _is_class(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+    Raises:
+        FrepoError: files are no images; all are counted.
+    """
+    modes: set[str] = set()
+    wrong: list[FrepoError] = []
+    for file in files:
+        raise_if_stopping()
+        try:
+            modes.add(read_header(file)[0])
+        except FrepoError as error:
+            wrong.append(error)
+    if wrong:
+        raise one_error(wrong)
+    return modes

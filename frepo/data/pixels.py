@@ -1,9 +1,12 @@
 """Image files to uint8 pixels of one size."""
 
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from frepo.errors import FrepoError
 
@@ -11,6 +14,25 @@ GRAY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
 LARGEST = 2**26
 """Pixels of an image; more is refused as an attack or a mistake."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings an image upright, by its EXIF orientation."""
+
+
+@contextmanager
+def silent_pillow() -> Generator[None]:
+    """Let Pillow not warn while the block runs: it names no file, and warns of what does not touch the pixels."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        yield
 
 
 def read_header(path: Path) -> tuple[str, tuple[int, int]]:
@@ -34,14 +56,16 @@ def read_header(path: Path) -> tuple[str, tuple[int, int]]:
 def read_pixels(path: Path, channels: int) -> np.ndarray:
     """Return the pixels of an image file, uint8 [height, width, channels], turned as its EXIF orientation says.
 
-    Grey becomes three equal channels where `channels` is 3; transparency is dropped.
+    Grey becomes three equal channels where `channels` is 3; transparency is dropped. A damaged EXIF block counts as
+    none in all kinds of files, as Pillow has it for JPEGs.
 
     Raises:
         FrepoError: the file is damaged.
     """
     try:
         with Image.open(path) as opened:
-            return eight_bits(ImageOps.exif_transpose(opened), channels)
+            opened.load()  # before the orientation is asked for: TIFF files are turned by it
+            return eight_bits(_upright(opened), channels)
     except Exception as error:  # truncated and damaged files raise many kinds
         raise unreadable(path, error) from None
 
@@ -61,6 +85,15 @@ def eight_bits(image: Image.Image, channels: int) -> np.ndarray:
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     image = image if image.mode == mode else image.convert(mode)
     return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged blocks raise many kinds
+        return image
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def unreadable(path: Path, error: Exception) -> FrepoError:

@@ -4,25 +4,31 @@ Prepared they are image files by class, and an index that is written last.
 """
 
 import json
+import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
-from frepo.data.folder import SUFFIXES, files_source
+from frepo.data.folder import files_source
 from frepo.data.known import KNOWN
-from frepo.data.pixels import read_pixels
+from frepo.data.pixels import read_pixels, silent_pillow
+from frepo.data.places import INDEX, not_there, own_directory
 from frepo.data.source import Source
+from frepo.data.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError
 from frepo.files import directory_written_atomically, sha256_of_file
-from frepo.progress import note
+from frepo.progress import note, warn
 from frepo.signals import raise_if_stopping
 
-INDEX = "index.json"
+UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
+"""What damaged archives raise, and encrypted ones."""
 
-Found = tuple[str, str, Path]
+Image = tuple[str, str, Path]
 """Split, class (WordNet id) and file of an image."""
 
 WORDS = {
@@ -58,11 +64,6 @@ def is_own(name: str) -> bool:
     return name in KNOWN and KNOWN[name].comes_from == "archive"
 
 
-def own_directory(name: str, data_dir: Path) -> Path:
-    """Return where the data set `name` lies when it is prepared."""
-    return data_dir / name / "frepo"
-
-
 def own_source(name: str, data_dir: Path) -> Source:
     """Return the prepared data set `name`.
 
@@ -73,8 +74,7 @@ def own_source(name: str, data_dir: Path) -> Source:
     index = directory / INDEX
     if not index.is_file():
         raise FrepoError(
-            f"data set '{name}' is not prepared in {data_dir}. Get {KNOWN[name].archive}, then: frepo data prepare "
-            f"{name} --from ARCHIVE"
+            f"{not_there(name, data_dir)} Get {KNOWN[name].archive}, then: frepo data prepare {name} --from ARCHIVE"
         )
     try:
         content = json.loads(index.read_text())
@@ -87,6 +87,7 @@ def own_source(name: str, data_dir: Path) -> Source:
     return files_source(name, names, train, test, sha256_of_file(index), str(directory))
 
 
+@silent_pillow()
 def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
     """Copy the images of `origin`, the archive of data set `name` or its unpacked folder, and return where they are.
 
@@ -117,37 +118,42 @@ def _unpack(archive: Path, into: Path) -> Path:
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(into, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    except UNPACKING as error:
         raise FrepoError(f"{archive} cannot be unpacked ({error}); it has to be an intact zip or tar archive") from None
     return into
 
 
-def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Found]], dict[str, str]]:
+def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Image]], dict[str, str]]:
     """Return what finds the images of data set `name`, and the names of its classes."""
     if name != "tiny_imagenet":
         return _by_class, WORDS[name]
-    words = next(iter(sorted(root.rglob("words.txt"))), None)
+    words = next(_visible(root, "words.txt"), None)
     if words is None:
         raise FrepoError(f"{root} has no words.txt; Tiny ImageNet's archive has one beside train/ and val/")
     lines = (line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
     return _tiny_imagenet, {wnid: text.strip() for wnid, text in lines}
 
 
-def _by_class(root: Path) -> Iterator[Found]:
+def _by_class(root: Path) -> Iterator[Image]:
     """Find images in train/CLASS/ and val/CLASS/, wherever below `root` these are."""
     base = _base(root)
-    for split, folder in (("train", "train"), ("test", "val")):
-        for file in sorted((base / folder).rglob("*")):
-            if _is_image(file):
-                yield split, file.relative_to(base / folder).parts[0], file
+    return chain(_classes(base / "train", "train"), _classes(base / "val", "test"))
 
 
-def _tiny_imagenet(root: Path) -> Iterator[Found]:
-    """Find images in train/CLASS/images/ and val/images/, the classes of the latter in val/val_annotations.txt."""
+def _classes(folder: Path, split: str) -> Iterator[Image]:
+    return ((split, file.relative_to(folder).parts[0], file) for file in _images(folder))
+
+
+def _tiny_imagenet(root: Path) -> Iterator[Image]:
+    """Find images in train/CLASS/images/ and val/images/, the classes of the latter in val/val_annotations.txt.
+
+    Many sort val/ into folders of classes; then these tell the classes.
+    """
     base = _base(root)
-    for file in sorted((base / "train").rglob("*")):
-        if _is_image(file):
-            yield "train", file.relative_to(base / "train").parts[0], file
+    yield from _classes(base / "train", "train")
+    if not _images(base / "val" / "images"):
+        yield from _classes(base / "val", "test")
+        return
     annotations = base / "val" / "val_annotations.txt"
     if not annotations.is_file():
         raise FrepoError(f"{annotations} is missing; it says of which class the images in val/images are")
@@ -162,17 +168,34 @@ def _tiny_imagenet(root: Path) -> Iterator[Found]:
 
 
 def _base(root: Path) -> Path:
-    base = next((path.parent for path in sorted(root.rglob("train")) if (path.parent / "val").is_dir()), None)
+    base = next((path.parent for path in _visible(root, "train") if (path.parent / "val").is_dir()), None)
     if base is None:
         raise FrepoError(f"{root} has no folders train/ and val/ beside each other")
     return base
 
 
-def _is_image(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+def _visible(root: Path, name: str) -> Iterator[Path]:
+    """Find what is called `name` below `root`, but not in what is hidden, such as the __MACOSX of Mac archives."""
+    found = sorted(root.rglob(name))
+    return (path for path in found if not any(map(is_hidden, path.relative_to(root).parts)))
 
 
-def _copy(name: str, found: list[Found], words: dict[str, str], directory: Path) -> None:
+def _images(folder: Path) -> list[Path]:
+    """Return the images at any depth below `folder`, none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = below(folder)
+    refuse(folder, found.problems)
+    return [file for file in found.files if is_image(file)]
+
+
+def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path) -> None:
+    """Copy images into `directory`, and write their index.
+
+    Raises:
+        FrepoError: a class is not one of the data set, two files would be one, or images are damaged.
+        Interrupted: a signal came.
+    """
     classes = sorted({wnid for split, wnid, _ in found if split == "train"})
     strange = next((wnid for _, wnid, _ in found if wnid not in classes or wnid not in words), None)
     if strange is not None:
@@ -181,12 +204,28 @@ def _copy(name: str, found: list[Found], words: dict[str, str], directory: Path)
         raise FrepoError(f"{name} needs images of at least two classes for training, and images for testing")
     note(f"copying {len(found):,} images of {len(classes)} classes")
     index: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
+    wrong: list[FrepoError] = []
     for split, wnid, file in found:
         raise_if_stopping()
-        read_pixels(file, 3)  # a damaged file is better found now
+        try:
+            read_pixels(file, 3)  # a damaged file is better found now
+        except FrepoError as error:
+            wrong.append(error)
         relative = Path(split, wnid, file.name)
         (directory / relative).parent.mkdir(parents=True, exist_ok=True)
+        if (directory / relative).exists():
+            raise FrepoError(f"{file.name} of the class {wnid} is there twice, the second time as {file}; remove one")
         shutil.copyfile(file, directory / relative)
         index[split].append((str(relative), classes.index(wnid)))
+    if wrong:
+        raise one_error(wrong)
+    _compare_counts(name, index)
     content = {"class_names": [words[wnid] for wnid in classes], **index}
     (directory / INDEX).write_text(json.dumps(content))
+
+
+def _compare_counts(name: str, index: dict[str, list[tuple[str, int]]]) -> None:
+    """Say where the images are not as many as were published: results of a part are not those of the whole."""
+    for split, expected in (("train", KNOWN[name].train), ("test", KNOWN[name].test)):
+        if len(index[split]) != expected:
+            warn(f"{name} has {expected:,} images for {split}ing, but {len(index[split]):,} are here")

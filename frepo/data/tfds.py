@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from frepo.data.pixels import GRAY_MODES, eight_bits
+from frepo.data.places import VERSION, not_there, versions
 from frepo.data.source import AT_ONCE, Examples, Source
 from frepo.data.tfrecord import Records, find_records
 from frepo.errors import FrepoError
@@ -34,14 +36,13 @@ def find_prepared(name: str, data_dir: Path) -> Any:
 
     logging.set_verbosity(logging.ERROR)  # it warns that Pillow decodes slower than OpenCV
     family, version = name.partition(":")[::2]
-    directory = data_dir / family
     if not (data_dir.is_dir() and os.access(data_dir, os.R_OK | os.X_OK)):
         reason = "is not a directory that can be read" if data_dir.exists() else "does not exist"
         raise FrepoError(f"the data directory {data_dir} {reason}; name another with --data-dir.\n{_how_to(name)}")
-    versions = sorted(path for path in directory.glob(version or "*.*.*") if (path / "dataset_info.json").is_file())
-    if not versions:
-        raise FrepoError(f"data set '{name}' is not prepared in {data_dir}.\n{_how_to(name)}")
-    newest = max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdigit()])
+    there = [path for path in versions(data_dir / family) if version in ("", path.name)]
+    if not there:
+        raise FrepoError(f"{not_there(name, data_dir)}\n{_how_to(name)}")
+    newest = there[-1]
     try:
         builder = tfds.builder_from_directory(newest)
     except Exception as error:  # a dozen kinds, from JSON errors to missing keys
@@ -215,10 +216,18 @@ def _damaged(name: str, where: object, error: Exception) -> FrepoError:
 
 
 def _how_to(name: str) -> str:
+    plain = re.sub(f"[:/]{VERSION.pattern}$", "", name)
     return (
         "To download and prepare it, once: pip install 'frepo[tf]', then\n"
-        f"  frepo data prepare {name.partition(':')[0]}          # --data-dir DIR for another place than TFDS's own"
+        f"  frepo data prepare {plain}          # --data-dir DIR for another place than TFDS's own"
     )
+
+
+def names_of_tfds() -> list[str]:
+    """Return the names of the data sets that TFDS can download."""
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)  # those others are asked for over the network
 
 
 def prepare_tfds(name: str, data_dir: Path) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from frepo.data.pixels import fit, read_header, read_pixels
 from frepo.errors import FrepoError
@@ -75,3 +75,28 @@ def test_the_middle_square_is_resized_by_area(seed, resolution, factor, more, wi
 def test_an_image_that_is_too_small_is_named():
     with pytest.raises(FrepoError, match=r"cat\.png has 5x7 pixels, less than dataset\.resolution = 6"):
         fit(COLOR, 6, "cat.png")
+
+
+def uprighted_by_hand(pixels, orientation):
+    """Return pixels [h, w, c] turned as the EXIF standard (its figure of the orientations) says."""
+    flipped = pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels
+    return np.rot90(flipped, {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}[orientation])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations_are_brought_upright(tmp_path, orientation, name):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(COLOR), name, exif=exif)
+    np.testing.assert_array_equal(read_pixels(path, 3), uprighted_by_hand(COLOR, orientation))
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(read_pixels(path, 3), np.asarray(ImageOps.exif_transpose(opened)))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+@pytest.mark.parametrize("block", [b"Exif\0\0garbagegarbage", b"Exif\0\0MM"])
+def test_a_broken_exif_block_counts_as_none(tmp_path, name, block):
+    image = Image.fromarray(COLOR)
+    with_block = read_pixels(saved(tmp_path, image, name, exif=block), 3)
+    np.testing.assert_array_equal(with_block, read_pixels(saved(tmp_path, image, f"plain-{name}"), 3))
