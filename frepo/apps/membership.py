@@ -8,7 +8,7 @@ import numpy as np
 from frepo import record
 from frepo.arrays import npz_bytes, read_npz
 from frepo.attacks.curve import Scores, roc_scores
-from frepo.attacks.exposed import cross_entropies, expose, half_squared_errors
+from frepo.attacks.exposed import Exposed, cross_entropies, expose, half_squared_errors
 from frepo.attacks.lira import Scaling, lira_offline
 from frepo.attacks.threshold import threshold_attack
 from frepo.attacks.trained import trained_attack
@@ -138,15 +138,15 @@ def _attack(attack: Attack, work: AttackStage, number: int, exposure: Exposure, 
             return threshold_attack(members, non_members)
         case "lira":
             assert shadow is not None
-            scaling: Scaling = "margin" if work.loss == "mse" else "log_odds"
-            return roc_scores(
-                _lira(exposure.members[number], exposure.member_labels, shadow.members, scaling),
-                _lira(exposure.non_members[number], exposure.non_member_labels, shadow.non_members, scaling),
-            )
+            return _lira(members, non_members, shadow, "margin" if work.loss == "mse" else "log_odds")
         case _:
             return trained_attack(attack, members, non_members, (work.seed, Stream.ATTACKS, number))
 
 
-def _lira(logits: np.ndarray, labels: np.ndarray, shadow_logits: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """Return the scores of examples that no shadow network was trained on."""
-    return lira_offline(logits, labels, shadow_logits, np.ones(shadow_logits.shape[:2], bool), scaling)
+def _lira(members: Exposed, non_members: Exposed, shadow: Exposure, scaling: Scaling) -> Scores:
+    """Return the scores of the attack with shadow networks that were trained on neither side."""
+    logits, labels, _ = (np.concatenate(sides) for sides in zip(members, non_members, strict=True))
+    shadow_logits = np.concatenate([shadow.members, shadow.non_members], axis=1)
+    score = lira_offline(logits, labels, shadow_logits, np.ones(shadow_logits.shape[:2], bool), scaling)
+    size = len(members.labels)
+    return roc_scores(score[:size], score[size:])

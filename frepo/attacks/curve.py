@@ -21,9 +21,12 @@ class Scores:
         advantage: the largest of TPR - FPR over all thresholds; at least 0, and above it by chance in any finite
             sample: about 0.9 / sqrt(n) with n examples on each side.
         tpr_at_1_in_100: the largest true positive rate of a threshold whose false positive rate is at most 1 in 100.
-            Nothing is interpolated: with fewer than 100 non-members no false positive is allowed at all, and this is
-            the share of members that score higher than every non-member.
-        tpr_at_1_in_1000: the same at 1 in 1000, with fewer than 1000 non-members. Both rest on the few highest
+            The threshold is chosen on the non-members themselves, so the rate to expect of others is
+            (false positives + 1) / (n + 1), and that is what is bounded: where nothing is to be found, this is at most
+            1 in 100 on average. Nothing is interpolated: with fewer than 199 non-members no false positive is allowed
+            at all, and this is the share of members that score higher than every non-member. With fewer than 99 even
+            that is more than 1 in 100 by chance: 1 / (n + 1).
+        tpr_at_1_in_1000: the same at 1 in 1000, with fewer than 1999 and 999 non-members. Both rest on the few highest
             non-members, so with small n they vary much from sample to sample.
         members: number of members.
         non_members: number of non-members.
@@ -65,7 +68,7 @@ def roc_scores(member_scores: np.ndarray, non_member_scores: np.ndarray, varianc
     false_positives = len(non_members) - np.searchsorted(non_members, thresholds, "left")
 
     def tpr_at(one_in: int) -> float:
-        allowed = false_positives <= len(non_members) // one_in
+        allowed = false_positives <= max((len(non_members) + 1) // one_in - 1, 0)
         return float(true_positives[allowed].max(initial=0) / len(members))
 
     return Scores(

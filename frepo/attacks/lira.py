@@ -45,6 +45,9 @@ def lira_offline(
     against it. Theirs is the probability 1 - Pr[Z > confidence]; returned is its argument, the standard score
     (confidence - mean) / deviation, which orders the same but does not round to 1 for the most exposed members.
 
+    Members and non-members go into one call. A variance, or the choice of one, that was taken over either side alone
+    would depend on the answer.
+
     Args:
         target_logits: float [n, C], outputs of the network under attack.
         labels: int [n], true classes.

@@ -15,8 +15,9 @@ def in_chunks(features: Features, images: jax.Array, chunk: int) -> jax.Array:
     """Return features [n, d] of images [n, h, w, c], at most `chunk` of them going through the network at once.
 
     A network's activations are not kept for the gradient but computed again, chunk by chunk, so that memory is bounded
-    by the chunk; the gradient is the same. `features` must treat the images one by one. A support that is no larger
-    than `chunk` is computed at once, and nothing twice.
+    by the chunk; the gradient is the same, with respect to the images and to all that `features` closes over, and can
+    itself be differentiated either way. On a CPU, `jax.jvp` of the features themselves is refused. `features` must
+    treat the images one by one. A support that is no larger than `chunk` is computed at once, and nothing twice.
     """
     count = len(images)
     if count <= chunk:
@@ -40,24 +41,27 @@ def _one_after_the_other(features: Features, pieces: list[jax.Array]) -> tuple[j
     """
     function, constants = jax.closure_convert(features, pieces[0])
 
-    @jax.custom_vjp
-    def run(pieces: list[jax.Array], constants: Sequence[Any]) -> tuple[jax.Array, ...]:
+    def plain(pieces: list[jax.Array], constants: Sequence[Any]) -> tuple[jax.Array, ...]:
         done: list[jax.Array] = []
         for piece in pieces:
             done.append(function(_after(piece, *done[-1:]), *constants))
         return tuple(done)
 
+    run = jax.custom_vjp(plain)
+
     def forward(pieces: list[jax.Array], constants: Sequence[Any]) -> Any:
-        return run(pieces, constants), (pieces, constants)
+        return plain(pieces, constants), (pieces, constants)  # plain, so that derivatives of the gradient exist
 
     def backward(saved: tuple[list[jax.Array], Sequence[Any]], cotangents: tuple[jax.Array, ...]) -> Any:
         pieces, constants = saved
         gradients: list[jax.Array] = []
+        of_constants = jax.tree.map(jnp.zeros_like, constants)
         for piece, cotangent in zip(pieces, cotangents, strict=True):
             held = _after(piece, cotangent, *gradients[-1:])
-            pull_back = jax.vjp(lambda x: function(x, *constants), held)[1]
-            gradients.append(pull_back(cotangent)[0])
-        return gradients, jax.tree.map(jnp.zeros_like, constants)
+            gradient, more = jax.vjp(lambda x, c: function(x, *c), held, constants)[1](cotangent)
+            gradients.append(gradient)
+            of_constants = jax.tree.map(jnp.add, of_constants, more)
+        return gradients, of_constants
 
     run.defvjp(forward, backward)
     return run(pieces, constants)

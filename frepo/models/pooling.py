@@ -18,24 +18,20 @@ def relu_pool(kind: BlockPooling, x: jax.Array) -> jax.Array:
             return nn.relu(x)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def relu_average_pool(x: jax.Array) -> jax.Array:
     """Return the means over 2x2 pixels of the positive part of x [n, h, w, c]; an odd last row or column is dropped.
 
-    The gradient is written out, because that of XLA's window sum takes three times as long on a CPU.
+    The derivative is written out, because the gradient of XLA's window sum takes three times as long on a CPU as the
+    transpose of a sum over axes.
     """
     return nn.avg_pool(nn.relu(x), (2, 2), strides=(2, 2))
 
 
-def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return relu_average_pool(x), x
-
-
-def _backward(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    _, height, width, _ = x.shape
-    spread = jnp.repeat(jnp.repeat(cotangent, 2, axis=1), 2, axis=2)
-    spread = jnp.pad(spread, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-    return (jnp.where(x > 0, spread / 4, 0),)
-
-
-relu_average_pool.defvjp(_forward, _backward)
+@relu_average_pool.defjvp
+def _derivative(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (x_dot,) = primals, tangents
+    n, height, width, channels = x.shape
+    positive = jnp.where(x > 0, x_dot, 0)[:, : height // 2 * 2, : width // 2 * 2]
+    windows = positive.reshape(n, height // 2, 2, width // 2, 2, channels)
+    return relu_average_pool(x), jnp.sum(windows, axis=(2, 4)) / 4

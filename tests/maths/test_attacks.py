@@ -54,8 +54,8 @@ def brute_force(members, non_members):
         auc_low=max(0, auc - half),
         auc_high=min(1, auc + half),
         advantage=max(tpr - fpr for fpr, tpr in points),
-        tpr_at_1_in_100=max(tpr for fpr, tpr in points if fpr <= 0.01),
-        tpr_at_1_in_1000=max(tpr for fpr, tpr in points if fpr <= 0.001),
+        tpr_at_1_in_100=max(tpr for fpr, tpr in points if fpr == 0 or (n * fpr + 1) / (n + 1) <= 0.01),
+        tpr_at_1_in_1000=max(tpr for fpr, tpr in points if fpr == 0 or (n * fpr + 1) / (n + 1) <= 0.001),
         members=m,
         non_members=n,
     )
@@ -76,11 +76,21 @@ def test_low_false_positive_rates_are_those_of_brute_force():
 
 
 def test_a_bound_that_allows_exactly_one_false_positive_allows_it():
-    non_members = np.arange(100.0)
-    assert roc_scores(np.array([98.5, 50.0]), non_members).tpr_at_1_in_100 == 0.5
-    assert roc_scores(np.array([98.5, 50.0]), non_members[1:]).tpr_at_1_in_100 == 0
+    non_members = np.arange(199.0)
+    assert roc_scores(np.array([197.5, 50.0]), non_members).tpr_at_1_in_100 == 0.5
+    assert roc_scores(np.array([197.5, 50.0]), non_members[1:]).tpr_at_1_in_100 == 0
     # A tie with the second highest non-member would let two through.
-    assert roc_scores(np.array([98.0, 50.0]), non_members).tpr_at_1_in_100 == 0
+    assert roc_scores(np.array([197.0, 50.0]), non_members).tpr_at_1_in_100 == 0
+
+
+@pytest.mark.parametrize("n", [99, 100, 150, 199, 200, 1000])
+def test_chance_has_no_more_true_positives_than_the_bound_on_the_false_ones(n):
+    random = np.random.default_rng(20)
+    draws = [roc_scores(*random.normal(size=(2, n))) for _ in range(300)]
+    expected = [((n + 1) // one_in or 1) / (n + 1) for one_in in (100, 1000)]
+    assert expected[0] <= 0.01
+    found = np.array([(one.tpr_at_1_in_100, one.tpr_at_1_in_1000) for one in draws])
+    assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * found.std(axis=0) / math.sqrt(len(draws)))
 
 
 @given(vectors, vectors)
@@ -224,6 +234,13 @@ def test_intervals_of_trained_attacks_cover_chance_as_often_as_they_say():
         independent += abs(one.auc - 0.5) <= (one.auc_high - one.auc) / math.sqrt(1 + FOLDS / (FOLDS - 1))
     assert covered / 150 >= 0.91
     assert independent / 150 < 0.9
+
+
+@pytest.mark.parametrize(("kind", "draws"), [("threshold", 300), ("logistic_regression", 60)])
+def test_true_positives_at_few_false_ones_are_as_few_where_nothing_is_to_be_found(kind, draws):
+    random = np.random.default_rng(21)
+    found = [attack(kind, outputs(random, 200), outputs(random, 200), (i,)).tpr_at_1_in_100 for i in range(draws)]
+    assert 0.004 < np.mean(found) < 0.01 + 3 * np.std(found) / math.sqrt(draws)
 
 
 @pytest.mark.parametrize("kind", TRAINED)

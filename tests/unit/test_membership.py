@@ -131,6 +131,22 @@ def test_a_network_that_never_saw_the_members_tells_nothing():
         assert (row["members"], row["non_members"]) == (400, 400)
 
 
+def test_lira_has_as_many_true_positives_as_false_ones_where_nothing_is_to_be_found():
+    # Networks differ much on one image in a hundred. Which side has more of these says nothing of membership.
+    n, shadows, found = 200, 8, []
+    work = AttackStage(seed=0, chunk_index=0, train_steps=10, source="members", loss="mse", attacks=("lira",))
+    names = np.zeros(n, int)
+    for seed in range(200):
+        random = np.random.default_rng([4, seed])
+        spread = np.where(random.random(2 * n) < 0.01, 3.0, 0.1)
+        margins = random.normal(0.4, 0.2, 2 * n) + spread * random.normal(size=(1 + shadows, 2 * n))
+        logits = np.stack([margins, np.zeros_like(margins)], axis=-1).astype(np.float32)
+        target, shadow = (Exposure(part[:, :n], names, part[:, n:], names) for part in (logits[:1], logits[1:]))
+        found += [row["tpr_at_1_in_100"] for row in attack_networks(work, target, shadow)]
+    assert len(found) == 200
+    assert np.mean(found) == pytest.approx(0.01, abs=0.002)
+
+
 def test_a_chunk_goes_with_its_index_and_lengths_take_the_place_of_steps():
     with pytest.raises(ValueError, match="chunk_size and chunk_index go together"):
         Dataset(name="digits", chunk_size=3)
