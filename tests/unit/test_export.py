@@ -44,6 +44,7 @@ from frepo.foreign.read import read_arrays
 from frepo.models.build import build_model
 from frepo.runtime import RuntimeOptions
 from frepo.spec import AlexNet, Conv, Evaluate, Recipe, Standardize, Zca
+from frepo.spec.recipe import ALL_AUGMENTATIONS
 from frepo.training import Network, Trainer
 
 CLASSES, IPC = 3, 2
@@ -73,7 +74,7 @@ def make(
         np.eye(classes, dtype=np.float32)[hard] - np.float32(1 / classes) + random.normal(0, 0.01, (len(hard), classes))
     )
     table = architecture or Conv(width=8, depth=2, normalization="identity")
-    settings_json = Recipe(**recipe).model_dump(mode="json")
+    settings_json = Recipe(**{"augmentation": ALL_AUGMENTATIONS, **recipe}).model_dump(mode="json")
     row = {
         "exported_recipe": True,
         "predictor": "network",
@@ -487,6 +488,7 @@ def test_a_run_without_an_evaluation_has_the_default_recipe_and_no_accuracy(fake
     found = collect(find_stage(directory, run), tmp_path, tmp_path / "cache")
     assert {key: found.recipe[key] for key in Recipe.model_fields} == {
         **Recipe().model_dump(mode="json"),
+        "augmentation": ["color", "crop", "rotate", "translate", "cutout"],  # digits are not flipped
         "steps": 1000,
     }
     assert found.recipe["architecture"]["normalization"] == "identity"
