@@ -158,16 +158,23 @@ def test_numpy_and_safetensors_read_the_arrays_themselves(tmp_path):
         assert_same_bits(found["whiten"], exported.preprocess.whiten)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "torch"])
 def test_an_export_can_be_imported(tmp_path, kind):
     exported = make()
     write(exported, kind, tmp_path / "out")
     foreign = read_arrays(tmp_path / "out")
     assert foreign.names == ("images", "labels")
-    found = interpret(foreign, (6, 8, 3), CLASSES, IPC, pixels=False)
+    found = interpret(foreign, (6, 8, 3), CLASSES, IPC, pixels=None)
     assert not found.are_pixels
     assert_same_bits(found.images, exported.images)
     assert_same_bits(found.labels, exported.soft_labels)
+
+
+@pytest.mark.parametrize("kind", ["png", "tfds"])
+def test_an_export_that_cannot_be_imported_says_which_can(tmp_path, kind):
+    write(make(), kind, tmp_path / "out")
+    with pytest.raises(FrepoError, match=r"is an export of frepo .*as npz, safetensors and torch can be imported"):
+        read_arrays(tmp_path / "out")
 
 
 def test_tfds_reads_back_every_bit_in_order(tmp_path, capfd):
