@@ -4,8 +4,9 @@ from pathlib import Path
 
 from frepo.data.known import KNOWN
 from frepo.data.prepared import is_own, own_directory, prepare_own
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, SpecError
 from frepo.signals import stop_on_signals
+from frepo.spec.names import must_be_known
 
 COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "prepared in")
 
@@ -30,10 +31,15 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
 
     Raises:
         FrepoError: it cannot be prepared, and why.
+        SpecError: there is no such data set.
         Interrupted: a signal came; nothing is left of the attempt.
     """
     if name in ("digits", "image_folder"):
         raise FrepoError(f"'{name}' needs no preparation")
+    try:
+        must_be_known(name)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with stop_on_signals():

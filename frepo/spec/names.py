@@ -46,10 +46,13 @@ def family_of(name: str) -> str:
     return re.split("[/:]", name, maxsplit=1)[0]
 
 
-def _must_be_known(name: str) -> str:
+def must_be_known(name: str) -> str:
     """Refuse what is the name of no data set, with the name that was probably meant.
 
     A data set of one's own that TFDS has prepared is told from a mistake by the version behind its name.
+
+    Raises:
+        ValueError: it is no name, or of nothing that is known.
     """
     family = family_of(name)
     near = _nearest(family)
@@ -81,5 +84,5 @@ def _bare(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
-DatasetName = Annotated[str, AfterValidator(_must_be_known), Field(json_schema_extra={"pattern": NAME})]
+DatasetName = Annotated[str, AfterValidator(must_be_known), Field(json_schema_extra={"pattern": NAME})]
 """The name of a data set, perhaps with its TFDS config and version: `name/config:1.0.0`."""

@@ -35,7 +35,7 @@ Few = Annotated[int, Field(ge=1, le=1000)]
 """Of networks or points."""
 Side = Annotated[int, Field(ge=1, le=16_384)]
 """Pixels."""
-Width = Annotated[int, Field(ge=1, le=65_536)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 """Channels."""
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]

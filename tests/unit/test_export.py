@@ -158,7 +158,7 @@ def test_numpy_and_safetensors_read_the_arrays_themselves(tmp_path):
         assert_same_bits(found["whiten"], exported.preprocess.whiten)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "torch"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_export_can_be_imported(tmp_path, kind):
     exported = make()
     write(exported, kind, tmp_path / "out")

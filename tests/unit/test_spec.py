@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from frepo.data.catalog import prepare
 from frepo.data.known import KNOWN
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
@@ -637,6 +638,12 @@ def test_a_spec_from_a_pipe_is_read_once():
 def test_a_name_of_no_data_set_is_an_error_with_the_one_that_was_meant(errors, name, reason):
     assert errors(changed('"digits"', f'"{name}"'))[0].startswith(f"spec.toml:5: dataset.name: {reason}")
     assert errors(SPEC, f"dataset.name={name}")[0].startswith(f"--set dataset.name={name}: dataset.name: {reason}")
+
+
+def test_what_is_no_data_set_is_not_prepared(tmp_path):
+    with pytest.raises(SpecError, match="'CIFAR10' is no known data set, did you mean `cifar10`"):
+        prepare("CIFAR10", None, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
