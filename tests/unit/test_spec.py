@@ -758,6 +758,16 @@ def test_every_spec_of_the_repository_points_an_editor_to_the_schema(path):
     assert (path.parent / first.removeprefix("#:schema ")).resolve() == SPECS / "schema.json"
 
 
+@pytest.mark.parametrize("path", SPEC_FILES, ids=lambda path: path.relative_to(SPECS).as_posix())
+def test_no_spec_of_the_repository_mirrors_digits(path):
+    spec = load_spec(path).spec
+    if names.family_of(spec.dataset.name) in names.MIRROR_CHANGES_CLASS:
+        assert not getattr(spec.distill, "flip", False)
+        recipes = [stage.work.recipe for stage in compile_plan(spec).stages if hasattr(stage.work, "recipe")]
+        assert recipes
+        assert all("flip" not in recipe.operations for recipe in recipes)
+
+
 def test_the_schema_file_is_up_to_date():
     assert json.loads((SPECS / "schema.json").read_text()) == json_schema()
 
