@@ -150,7 +150,12 @@ def _print_results(database: Path, run_ids: list[str], as_json: bool) -> None:
 @app.command("import", epilog=example("frepo import checkpoint_65.13 --spec specs/paper/cifar10_ipc10.toml"))
 def import_(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, .npz or .safetensors.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint, .npz, .safetensors, or export as these or torch.",
+            show_default=False,
+        ),
     ],
     spec: Annotated[
         Path,
@@ -162,6 +167,7 @@ def import_(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
     ] = False,
+    pixels_255: Annotated[bool, typer.Option("--pixels-255", help="The same, of pixels in 0..255.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -173,9 +179,12 @@ def import_(
     from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
 
+    if pixels and pixels_255:
+        raise SpecError("--pixels and --pixels-255 say different things of the same images: give one of them")
+    largest = 1 if pixels else 255 if pixels_255 else None
     options = RuntimeOptions(runs_dir, db, data_dir)
     with silenced(quiet):
-        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=pixels)
+        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
     _print_results(db, run_ids, as_json)
 
 

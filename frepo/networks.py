@@ -54,7 +54,7 @@ def prepare(
     regime = Regime(
         steps,
         recipe.batch_size,
-        recipe.augmentation,
+        recipe.operations,
         recipe.augmentation_mode,
         lambda labels: recipes.targets(recipe, labels),
     )

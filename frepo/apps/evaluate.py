@@ -151,7 +151,7 @@ def _add(
             "loss": recipe.loss,
             "optimizer": recipe.optimizer,
             "learning_rate": recipe.learning_rate,
-            "augmentation": "+".join(recipe.augmentation) or "none",
+            "augmentation": "+".join(recipe.operations) or "none",
             "augmentation_mode": recipe.augmentation_mode,
             "seed": work.seed,
             "steps": steps,

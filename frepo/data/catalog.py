@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from frepo.data.known import KNOWN
-from frepo.data.places import elsewhere, misplaced_version, names_in, near_name, own_directory, versions
+from frepo.data.places import elsewhere, misplaced_version, names_in, own_directory, versions
 from frepo.data.prepared import is_own, prepare_own
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, SpecError
 from frepo.progress import note
 from frepo.signals import stop_on_signals
+from frepo.spec.names import must_be_known
 
 COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "prepared in")
 
@@ -44,11 +45,17 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
 
     Raises:
         FrepoError: it cannot be prepared, and why.
+        SpecError: there is no such data set.
         Interrupted: a signal came; nothing is left of the attempt.
     """
     if name in ("digits", "image_folder"):
         raise FrepoError(f"'{name}' needs no preparation")
-    _must_be_known(name)
+    if advice := misplaced_version(name):
+        raise SpecError(f"there is no data set '{name}'. {advice}")
+    try:
+        must_be_known(name)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with stop_on_signals():
@@ -66,17 +73,3 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
     from frepo.data.tfds import prepare_tfds
 
     return prepare_tfds(name, data_dir)
-
-
-def _must_be_known(name: str) -> None:
-    if advice := misplaced_version(name):
-        raise FrepoError(f"there is no data set '{name}'. {advice}")
-    if is_own(name):
-        return
-    from frepo.data.tfds import names_of_tfds
-
-    known = names_of_tfds()
-    if name.partition("/")[0].partition(":")[0] not in known:
-        raise FrepoError(
-            f"neither frepo nor TFDS knows a data set '{name}'. {near_name(name, {*KNOWN, *known})}".strip()
-        )

@@ -223,13 +223,6 @@ def _how_to(name: str) -> str:
     )
 
 
-def names_of_tfds() -> list[str]:
-    """Return the names of the data sets that TFDS can download."""
-    import tensorflow_datasets as tfds
-
-    return tfds.list_builders(with_community_datasets=False)  # those others are asked for over the network
-
-
 def prepare_tfds(name: str, data_dir: Path) -> Path:
     """Download the data set `name` and prepare it; return where it is. TFDS lets a whole one appear only.
 

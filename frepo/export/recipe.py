@@ -8,7 +8,7 @@ from frepo.export.find import FoundStage
 from frepo.recipe import training_steps
 from frepo.record import Row, read_rows, read_stage
 from frepo.spec import Evaluate, Recipe
-from frepo.spec.recipe import hard_labels
+from frepo.spec.recipe import default_augmentation, hard_labels
 
 ALIKE = (
     *("architecture", "normalization", "pooling", "width", "depth", "predictor", "labels", "loss", "optimizer"),
@@ -33,6 +33,8 @@ def evaluation_of(found: FoundStage) -> Evaluation:
     types = ("continual", "membership") if found.is_part else ("evaluate",)
     application = next((entry for entry in found.run.spec["application"] if entry["type"] in types), default)
     recipe = _complete({key: value for key, value in application.items() if key in Recipe.model_fields})
+    if recipe["augmentation"] is None:
+        recipe["augmentation"] = list(default_augmentation(found.dataset.name))
     if not found.is_learned:  # real images have hard labels
         recipe |= hard_labels(recipe["loss"])
     return Evaluation(recipe, {**found.run.spec["architecture"], "normalization": application["normalization"]})

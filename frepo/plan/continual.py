@@ -40,7 +40,7 @@ def _course(
             seed=seed,
             dataset=_part(spec, order[: size * step], order, first),
             architecture=with_normalization(spec, application.normalization),
-            recipe=recipe_for(application, Source(source, memories[0] if memories else None, epochs)),
+            recipe=recipe_for(application, Source(source, memories[0] if memories else None, epochs), spec.dataset),
             source=source,
             epochs=epochs,
             validation_fraction=spec.distill.validation_fraction,

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from frepo.plan.sources import chosen, distill_stage, own_source
 from frepo.plan.stage import Source, Stage
 from frepo.plan.work import EvaluateStage, FairScoresStage, TuneStage
-from frepo.spec import Architecture, ExperimentSpec, FairScores, Recipe
+from frepo.spec import Architecture, Dataset, ExperimentSpec, FairScores, Recipe
 from frepo.spec.architecture import Normalization
-from frepo.spec.recipe import hard_labels
+from frepo.spec.recipe import default_augmentation, hard_labels
 
 
 class FairParts(NamedTuple):
@@ -30,7 +30,7 @@ def with_normalization(spec: ExperimentSpec, normalization: Normalization) -> Ar
 
 def evaluate_stage(spec: ExperimentSpec, recipe: Recipe, source: Source, network: Architecture) -> Stage:
     """Return the evaluation of `network` trained on `source`, after the tunings that it chooses by."""
-    common = recipe_for(recipe, source)
+    common = recipe_for(recipe, source, spec.dataset)
     settings: dict[str, Any] = {
         "seed": spec.seed,
         "dataset": spec.dataset,
@@ -48,10 +48,12 @@ def evaluate_stage(spec: ExperimentSpec, recipe: Recipe, source: Source, network
     return Stage(f"evaluate-{_evaluation_label(source, network)}", work, (*data, *tunings))
 
 
-def recipe_for(recipe: Recipe, source: Source) -> Recipe:
-    """Return the bare recipe of an application, as it reads for a source of data."""
+def recipe_for(recipe: Recipe, source: Source, dataset: Dataset) -> Recipe:
+    """Return the bare recipe of an application, as it reads for a source of data of a data set."""
     fields = recipe.model_fields_set & set(Recipe.model_fields)
     common = Recipe.model_construct(**{name: getattr(recipe, name) for name in sorted(fields)})
+    if common.augmentation is None:
+        common = common.model_copy(update={"augmentation": default_augmentation(dataset.name)})
     if source.name != "distilled":
         common = common.model_copy(update=hard_labels(common.loss))
     if source.stage is None:  # a kernel of all real images would not fit anywhere

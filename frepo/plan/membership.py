@@ -39,7 +39,7 @@ def _expose_stage(spec: ExperimentSpec, application: Membership, chunk: int, ste
     members = _members(spec, application, chunk)
     own = distill_stage(spec, spec.distill, suffix=f"-chunk{chunk}", dataset=members)
     data = Source(source_name(spec.distill), own) if source == "distilled" else Source(source, None)
-    recipe = recipe_for(application, data)
+    recipe = recipe_for(application, data, members)
     recipe = recipe.model_copy(update={"steps": steps, "warmup_steps": recipe.warmup_of(steps)})
     if source == "shadow":
         recipe = recipe.model_copy(update={"num_models": application.shadow_models})

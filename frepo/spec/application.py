@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from frepo.spec.architecture import Architecture, Normalization
 from frepo.spec.dataset import Class
 from frepo.spec.recipe import Recipe
-from frepo.spec.table import Count, Distinct
+from frepo.spec.table import Count, Distinct, Epochs, Few, Index, Seed, Steps
 
 Baseline = Literal[
     "random",
@@ -28,10 +28,10 @@ class Compared(Recipe):
     """Real images evaluated the same way: as many, drawn at `random` or chosen by `herding`, `k_center` or `k_means` on
     pixels, or (`herding_features`, ...) on the features of a network trained on all of them; `full`: all of them."""
 
-    full_epochs: Count = 50
+    full_epochs: Epochs = 50
     """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
 
-    feature_epochs: Count = 10
+    feature_epochs: Epochs = 10
     """Passes over all real images of the network on whose features the baselines `..._features` choose."""
 
 
@@ -100,15 +100,13 @@ class Continual(Lone):
     type: Literal["continual"]
     """Distil each step's classes by themselves; after each, train networks on all memories and test classes seen."""
 
-    num_steps: Annotated[int, Field(ge=2)]
+    num_steps: Annotated[Few, Field(ge=2)]
     """Steps into which the classes are split, equally many each."""
 
-    num_classes: Annotated[int, Field(ge=2)] | None = None
+    num_classes: Annotated[Count, Field(ge=2)] | None = None
     """Number of classes of the data set, whose order is drawn from each seed. Left out: `class_orders` lists them."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1), Distinct] = (
-        0,
-    )
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1), Distinct] = (0,)
     """Seeds of everything, each a whole course of steps."""
 
     class_orders: Annotated[tuple[Order, ...], Field(strict=False)] = ()
@@ -117,7 +115,7 @@ class Continual(Lone):
     baselines: Annotated[tuple[Memory, ...], Field(strict=False), Distinct] = ()
     """Other memories: as many real images, drawn or chosen from each step's classes; `full`: all real images seen."""
 
-    full_epochs: Count = 50
+    full_epochs: Epochs = 50
     """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
 
     @model_validator(mode="after")
@@ -155,12 +153,10 @@ class Membership(Lone):
     chunk_size: Count
     """Members: so many training images. The test images are the non-members."""
 
-    chunk_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct] = (
-        0,
-    )
+    chunk_indices: Annotated[tuple[Index, ...], Field(strict=False, min_length=1), Distinct] = (0,)
     """Which pieces of the shuffled training images are members, each in an experiment of its own."""
 
-    train_steps: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (
+    train_steps: Annotated[tuple[Steps, ...], Field(strict=False, min_length=1), Distinct] = (
         *(100, 250, 500, 1000),
         *(2000, 4000, 8000, 16_000),
     )
@@ -190,7 +186,7 @@ class FairScores(OfOneNetwork):
     type: Literal["fair_scores"]
     """Hard-label recovery, improvement over random images, label-robust and augmentation-robust score."""
 
-    full_epochs: Count = 50
+    full_epochs: Epochs = 50
     """Passes over all real images of the networks that the recovery is held against."""
 
     improvement_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -202,7 +198,7 @@ class FairScores(OfOneNetwork):
     @model_validator(mode="after")
     def there_must_be_an_augmentation(self) -> "FairScores":
         """Reject a recipe without augmentation: the score compares training with and without it."""
-        if not self.augmentation:
+        if self.augmentation == ():
             raise ValueError("augmentation = [] leaves nothing for the augmentation-robust score to compare")
         return self
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from frepo.spec.table import Count, Table
+from frepo.spec.table import Table, Width
 
 Normalization = Literal["batch", "identity", "layer", "instance", "group", "one_group"]
 
@@ -50,7 +50,7 @@ class Conv(BaseArchitecture):
     type: Literal["conv"] = "conv"
     """The convolutional network of the paper; the one that is taken where `type` is left out."""
 
-    width: Count = 128
+    width: Width = 128
     """Channels of the first block; every further block has twice as many."""
 
     depth: Depth = 3
@@ -68,7 +68,7 @@ class Conv(BaseArchitecture):
 class UniformBlocks(BaseArchitecture):
     """What the networks of equally wide blocks share."""
 
-    width: Count = 128
+    width: Width = 128
     """Channels of every block."""
 
     depth: Depth = 3
@@ -103,7 +103,7 @@ class AlexNet(BaseArchitecture):
     type: Literal["alexnet"] = "alexnet"
     """AlexNet for small images: a dense layer follows the convolutions at once."""
 
-    width: Count | None = None
+    width: Width | None = None
     """Channels of all convolutions. Left out: the published 128, 192, 256, 192 and 192."""
 
     pooling: StagePooling = "max"
@@ -121,7 +121,7 @@ class Vgg11(BaseArchitecture):
     type: Literal["vgg11"] = "vgg11"
     """VGG-11 for small images: a dense layer follows the convolutions at once."""
 
-    width: Count | None = None
+    width: Width | None = None
     """Channels of all convolutions (the paper's code: 128). Left out: the published 64, 128, 256, 256 and four times
     512."""
 
@@ -137,7 +137,7 @@ class Vgg11(BaseArchitecture):
 class Residual(BaseArchitecture):
     """What the residual networks share."""
 
-    width: Count = 64
+    width: Width = 64
     """Channels of the first stage; every further one of the four has twice as many."""
 
     @property

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, Distinct, Fraction, Table
+from frepo.spec.names import DatasetName
+from frepo.spec.table import Count, Distinct, Fraction, Index, Positive, Side, Table
 
-Class = Annotated[int, Field(ge=0)]
+Class = Index
 
 
 class Fitted(Table):
@@ -29,11 +30,11 @@ class Zca(Fitted):
     type: Literal["zca"]
     """Standardise each channel, then whiten (zero-phase component analysis)."""
 
-    reg: Annotated[float, Field(gt=0)] = 0.1
+    reg: Positive = 0.1
     """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue. Where there are
     fewer images than dimensions, the smallest of these sums, as many as there are too few images, are set to one."""
 
-    block: Count | None = None
+    block: Side | None = None
     """Whiten checkerboard blocks, squares of so many pixels a side that take every s-th pixel of every s-th row, each
     by itself, with one covariance, the mean over all blocks (the paper: 64 at 128 pixels, so s = 2). Left out: whole
     images."""
@@ -45,9 +46,10 @@ Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]
 class Dataset(Table):
     """Which images to distill and how their pixels are prepared."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?$")]
+    name: DatasetName
     """`digits` (built in: 1,797 real 8x8 digits), `image_folder` (your own, see `path`), a data set that
-    `frepo data list` names, or any prepared TFDS image-classification data set, `name/config:1.0.0`."""
+    `frepo data list` names, or any prepared TFDS image-classification data set, `name/config:1.0.0`; one that TFDS
+    itself does not know needs its version."""
 
     path: str | None = None
     """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone. A
@@ -56,13 +58,13 @@ class Dataset(Table):
     test_fraction: Fraction | None = None
     """Share of each class of an `image_folder` that is split off for testing, where it has no folder for that."""
 
-    resolution: Count | None = None
+    resolution: Side | None = None
     """Cut images to their middle square and resize it, by area, to so many pixels a side. Left out: as they are."""
 
     classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2), Distinct] = None
     """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
 
-    label_classes: Annotated[int, Field(ge=2)] | None = None
+    label_classes: Annotated[Count, Field(ge=2)] | None = None
     """Labels are those of so many classes, of which `classes` are a part: an image's own class has 1 minus 1/C, the
     others minus 1/C, for C of these. Left out: C is the number of classes used."""
 
@@ -72,7 +74,7 @@ class Dataset(Table):
     chunk_size: Count | None = None
     """Use so many training images only: one piece, see `chunk_index`, of a shuffled order that is always the same."""
 
-    chunk_index: Annotated[int, Field(ge=0)] | None = None
+    chunk_index: Index | None = None
     """Which piece: 0 for the first `chunk_size` images, 1 for the next, and so on."""
 
     preprocess: Preprocess = Standardize(type="standardize")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, Fraction, LearningRate, Table
+from frepo.spec.table import Count, Epochs, Fraction, LearningRate, Positive, Steps, Table
 
 
 class Frepo(Table):
@@ -16,7 +16,7 @@ class Frepo(Table):
     ipc: Count
     """Images per class."""
 
-    steps: Count = 500_000
+    steps: Steps = 500_000
     """Updates of the distilled data."""
 
     batch_size: Count = 1024
@@ -38,7 +38,7 @@ class Frepo(Table):
     """Hold out this share of each class's training images; the result is, of twenty states along the way, the one from
     which they are predicted best. Left out: the result is the last state."""
 
-    reg: Annotated[float, Field(gt=0)] = 1e-6
+    reg: Positive = 1e-6
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""
 
 
@@ -68,7 +68,7 @@ class Coreset(Table):
     on: Literal["pixels", "features"] = "pixels"
     """Choose by preprocessed pixels, or by the features of a network trained on all real images."""
 
-    epochs: Count = 10
+    epochs: Epochs = 10
     """Passes over all real images of that network."""
 
     validation_fraction: Fraction | None = None
@@ -88,7 +88,7 @@ class Full(Table):
     method: Literal["full"]
     """Use all real images instead of learning a few."""
 
-    epochs: Count = 50
+    epochs: Epochs = 50
     """Passes over them of each evaluated network, in place of `steps`."""
 
     validation_fraction: Fraction | None = None

@@ -9,7 +9,7 @@ from frepo.spec.architecture import Architecture, Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
 from frepo.spec.distill import Distill, Frepo, Full, Imported
 from frepo.spec.pool import Pool
-from frepo.spec.table import Table
+from frepo.spec.table import Seed, Table
 
 
 class ExperimentSpec(Table):
@@ -18,7 +18,7 @@ class ExperimentSpec(Table):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=100)]
     """Name of the experiment; its results go to `runs/<name>/`."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     """All randomness of the experiment comes from this number."""
 
     dataset: Dataset

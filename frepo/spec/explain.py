@@ -2,9 +2,10 @@
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import tomli
 from pydantic import BaseModel, ValidationError
@@ -14,29 +15,58 @@ from frepo.spec.experiment import ExperimentSpec
 
 KeyPath = tuple[str | int, ...]
 
+MOST_BITS = 10_000
+"""Of an integer that is shown: Python prints none of more than 4,300 digits."""
 
-def explain(
-    error: ValidationError, data: Mapping[str, Any], path: Path, text: str, origins: Mapping[KeyPath, str]
-) -> Iterator[str]:
+
+class Given(NamedTuple):
+    """What is validated: the data of a file after some overrides."""
+
+    data: dict[str, Any]
+    written: tuple[KeyPath, ...]
+    """The paths that these overrides have set."""
+
+
+def explain(states: Sequence[Given], path: Path, text: str, overrides: Sequence[str]) -> Iterator[str]:
     """Yield one line for each error: `file:line: field: what is wrong; what is allowed`.
 
-    `data` is what was validated, `text` the file it came from, and `origins` maps the paths that `--set` wrote to the
-    words that did.
+    `states` are the data of the file with its `text`, then after one of the `overrides`, and so on. An error is that of
+    the override that wrote the field, else of the one that it came with, in whatever table it shows; else of the file.
     """
-    for details in error.errors():
-        key_path = _path_in_data(details, data)
-        override = _override(key_path, details["type"], origins)
-        where = f"--set {override}" if override else f"{path}:{_line_of(key_path, text)}"
+    last = states[-1]
+    known = [{_signature(details, given.data) for details in _errors(given.data)} for given in states[:-1]]
+    for details in _errors(last.data):
+        key_path = _path_in_data(details, last.data)
         field = ".".join(map(str, key_path))
-        yield f"{where}: {field + ': ' if field else ''}{_reason(details, key_path)}"
+        writers = [number for number, written in enumerate(last.written) if key_path[: len(written)] == written]
+        blamed = writers[-1] if writers else _came_with(_signature(details, last.data), known)
+        where = f"{path}:{_line_of(key_path, text)}"
+        if blamed is not None:
+            if not writers and _contains(states[0].data, key_path):
+                field += f" ({where})"
+            where = f"--set {overrides[blamed]}"
+        is_written = blamed is not None and last.written[blamed] == key_path
+        reason = _reason(details, key_path, overrides[blamed] if blamed is not None and is_written else None)
+        yield f"{where}: {field + ': ' if field else ''}{reason}"
 
 
-def _override(key_path: KeyPath, kind: str, origins: Mapping[KeyPath, str]) -> str | None:
-    """Return the `--set` that wrote `key_path`, a table around it, or a field of the table that a validator blames."""
-    for written, override in origins.items():
-        if key_path[: len(written)] == written or (kind == "value_error" and written[: len(key_path)] == key_path):
-            return override
-    return None
+def _errors(data: dict[str, Any]) -> list[ErrorDetails]:
+    try:
+        ExperimentSpec.model_validate(data)
+    except ValidationError as error:
+        return error.errors()
+    return []
+
+
+def _signature(details: ErrorDetails, data: Mapping[str, Any]) -> tuple[KeyPath, str, str]:
+    """Return what makes an error the same one before and after an override."""
+    return _path_in_data(details, data), details["msg"], _shown(details["input"])
+
+
+def _came_with(signature: tuple[KeyPath, str, str], known: Sequence[set[tuple[KeyPath, str, str]]]) -> int | None:
+    """Return the number of the override after which an error is there; None where the file alone has it."""
+    without = [count for count, signatures in enumerate(known) if signature not in signatures]
+    return without[-1] if without else None
 
 
 def _path_in_data(details: ErrorDetails, data: Mapping[str, Any]) -> KeyPath:
@@ -74,7 +104,7 @@ def _line_of(key_path: KeyPath, text: str) -> int:
     for count in range(1, len(lines) + 1):
         try:
             prefixes.append((count, tomli.loads("\n".join(lines[:count]))))
-        except tomli.TOMLDecodeError:
+        except ValueError:  # no TOML yet
             continue
     for depth in range(len(key_path), 0, -1):
         for (before, _), (_, parsed) in itertools.pairwise(prefixes):
@@ -92,7 +122,8 @@ def _contains(node: Any, key_path: KeyPath) -> bool:
     return True
 
 
-def _reason(details: ErrorDetails, key_path: KeyPath) -> str:
+def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None) -> str:
+    """Return what is wrong and what to do; `override` is the `--set` that gave the value, if one did."""
     context = details.get("ctx", {})
     name = str(key_path[-1]) if key_path else ""
     match details["type"]:
@@ -115,7 +146,18 @@ def _reason(details: ErrorDetails, key_path: KeyPath) -> str:
             return f"{details['input']!r} is not allowed; it must match {context['pattern']}"
         case _:
             message = details["msg"]
-            return f"{message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+            reason = f"{message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+            quotable = details["type"] == "string_type" and not isinstance(details["input"], Mapping | list)
+            return reason + (_how_to_quote(override) if quotable else "")
+
+
+def _how_to_quote(override: str | None) -> str:
+    if override is None:
+        return "; put it in quotes"
+    key, _, value = override.partition("=")
+    return (
+        f"""; put it in quotes, and all of it for the shell: --set {shlex.quote(f'{key.strip()}="{value.strip()}"')}"""
+    )
 
 
 def _not_allowed(value: Any, allowed: list[str]) -> str:
@@ -127,6 +169,8 @@ def _shown(value: Any) -> str:
         return "a table"
     if isinstance(value, list):
         return "an array"
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        return "a number of thousands of digits"
     return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
 
 

@@ -1,5 +1,6 @@
 """From a TOML file and overrides to a validated spec."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from frepo.errors import SpecError
 from frepo.spec.experiment import ExperimentSpec
-from frepo.spec.explain import explain
+from frepo.spec.explain import Given, explain
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class LoadedSpec:
     overrides: tuple[str, ...]
     spec: ExperimentSpec
 
+    def overridden(self, *more: str) -> "LoadedSpec":
+        """Return the spec with further overrides; the file, which may be a pipe, is not read again.
+
+        Raises:
+            SpecError: it is not valid then.
+        """
+        return _validated(self.path, self.text, (*self.overrides, *more))
+
 
 def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Read, override and validate the spec at `path`; its fields are those of `.spec`.
@@ -32,25 +41,28 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSpec:
         SpecError: the file cannot be read, is not TOML or is not a valid spec; the message names file, line, field,
             what is allowed and the nearest name.
     """
-    path, overrides = Path(path), tuple(overrides)
-    text = _read(path)
+    path = Path(path)
+    return _validated(path, _read(path), tuple(overrides))
+
+
+def _validated(path: Path, text: str, overrides: tuple[str, ...]) -> LoadedSpec:
+    given = _given(path, text, overrides)
     try:
-        data = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        raise SpecError(f"{path}:{error.lineno}: not valid TOML: {error.msg} (column {error.colno})") from None
-    except RecursionError:
-        raise SpecError(f"{path}: nested too deeply") from None
-    origins = {_apply(data, override): override for override in overrides}
-    try:
-        spec = ExperimentSpec.model_validate(data)
-    except ValidationError as error:
-        raise SpecError("\n".join(explain(error, data, path, text, origins))) from None
+        spec = ExperimentSpec.model_validate(given.data)
+    except ValidationError:
+        before = [_given(path, text, overrides[:count]) for count in range(len(overrides))]
+        raise SpecError("\n".join(explain([*before, given], path, text, overrides))) from None
     return LoadedSpec(path, text, overrides, spec)
+
+
+def _given(path: Path, text: str, overrides: tuple[str, ...]) -> Given:
+    data = _parse(path, text)
+    return Given(data, tuple(_apply(data, override) for override in overrides))
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except UnicodeDecodeError:
@@ -59,10 +71,22 @@ def _read(path: Path) -> str:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise SpecError(f"{path}:{error.lineno}: not valid TOML: {error.msg} (column {error.colno})") from None
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply") from None
+    except ValueError:  # Python reads no number of thousands of digits
+        line = text.count("\n", 0, max(re.finditer("[0-9_]+", text), key=lambda run: len(run[0])).start()) + 1
+        raise SpecError(f"{path}:{line}: not valid TOML: a number of thousands of digits") from None
+
+
 def _apply(data: dict[str, Any], override: str) -> tuple[str | int, ...]:
     """Set one `a.b=value` in `data` and return its path."""
     key, equals, text = override.partition("=")
-    path = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
+    path = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in key.strip().split("."))
     if not equals or "" in path:
         raise SpecError(f"--set {override}: write table.field=value, for example distill.steps=1000")
     node: Any = data
@@ -75,7 +99,10 @@ def _apply(data: dict[str, Any], override: str) -> tuple[str | int, ...]:
         _child(cast("list[Any]", node), last, override, path)
     elif not isinstance(node, dict):
         raise SpecError(f"--set {override}: {'.'.join(map(str, path[:-1]))} is not a table")
-    node[last] = _value(text.strip())
+    try:
+        node[last] = _value(text.strip())
+    except RecursionError:
+        raise SpecError(f"--set {override}: nested too deeply") from None
     return path
 
 
@@ -88,6 +115,7 @@ def _child(node: Any, part: str | int, override: str, path: tuple[str | int, ...
 
 def _value(text: str) -> Any:
     try:
-        return tomli.loads(f"value = {text}")["value"]
-    except tomli.TOMLDecodeError:
+        parsed = tomli.loads(f"value = {text}")
+    except ValueError:  # no TOML, or a number of thousands of digits
         return text
+    return parsed["value"] if len(parsed) == 1 else text  # several lines

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, Distinct, LearningRate, Table
+from frepo.spec.names import MIRROR_CHANGES_CLASS, family_of
+from frepo.spec.table import Count, Distinct, Few, LearningRate, Positive, Steps, Table, Waiting
 
 Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout"]
 AugmentationMode = Literal["one", "all"]
@@ -15,6 +16,13 @@ Labels = Literal["soft", "hard"]
 ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
 SHORTEST_STEPS = 1000
 SHORT_WARMUP = 5
+
+
+def default_augmentation(dataset: str) -> tuple[Augmentation, ...]:
+    """Return the operations for a data set where a spec names none: those of the paper."""
+    if family_of(dataset) in MIRROR_CHANGES_CLASS:
+        return tuple(name for name in ALL_AUGMENTATIONS if name != "flip")
+    return ALL_AUGMENTATIONS
 
 
 def hard_labels(loss: Loss) -> dict[str, Any]:
@@ -28,10 +36,10 @@ def hard_labels(loss: Loss) -> dict[str, Any]:
 class Recipe(Table):
     """How networks are trained on given data, and how they are tested on the whole test set."""
 
-    num_models: Annotated[int, Field(ge=1, le=1000)] = 5
+    num_models: Few = 5
     """Number of networks, each with its own initialisation and augmentation."""
 
-    steps: Count | None = None
+    steps: Steps | None = None
     """Training steps of each network. Left out: 1,000 for up to 10 images, 2,000 up to 100, 5,000 up to 500,
     10,000 up to 1,000 and 40,000 for more."""
 
@@ -42,7 +50,7 @@ class Recipe(Table):
     """`mse`: half the squared error of the logits against centred labels; `xent`: cross-entropy against the class;
     `soft_xent`: cross-entropy against the softmax of the labels."""
 
-    temperature: Annotated[float, Field(gt=0)] | None = None
+    temperature: Positive | None = None
     """What `soft_xent` divides labels by before their softmax. Left out: 1."""
 
     labels: Labels = "soft"
@@ -67,11 +75,13 @@ class Recipe(Table):
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """After the warm-up: `cosine` to a hundredth, `step` to a tenth halfway, or `constant`."""
 
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    warmup_steps: Waiting = 500
     """Steps over which the learning rate rises linearly from 0."""
 
-    augmentation: Annotated[tuple[Augmentation, ...], Field(strict=False), Distinct] = ALL_AUGMENTATIONS
-    """Operations on each batch; `[]` for none. Leave out `flip` for digits."""
+    augmentation: Annotated[tuple[Augmentation, ...] | None, Field(strict=False), Distinct] = None
+    """Operations on each batch; `[]` for none. Left out: all of them, but `flip` where mirror images are no images of
+    the class: `digits`, `mnist`, `fashion_mnist`, `svhn_cropped`, `emnist`, `kmnist`, `mnist_corrupted`,
+    `binary_alpha_digits`, `cmaterdb` and `omniglot`."""
 
     augmentation_mode: AugmentationMode = "one"
     """`one`: one of them drawn for each batch; `all`: all of them, in this order."""
@@ -80,11 +90,17 @@ class Recipe(Table):
     """Who predicts: the trained `network`, or kernel ridge regression (`krr`) from the images it was trained on, on its
     features."""
 
-    krr_reg: Annotated[float, Field(gt=0)] = 1e-6
+    krr_reg: Positive = 1e-6
     """Ridge of `krr` as a share of the mean diagonal of the kernel."""
 
-    accuracy_points: Count = 5
+    accuracy_points: Few = 5
     """Points of the curve of test accuracy against training steps, evenly spread; the last one is the result."""
+
+    @property
+    def operations(self) -> tuple[Augmentation, ...]:
+        """The augmentation of a recipe of a stage, where the plan has put that of the data set for none."""
+        assert self.augmentation is not None
+        return self.augmentation
 
     def warmup_of(self, steps: int) -> int:
         """Return the steps of the warm-up in a training of `steps` steps: its first fifth where it is shorter."""

@@ -29,6 +29,21 @@ def _refuse_repeated(value: Entries) -> Entries:
 Distinct = AfterValidator(_refuse_repeated)
 """Of a list whose entries differ."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+"""Of images or classes. All integers have a largest value, within what NumPy, JAX and the database count up to."""
+Few = Annotated[int, Field(ge=1, le=1000)]
+"""Of networks or points."""
+Side = Annotated[int, Field(ge=1, le=16_384)]
+"""Pixels."""
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Channels."""
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Waiting = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""Steps that may be none."""
+Index = Annotated[int, Field(ge=0, lt=10_000_000)]
+"""Position of something that there may be a `Count` of, from 0."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]

@@ -98,7 +98,7 @@ def prepared_directory(workplace, file_format):
 
 
 def toys(workplace):
-    return "run", workplace.spec(dataset='name = "toys"'), "--data-dir", workplace.path / "data"
+    return "run", workplace.spec(dataset='name = "toys:1.0.0"'), "--data-dir", workplace.path / "data"
 
 
 def test_a_data_set_prepared_in_another_format_is_refused_with_advice(workplace):

@@ -44,6 +44,7 @@ from frepo.foreign.read import read_arrays
 from frepo.models.build import build_model
 from frepo.runtime import RuntimeOptions
 from frepo.spec import AlexNet, Conv, Evaluate, Recipe, Standardize, Zca
+from frepo.spec.recipe import ALL_AUGMENTATIONS
 from frepo.training import Network, Trainer
 
 CLASSES, IPC = 3, 2
@@ -73,7 +74,7 @@ def make(
         np.eye(classes, dtype=np.float32)[hard] - np.float32(1 / classes) + random.normal(0, 0.01, (len(hard), classes))
     )
     table = architecture or Conv(width=8, depth=2, normalization="identity")
-    settings_json = Recipe(**recipe).model_dump(mode="json")
+    settings_json = Recipe(**{"augmentation": ALL_AUGMENTATIONS, **recipe}).model_dump(mode="json")
     row = {
         "exported_recipe": True,
         "predictor": "network",
@@ -163,10 +164,17 @@ def test_an_export_can_be_imported(tmp_path, kind):
     write(exported, kind, tmp_path / "out")
     foreign = read_arrays(tmp_path / "out")
     assert foreign.names == ("images", "labels")
-    found = interpret(foreign, (6, 8, 3), CLASSES, IPC, pixels=False)
+    found = interpret(foreign, (6, 8, 3), CLASSES, IPC, pixels=None)
     assert not found.are_pixels
     assert_same_bits(found.images, exported.images)
     assert_same_bits(found.labels, exported.soft_labels)
+
+
+@pytest.mark.parametrize("kind", ["png", "tfds"])
+def test_an_export_that_cannot_be_imported_says_which_can(tmp_path, kind):
+    write(make(), kind, tmp_path / "out")
+    with pytest.raises(FrepoError, match=r"is an export of frepo .*as npz, safetensors and torch can be imported"):
+        read_arrays(tmp_path / "out")
 
 
 def test_tfds_reads_back_every_bit_in_order(tmp_path, capfd):
@@ -487,6 +495,7 @@ def test_a_run_without_an_evaluation_has_the_default_recipe_and_no_accuracy(fake
     found = collect(find_stage(directory, run), tmp_path, tmp_path / "cache")
     assert {key: found.recipe[key] for key in Recipe.model_fields} == {
         **Recipe().model_dump(mode="json"),
+        "augmentation": ["color", "crop", "rotate", "translate", "cutout"],  # digits are not flipped
         "steps": 1000,
     }
     assert found.recipe["architecture"]["normalization"] == "identity"

@@ -30,9 +30,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from frepo.errors import FrepoError
-from frepo.foreign import read
+from frepo.foreign import stored
 from frepo.foreign.interpret import interpret
 from frepo.foreign.read import Foreign, read_arrays
+from frepo.foreign.stored import DTYPES, PAIRS
 
 CLASSES, IPC, SHAPE = 3, 2, (4, 5, 3)
 KINDS = ("flax", "npz", "safetensors")
@@ -154,7 +155,7 @@ def test_arrays_that_flax_splits_come_back(tmp_path, monkeypatch):
     assert_same(read_arrays(path), make(dtype=jnp.bfloat16))
 
 
-@pytest.mark.parametrize("names", read.PAIRS)
+@pytest.mark.parametrize("names", PAIRS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
 def test_npz_and_safetensors_come_back_bit_for_bit(tmp_path, names, dtype):
     arrays = dict(zip(names, make(dtype=np.float64).values(), strict=True))
@@ -200,6 +201,27 @@ def test_the_name_of_a_file_says_nothing(tmp_path, intact, kind):
     (tmp_path / "there.pt").write_bytes(intact[kind])
     (tmp_path / "here.npz").symlink_to(tmp_path / "there.pt")
     assert_same(read_arrays(tmp_path / "here.npz"), make())
+
+
+PAGES = {
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "is a Git LFS pointer",
+    ),
+    "page": (b"<!DOCTYPE html>\n<html><head><title>Sign in", "is an HTML page"),
+    "page with a mark": (b"\xef\xbb\xbf\n  <HTML lang='en'>", "is an HTML page"),
+    "page of an object store": (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied', "is an XML page"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), PAGES.values(), ids=PAGES)
+def test_what_is_often_downloaded_in_place_of_a_file_is_named(tmp_path, intact, data, message):
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(data)
+    refused(path, f"checkpoint.npz {message}")
+    refused(tmp_path, f"checkpoint.npz {message}")
+    (tmp_path / "data.npz").write_bytes(intact["npz"])
+    assert read_arrays(tmp_path).path == tmp_path / "data.npz"
 
 
 # directories
@@ -529,7 +551,7 @@ def test_the_sum_of_what_headers_declare_is_bounded(tmp_path, monkeypatch):
     save_file(arrays, tmp_path / "tensors")
     (tmp_path / "flax").write_bytes(serialization.to_bytes({"x_proto": arrays["images"], "y_proto": arrays["labels"]}))
     assert_same(read_arrays(tmp_path / "bomb.npz"), arrays)
-    monkeypatch.setattr(read, "LARGEST", 2**21 + 7)
+    monkeypatch.setattr(stored, "LARGEST", 2**21 + 7)
     for name in ("bomb.npz", "tensors", "flax"):
         refused(tmp_path / name, "declares images and labels of 2,097,160 bytes, more than 2,097,159")
     with peak_below(2**20):
@@ -567,7 +589,7 @@ def tried(path: Path, damaged: bytes) -> Foreign | None:
         assert str(path) in str(error)  # noqa: PT017 (no error is as good)
         return None
     for array in (found.images, found.labels):
-        assert array.dtype in read.DTYPES.values()
+        assert array.dtype in DTYPES.values()
         assert min(array.shape) > 0
     try:
         fit = interpret(found, SHAPE, CLASSES, IPC, pixels=False)
@@ -629,7 +651,7 @@ arrays_of_some_kind = st.builds(
     lambda code, shape, dtype, buffer: msgpack.ExtType(code, msgpack.packb((shape, dtype, buffer))),
     st.sampled_from([1, 1, 1, 2, 3, 9]),
     sizes | leaves,
-    st.sampled_from([*read.DTYPES, "bool", "object", "V8"]) | leaves,
+    st.sampled_from([*DTYPES, "bool", "object", "V8"]) | leaves,
     st.integers(0, 64).map(bytes) | leaves,
 )
 names = st.sampled_from(["params", "ema_average", "x_proto", "y_proto", "shape", "chunks", "0", "1"]) | st.text(
@@ -662,7 +684,9 @@ NUMBERS = np.repeat(np.arange(CLASSES), IPC)
 CENTRED = (np.eye(CLASSES, dtype=np.float32) - np.float32(1 / CLASSES))[NUMBERS]
 
 
-def fit(images: np.ndarray, labels: np.ndarray, *, pixels: bool = False, shape: tuple[int, int, int] = SHAPE) -> Any:
+def fit(
+    images: np.ndarray, labels: np.ndarray, *, pixels: int | None = None, shape: tuple[int, int, int] = SHAPE
+) -> Any:
     found = interpret(foreign(images, labels), shape, CLASSES, IPC, pixels=pixels)
     np.testing.assert_array_equal(found.classes, NUMBERS)
     assert found.classes.dtype == np.int32
@@ -742,7 +766,7 @@ def test_rows_are_put_in_order_and_keep_their_order_within_a_class(what):
 def test_many_rows_keep_their_order_within_a_class():
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(2), 500))
     images = np.arange(1000, dtype=np.float32).reshape(1000, 1, 1, 1)
-    found = interpret(foreign(images, labels), (1, 1, 1), 2, 500, pixels=False)
+    found = interpret(foreign(images, labels), (1, 1, 1), 2, 500, pixels=None)
     expected = np.concatenate([images[labels == 0], images[labels == 1]])
     np.testing.assert_array_equal(found.images, expected)
 
@@ -758,26 +782,44 @@ def test_the_order_given_is_kept_where_learned_labels_have_moved():
 
 def test_uint8_images_are_pixels():
     images = (100 * np.abs(inputs())).astype(np.uint8)
-    for pixels in (False, True):
+    for pixels in (None, 1, 255):
         found = fit(images, NUMBERS, pixels=pixels)
         np.testing.assert_array_equal(found.images, images, strict=True)
         assert found.are_pixels
-        assert any("taken as pixels" in note for note in found.notes) != pixels
+        assert any("taken as pixels" in note for note in found.notes) != bool(pixels)
 
 
 def test_pixels_may_be_a_rounding_error_outside():
     images = np.full((6, *SHAPE), 0.5, np.float32)
     images[0, 0, 0] = [1.0005, -0.0005, 0.0]
-    np.testing.assert_array_equal(fit(images, NUMBERS, pixels=True).images, images)
+    np.testing.assert_array_equal(fit(images, NUMBERS, pixels=1).images, images)
 
 
 def test_floats_are_pixels_where_it_is_said():
     images = np.clip(np.abs(inputs()), 0, 1)
-    found = fit(images, NUMBERS, pixels=True)
+    found = fit(images, NUMBERS, pixels=1)
     assert found.are_pixels
     np.testing.assert_array_equal(found.images, images, strict=True)
-    assert any("say so with --pixels" in note for note in fit(images, NUMBERS).notes)
-    assert not any("--pixels" in note for note in fit(inputs(), NUMBERS).notes)
+    assert fit(images, NUMBERS).doubts == ("no image is negative anywhere: if they are pixels, say so with --pixels",)
+    assert fit(inputs(), NUMBERS).doubts == ()
+
+
+def test_floats_are_pixels_up_to_255_only_where_it_is_said():
+    images = np.clip(100 * np.abs(inputs()), 0, 255)
+    images[0, 0, 0] = [0, 255, 255.1]
+    found = fit(images, NUMBERS, pixels=255)
+    assert found.are_pixels
+    np.testing.assert_array_equal(found.images, images / np.float32(255), strict=True)
+    for pixels in (None, 1):
+        with pytest.raises(FrepoError, match="--pixels-255"):
+            fit(np.clip(images, 0, 255), NUMBERS, pixels=pixels)
+
+
+def test_labels_that_look_like_logits_are_said_to():
+    (doubt,) = fit(inputs(), 10 * CENTRED).doubts
+    assert doubt.startswith("labels are from -3.333 to 6.667 and look like logits")
+    assert "loss = 'soft_xent'" in doubt
+    assert fit(inputs(), 3 * CENTRED).doubts == fit(inputs(), make()["y_proto"]).doubts == ()
 
 
 def changed(array: np.ndarray, value: float) -> np.ndarray:
@@ -787,39 +829,78 @@ def changed(array: np.ndarray, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("images", "labels", "pixels", "message"),
     [
-        (np.zeros((6, 60)), NUMBERS, False, r"shape \(6, 60\); reshape them to \[n, height, width, channels\]"),
-        (np.zeros(6), NUMBERS, False, "reshape them"),
-        (np.zeros((6, 8, 8, 3)), NUMBERS, False, "images of 8x8x3; those of the spec's data set are 4x5x3"),
-        (np.zeros((6, 4, 5)), NUMBERS, False, "images of 4x5; those of the spec's data set are 4x5x3"),
-        (np.zeros((6, 4, 5, 1)), NUMBERS, False, "images of 4x5x1;"),
-        (inputs(), NUMBERS[:5], False, r"6 images, but labels of the shape \(5,\)"),
-        (inputs(), np.zeros((6, 3, 1)), False, r"6 images, but labels of the shape \(6, 3, 1\)"),
-        (inputs(), np.zeros((6, 10)), False, "labels for 10 classes; the spec's data set has 3"),
+        (np.zeros((6, 60)), NUMBERS, None, r"shape \(6, 60\); reshape them to \[n, height, width, channels\]"),
+        (np.zeros(6), NUMBERS, None, "reshape them"),
+        (np.zeros((6, 8, 8, 3)), NUMBERS, None, "images of 8x8x3; those of the spec's data set are 4x5x3"),
+        (np.zeros((6, 4, 5)), NUMBERS, None, "images of 4x5; those of the spec's data set are 4x5x3"),
+        (np.zeros((6, 4, 5, 1)), NUMBERS, None, "images of 4x5x1;"),
+        (inputs(), NUMBERS[:5], None, r"6 images, but labels of the shape \(5,\)"),
+        (inputs(), np.zeros((6, 3, 1)), None, r"6 images, but labels of the shape \(6, 3, 1\)"),
+        (inputs(), np.zeros((6, 10)), None, "labels for 10 classes; the spec's data set has 3"),
         (
             inputs()[:3],
             NUMBERS[:3],
-            False,
-            "3 images of 4x5x3 for 3 classes; the spec wants ipc = 2, i.e. 6; set distil",
+            None,
+            "3 images for 3 classes; the spec wants ipc = 2, i.e. 6; there are no images of class 2 by their labels",
         ),
-        (np.zeros((30, *SHAPE)), np.zeros((30, 3)), False, "set distill.ipc = 10$"),
-        (inputs()[:5], NUMBERS[:5], False, "not the same number for each class"),
-        (inputs(), NUMBERS + 1, False, "classes from 1 to 3; those of the spec's data set are 0 to 2"),
-        (inputs(), NUMBERS - 1, False, "classes from -1 to 1"),
-        (inputs(), NUMBERS.astype(np.uint64) + np.uint64(2**63), False, "classes from 9223372036854775808"),
-        (inputs(), NUMBERS.astype(np.float32), False, "one float32 as each label; save class numbers as integers"),
-        (inputs(), NUMBERS[:, None] / 2, False, "one float64 as each label"),
-        (inputs(), changed(NUMBERS, 0), False, "1 images of class 2 and 3 of class 0 by their labels.*wants 2 of each"),
-        (inputs(), np.eye(CLASSES)[changed(NUMBERS, 0)], False, "wants 2 of each, class by class"),
-        (inputs(), CENTRED[[0, 4, 4, 4, 1, 1]], False, "wants 2 of each, class by class"),
-        (changed(inputs(), np.nan), NUMBERS, False, "images that are not finite numbers"),
-        (changed(inputs(), -np.inf), NUMBERS, True, "images that are not finite numbers"),
-        (changed(inputs().astype(np.float64), 1e300), NUMBERS, False, "images that are not finite numbers"),
-        (inputs(), changed(CENTRED, np.nan), False, "labels that are not finite numbers"),
-        (inputs().astype(np.int32), NUMBERS, False, "images of int32; save pixels as uint8, network inputs as float32"),
-        (inputs(), NUMBERS, True, "no pixels in 0..1; import network inputs without --pixels"),
-        (np.abs(inputs()) / 3, NUMBERS, True, "pixels from .* to 1.*; save them as uint8, or divide them by 255"),
-        (np.abs(inputs()) * 60, NUMBERS, True, "pixels from .* to .*; save them as uint8, or divide them by 255"),
-        (np.abs(inputs()) * 1e9, NUMBERS, True, "no pixels in 0..1"),
+        (
+            inputs()[[0, 2, 4]],
+            NUMBERS[[0, 2, 4]],
+            None,
+            "wants ipc = 2, i.e. 6; set distill.ipc = 1$",
+        ),
+        (np.zeros((30, *SHAPE)), np.tile(CENTRED, (5, 1)), None, "set distill.ipc = 10$"),
+        (inputs()[:3], NUMBERS[[0, 2, 0]], None, "there are no images of class 2 by their labels"),
+        (
+            inputs()[:2],
+            CENTRED[4:],
+            None,
+            "no images of class 0, 1 by their labels: if it is a set of some classes",
+        ),
+        (
+            np.zeros((9, *SHAPE)),
+            NUMBERS[[0, 0, 0, 0, 0, 2, 2, 2, 4]],
+            None,
+            "1 images of class 2 and 5 images of class 0",
+        ),
+        (inputs(), NUMBERS % 2, None, "no images of class 2 by their labels; the spec wants 2 of each"),
+        (inputs(), NUMBERS, 255, "no pixels in 0..255; import network inputs without --pixels and --pixels-255"),
+        (np.abs(inputs()) * 1e3, NUMBERS, 255, "no pixels in 0..255"),
+        (np.clip(np.abs(inputs()), 0, 1), NUMBERS, 255, "look like pixels in 0..1; say so with --pixels in place"),
+        (np.clip(np.abs(inputs()) * 60, 0, 255), NUMBERS, None, "look like pixels; say so with --pixels-255"),
+        (inputs()[:5], NUMBERS[:5], None, "not the same number for each class"),
+        (inputs(), NUMBERS + 1, None, "classes from 1 to 3; those of the spec's data set are 0 to 2"),
+        (inputs(), NUMBERS - 1, None, "classes from -1 to 1"),
+        (inputs(), NUMBERS.astype(np.uint64) + np.uint64(2**63), None, "classes from 9223372036854775808"),
+        (inputs(), NUMBERS.astype(np.float32), None, "one float32 as each label; save class numbers as integers"),
+        (inputs(), NUMBERS[:, None] / 2, None, "one float64 as each label"),
+        (
+            inputs(),
+            changed(NUMBERS, 0),
+            None,
+            "1 images of class 2 and 3 images of class 0 .*wants 2 of each",
+        ),
+        (inputs(), np.eye(CLASSES)[changed(NUMBERS, 0)], None, "wants 2 of each, class by class"),
+        (inputs(), CENTRED[[0, 4, 4, 4, 1, 1]], None, "wants 2 of each, class by class"),
+        (changed(inputs(), np.nan), NUMBERS, None, "images that are not finite numbers"),
+        (changed(inputs(), -np.inf), NUMBERS, 1, "images that are not finite numbers"),
+        (changed(inputs().astype(np.float64), 1e300), NUMBERS, None, "images that are not finite numbers"),
+        (inputs(), changed(CENTRED, np.nan), None, "labels that are not finite numbers"),
+        (inputs().astype(np.int32), NUMBERS, None, "images of int32; save pixels as uint8, network inputs as float32"),
+        (inputs(), NUMBERS, 1, "no pixels in 0..1; import network inputs without --pixels and --pixels-255"),
+        (
+            np.abs(inputs()) / 3,
+            NUMBERS,
+            1,
+            "no pixels in 0..1; if they are in 0..255, say --pixels-255",
+        ),
+        (
+            np.abs(inputs()) * 60,
+            NUMBERS,
+            1,
+            "no pixels in 0..1; if they are in 0..255, say --pixels-255",
+        ),
+        (np.abs(inputs()) * 1e9, NUMBERS, 1, "no pixels in 0..1"),
     ],
 )
 def test_what_does_not_fit_is_refused(images, labels, pixels, message):

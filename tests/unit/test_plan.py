@@ -179,6 +179,40 @@ def test_fair_scores_need_six_evaluations_and_share_those_that_are_there():
     assert compiled.stages.index(fair) == len(compiled.stages) - 1
 
 
+ALL_OPERATIONS = ("flip", "color", "crop", "rotate", "translate", "cutout")
+
+
+@pytest.mark.parametrize(
+    ("name", "operations"),
+    [
+        *((name, ALL_OPERATIONS[1:]) for name in ("digits", "mnist", "mnist:3.0.1", "fashion_mnist", "emnist/letters")),
+        *((name, ALL_OPERATIONS) for name in ("cifar10", "imagenet_resized/64x64", "tiny_imagenet", "my_mnist:1.0.0")),
+    ],
+)
+def test_networks_are_not_trained_on_mirrored_digits_unless_it_is_said(name, operations):
+    parts = [
+        {"type": "evaluate", "baselines": ["random", "full"]},
+        {"type": "fair_scores"},
+        {"type": "cross_architecture", "architectures": [{"type": "vgg11"}]},
+        {"type": "continual", "num_steps": 2, "num_classes": 4},
+        {"type": "membership", "chunk_size": 10, "train_steps": [9], "attacks": ["lira"]},
+    ]
+
+    def of_recipes(**recipe: Any) -> list[tuple[str, ...]]:
+        compiled = plan(dataset__name=name, application=[{**part, **recipe} for part in parts])
+        return [stage.work.recipe.augmentation for stage in compiled.stages if hasattr(stage.work, "recipe")]
+
+    assert set(of_recipes()) == {operations, ()}, "() is that of fair scores without augmentation"
+    said = of_recipes(augmentation=["flip"])
+    assert set(said) == {("flip",), ()}
+    assert len(said) > 10
+
+
+def test_the_default_augmentation_is_the_same_stage_as_the_operations_that_it_stands_for():
+    named = plan(application=evaluate(augmentation=["color", "crop", "rotate", "translate", "cutout"]))
+    assert fingerprints(named) == fingerprints(plan())
+
+
 def test_without_applications_only_the_data_is_made():
     assert [stage.label for stage in plan(application=[]).stages] == ["frepo"]
 

@@ -169,10 +169,10 @@ def test_a_list_of_nothing_points_to_the_directory_that_is_meant(data_dir, below
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("cifar-10", r"knows a data set 'cifar-10'\. Did you mean 'cifar10'\?"),
-        ("Tiny-ImageNet", r"Did you mean 'tiny_imagenet'\?"),
-        ("food_101", r"Did you mean 'food101'\?"),
-        ("zebras:1.0.0", r"knows a data set 'zebras:1.0.0'\.$"),
+        ("cifar-10", r"'cifar-10' is not allowed, did you mean `cifar10`\?"),
+        ("Tiny-ImageNet", r"did you mean `tiny_imagenet`\?"),
+        ("food_101", r"did you mean `food101`\?"),
+        ("zebras", r"'zebras' is no known data set; known are"),
         ("cifar10/3.0.2", r"A version comes after a colon: 'cifar10:3\.0\.2'"),
     ],
 )

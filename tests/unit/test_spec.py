@@ -1,5 +1,9 @@
+import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from frepo.data.catalog import prepare
+from frepo.data.known import KNOWN
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
-from frepo.spec import Conv, Evaluate, ExperimentSpec, Pool, RandomSelection, Standardize, json_schema, load_spec
+from frepo.spec import Conv, Evaluate, ExperimentSpec, Pool, RandomSelection, Standardize, json_schema, load_spec, names
 from frepo.spec.architecture import Vgg11
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -147,7 +153,7 @@ RECIPE = {
     "learning_rates": (),
     "schedule": "cosine",
     "warmup_steps": 500,
-    "augmentation": ("flip", "color", "crop", "rotate", "translate", "cutout"),
+    "augmentation": None,
     "augmentation_mode": "one",
     "predictors": ("network",),
     "krr_reg": 1e-6,
@@ -535,9 +541,202 @@ def test_an_override_does_not_take_the_blame_for_the_file(errors):
     assert errors(changed("seed = 7", "seed = -1"), "distill.ipc=2")[0].startswith("spec.toml:2: seed: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        (SPEC, ["distill.method=random"], "distill.steps (spec.toml:14): unknown field; allowed here: method, ipc"),
+        (SPEC, ["distill={method='full'}"], "application (spec.toml:16): method = 'full' uses all real images"),
+        (SPEC, ["architecture.type=vgg11", "architecture.depth=2"], "architecture.depth: unknown field"),
+        (
+            SPEC,
+            ["seed=1", "architecture.width=30", "application.0.normalization=group"],
+            "application (spec.toml:16): no",
+        ),
+        (
+            SPEC,
+            ["application.0.normalization=group", "architecture.width=30"],
+            "application (spec.toml:16): normalizati",
+        ),
+        (SPEC + "[pool]\nsize = 2\n", ["distill={method='random', ipc=1}"], "pool (spec.toml:19): [pool] is read by"),
+        (SPEC, ["application.0.warmup_steps=9999"], "application.0 (spec.toml:16): warmup_steps = 9999 must be less"),
+        (SPEC, ["dataset.name=image_folder"], "dataset (spec.toml:4): name = 'image_folder' needs path"),
+        (SPEC, ["distill.ipc=0", "distill.ipc=-1"], "distill.ipc: input should be greater than or equal to 1, got -1"),
+    ],
+)
+def test_the_override_that_an_error_came_with_is_blamed(errors, text, overrides, expected):
+    (line,) = errors(text, *overrides)
+    assert line.startswith(f"--set {overrides[-1]}: {expected}")
+
+
+@pytest.mark.parametrize("override", ["seed=1", "application.0.num_models=3", "distill.method=random"])
+def test_an_override_near_an_error_of_the_file_is_not_blamed(errors, override):
+    text = SPEC.replace("steps = 1000\n", "") + "warmup_steps = 1000\n"
+    (line,) = errors(text, override)
+    assert line.startswith("spec.toml:15: application.0: warmup_steps = 1000 must be less")
+
+
+@pytest.mark.parametrize("value", ["1", "1e3", "true", "2024-05-06", "12:30:00", "0x10"])
+def test_what_toml_takes_for_something_else_than_a_string_is_to_be_quoted(errors, load, value):
+    (line,) = errors(SPEC, f"name = {value}")
+    assert line.startswith(f"--set name = {value}: name: input should be a valid string, got ")
+    assert line.endswith(f"""; put it in quotes, and all of it for the shell: --set 'name="{value}"'""")
+    if ":" not in value:
+        assert load(SPEC, f'name="{value}"').name == value
+    (line,) = errors(changed('"small"', value))
+    assert line.startswith("spec.toml:1: name: input should be a valid string, got ")
+    assert line.endswith("; put it in quotes")
+    assert "quotes" not in errors(SPEC, "name={}")[0]
+
+
+def test_an_override_of_several_lines_is_one_value(errors):
+    assert "distill.ipc: input should be a valid integer, got '2" in "".join(errors(SPEC, "distill.ipc=2\nseed=3"))
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_part_of_it(tmp_path, errors):
+    path = tmp_path / "spec.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SPEC.replace("\n", "\r\n").encode())
+    assert load_spec(path).text == SPEC
+    path.write_bytes(b"\xef\xbb\xbf" + SPEC.replace("seed = 7", "seed = -7").encode())
+    with pytest.raises(SpecError, match=r"spec\.toml:2: seed: "):
+        load_spec(path)
+
+
+def test_a_spec_from_a_pipe_is_read_once():
+    reader, writer = os.pipe()
+    os.write(writer, SPEC.encode())
+    os.close(writer)
+    loaded = load_spec(f"/dev/fd/{reader}", ["seed=1"])
+    os.close(reader)
+    again = loaded.overridden("distill.ipc=2")
+    assert (again.spec.seed, again.spec.distill.ipc, again.text) == (1, 2, SPEC)
+    assert again.overrides == ("seed=1", "distill.ipc=2")
+    with pytest.raises(SpecError, match=r"--set distill\.ipc=0: distill\.ipc: input should be"):
+        loaded.overridden("distill.ipc=0")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("CIFAR10", "'CIFAR10' is no known data set, did you mean `cifar10`?"),
+        ("cifar-10", "'cifar-10' is not allowed, did you mean `cifar10`?; it must match ^[A-Za-z]"),
+        ("Cifar_10:3.0.2", "'Cifar_10:3.0.2' is no known data set, did you mean `cifar10`?"),
+        (
+            "mnsit",
+            "'mnsit' is no known data set, did you mean `mnist`?; of a data set of your own that TFDS has prepared",
+        ),
+        ("FashionMNIST", "'FashionMNIST' is no known data set, did you mean `fashion_mnist`?"),
+        ("tiny-imagenet", "'tiny-imagenet' is not allowed, did you mean `tiny_imagenet`?"),
+        ("svhn", "'svhn' is no known data set, did you mean `svhn_cropped`?"),
+        ("imagefolder", "'imagefolder' is no known data set, did you mean `image_folder`?"),
+        (
+            "no_such_set",
+            "'no_such_set' is no known data set; known are digits, image_folder, tiny_imagenet, imagenette, ",
+        ),
+        ("no_such_set/config", "'no_such_set/config' is no known data set; known are"),
+    ],
+)
+def test_a_name_of_no_data_set_is_an_error_with_the_one_that_was_meant(errors, name, reason):
+    assert errors(changed('"digits"', f'"{name}"'))[0].startswith(f"spec.toml:5: dataset.name: {reason}")
+    assert errors(SPEC, f"dataset.name={name}")[0].startswith(f"--set dataset.name={name}: dataset.name: {reason}")
+
+
+def test_what_is_no_data_set_is_not_prepared(tmp_path):
+    with pytest.raises(SpecError, match="'CIFAR10' is no known data set, did you mean `cifar10`"):
+        prepare("CIFAR10", None, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["stl10", "cifar10:3.0.2", "emnist/letters", "my_set:1.0.0", "cifar10_mine/small:1.0.0"]
+)
+def test_a_data_set_of_ones_own_is_named_with_its_version(load, name):
+    assert load(SPEC, f"dataset.name={name}").dataset.name == name
+
+
+def test_the_names_of_data_sets_are_those_of_tfds_and_of_the_catalog():
+    import tensorflow_datasets as tfds
+
+    assert set(names.TFDS) <= set(tfds.list_builders(with_community_datasets=False))
+    assert {names.family_of(name) for name in KNOWN} <= set(names.KNOWN)
+    assert set(names.MIRROR_CHANGES_CLASS) <= set(names.KNOWN)
+    assert {names.family_of(name) for name in names.ALIASES.values()} <= set(names.KNOWN)
+    assert all(f"`{name}`" in Evaluate.model_fields["augmentation"].description for name in names.MIRROR_CHANGES_CLASS)
+
+
+def test_checking_a_spec_imports_no_data_set_library():
+    code = "import sys, frepo.spec; print({'tensorflow_datasets', 'jax', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_a_rule_over_several_fields_holds_for_overrides(errors):
     (line,) = errors(SPEC, "application.0.warmup_steps=9999")
     assert "warmup_steps = 9999 must be less than steps = 1000" in line
+
+
+def integers_and_numbers(node, definitions, path=()):
+    """Yield every schema of a number below a schema, with its path; a table that several fields hold comes once."""
+    if isinstance(node, list):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return
+    if node.get("type") in ("integer", "number"):
+        yield path, node
+    if "$ref" in node and (name := node["$ref"].rsplit("/", 1)[-1]) not in path:
+        yield from integers_and_numbers(definitions[name], definitions, (*path, name))
+    for key, below in node.items():
+        if key not in ("default", "$defs"):
+            yield from integers_and_numbers(below, definitions, (*path, key))
+
+
+def test_every_number_of_a_spec_has_a_largest_value_that_databases_and_arrays_hold():
+    schema = json_schema()
+    found = list(integers_and_numbers(schema, schema["$defs"]))
+    fields = {key for path, _ in found for table, key in itertools.pairwise(path) if table == "properties"}
+    assert {"seed", "ipc", "steps", "width", "depth", "resolution", "num_models", "reg"} <= fields
+    for path, node in found:
+        assert "minimum" in node or "exclusiveMinimum" in node, path
+        largest = node.get("maximum", node.get("exclusiveMaximum"))
+        assert largest is not None, path
+        assert largest <= 2**32, path
+
+
+EXTREME = (2**31, 2**32, 2**63, 10**23, 10**400)
+
+
+@pytest.mark.parametrize("value", EXTREME, ids=lambda value: f"{len(str(value))} digits")
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("distill.ipc", "distill.steps", "distill.batch_size", "architecture.width", "architecture.depth"),
+        *("pool.size", "pool.max_online_updates", "pool.batch_size", "dataset.resolution", "dataset.label_classes"),
+        *("application.0.steps", "application.0.num_models", "application.0.full_epochs", "dataset.preprocess.block"),
+        *("distill.reg", "distill.learning_rate", "application.0.krr_reg", "dataset.preprocess.reg"),
+    ],
+)
+def test_extreme_numbers_are_refused(errors, field, value):
+    assert f"--set {field}={value}: {field}: input should be" in errors(SPEC, f"{field}={value}")[0]
+
+
+@pytest.mark.parametrize("value", EXTREME[1:], ids=lambda value: f"{len(str(value))} digits")
+def test_extreme_numbers_in_lists_are_refused(errors, value):
+    membership = f'application=[{{type="membership", chunk_size=5, chunk_indices=[{value}]}}]'
+    assert "chunk_indices.0: input should be less than" in errors(SPEC, membership)[0]
+    assert "dataset.classes.1: input should be less than" in errors(SPEC, f"dataset.classes=[0, {value}]")[0]
+    continual = f'application=[{{type="continual", num_steps=2, num_classes=4, seeds=[{value}]}}]'
+    assert "seeds.0: input should be less than" in errors(SPEC, continual)[0]
+
+
+def test_a_seed_may_be_any_of_32_bits(load, errors):
+    assert load(SPEC, "seed=4294967295").seed == 2**32 - 1
+    assert "seed: input should be less than 4294967296" in errors(SPEC, "seed=4294967296")[0]
+
+
+@pytest.mark.parametrize("digits", [5000, 20_000])
+@pytest.mark.parametrize("prefix", ["", "0x"])
+def test_numbers_that_python_does_not_print_are_an_error_of_the_user(errors, digits, prefix):
+    text = prefix + "9" * digits
+    assert errors(changed("seed = 7", f"seed = {text}"))[0].startswith("spec.toml:")
+    assert errors(SPEC, f"seed={text}")[0].startswith("--set seed=")
 
 
 def test_there_are_specs():
@@ -557,6 +756,16 @@ def test_every_spec_of_the_repository_points_an_editor_to_the_schema(path):
     first = path.read_text().splitlines()[0]
     assert first.startswith("#:schema ")
     assert (path.parent / first.removeprefix("#:schema ")).resolve() == SPECS / "schema.json"
+
+
+@pytest.mark.parametrize("path", SPEC_FILES, ids=lambda path: path.relative_to(SPECS).as_posix())
+def test_no_spec_of_the_repository_mirrors_digits(path):
+    spec = load_spec(path).spec
+    if names.family_of(spec.dataset.name) in names.MIRROR_CHANGES_CLASS:
+        assert not getattr(spec.distill, "flip", False)
+        recipes = [stage.work.recipe for stage in compile_plan(spec).stages if hasattr(stage.work, "recipe")]
+        assert recipes
+        assert all("flip" not in recipe.operations for recipe in recipes)
 
 
 def test_the_schema_file_is_up_to_date():

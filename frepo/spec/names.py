@@ -1,0 +1,88 @@
+"""Names of data sets that a spec may use, known without reading any data."""
+
+import difflib
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+NAME = r"^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?$"
+OWN = ("digits", "image_folder", "tiny_imagenet", "imagenette", "imagewoof")
+"""Data sets that frepo reads itself."""
+TFDS = """
+    beans binary_alpha_digits caltech101 caltech_birds2010 caltech_birds2011 cars196 cassava cats_vs_dogs cifar10
+    cifar100 cifar100_n cifar10_1 cifar10_corrupted cifar10_h cifar10_n citrus_leaves cmaterdb coil100
+    colorectal_histology controlled_noisy_web_labels curated_breast_imaging_ddsm deep_weeds
+    diabetic_retinopathy_detection dmlab domainnet dsprites dtd emnist eurosat fashion_mnist food101
+    geirhos_conflict_stimuli horses_or_humans i_naturalist2017 i_naturalist2018 i_naturalist2021 imagenet2012
+    imagenet2012_corrupted imagenet2012_fewshot imagenet2012_real imagenet2012_subset imagenet_a imagenet_lt
+    imagenet_pi imagenet_r imagenet_resized imagenet_sketch imagenet_v2 imagenette imagewang kmnist malaria mnist
+    mnist_corrupted omniglot oxford_flowers102 oxford_iiit_pet patch_camelyon pet_finder places365_small placesfull
+    plant_leaves plant_village plantae_k pneumonia_mnist quickdraw_bitmap resisc45 rock_paper_scissors s3o4d
+    shapes3d siscore smallnorb so2sat stanford_dogs stanford_online_products stl10 sun397 svhn_cropped
+    symmetric_solids tf_flowers uc_merced visual_domain_decathlon wake_vision
+""".split()  # noqa: SIM905 (to be read, and written, by people)
+"""Data sets of tensorflow-datasets 4.9 with an image and a class label, by the features that they declare."""
+ALIASES = {
+    "svhn": "svhn_cropped",
+    "fmnist": "fashion_mnist",
+    "cub200": "caltech_birds2011",
+    "imagenet": "imagenet_resized/64x64",
+    "imagenet1k": "imagenet2012",
+}
+"""What the literature calls some of them, in small letters without punctuation."""
+KNOWN = tuple(dict.fromkeys((*OWN, *TFDS)))
+
+MIRROR_CHANGES_CLASS = (
+    *("digits", "mnist", "fashion_mnist", "svhn_cropped", "emnist", "kmnist", "mnist_corrupted", "binary_alpha_digits"),
+    *("cmaterdb", "omniglot"),
+)
+"""Data sets of digits and letters, whose mirror images mean something else or nothing; and Fashion-MNIST, which the
+paper does not mirror either."""
+
+
+def family_of(name: str) -> str:
+    """Return the name of a data set without its config and version."""
+    return re.split("[/:]", name, maxsplit=1)[0]
+
+
+def must_be_known(name: str) -> str:
+    """Refuse what is the name of no data set, with the name that was probably meant.
+
+    A data set of one's own that TFDS has prepared is told from a mistake by the version behind its name.
+
+    Raises:
+        ValueError: it is no name, or of nothing that is known.
+    """
+    family = family_of(name)
+    near = _nearest(family)
+    if not re.fullmatch(NAME, name):
+        meant = f", did you mean `{near}`?" if near else ""
+        raise ValueError(f"{name!r} is not allowed{meant}; it must match {NAME}")
+    if family in KNOWN:
+        return name
+    misspelt = near is not None and _bare(near) == _bare(family)
+    if ":" in name and not misspelt:
+        return name
+    meant = (
+        f", did you mean `{near}`?" if near else f"; known are {', '.join(OWN)}, those of `frepo data list` and of TFDS"
+    )
+    own = (
+        "" if misspelt else f"; of a data set of your own that TFDS has prepared, name the version too: {family}:1.0.0"
+    )
+    raise ValueError(f"{name!r} is no known data set{meant}{own}")
+
+
+def _nearest(family: str) -> str | None:
+    """Return the known name that is equal but for case and punctuation, or else one that is near, if any."""
+    by_bare = {_bare(name): name for name in KNOWN} | ALIASES
+    near = difflib.get_close_matches(_bare(family), by_bare, n=1, cutoff=0.75)
+    return by_bare[near[0]] if near else None
+
+
+def _bare(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+DatasetName = Annotated[str, AfterValidator(must_be_known), Field(json_schema_extra={"pattern": NAME})]
+"""The name of a data set, perhaps with its TFDS config and version: `name/config:1.0.0`."""
