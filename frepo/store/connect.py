@@ -162,8 +162,7 @@ def _open(database: Path, patience: float, *, read_only: bool) -> duckdb.DuckDBP
     pause = 0.01
     while True:
         try:
-            # Absolute, for DuckDB takes names such as md:x and :memory: for something else than a file.
-            return duckdb.connect(str(database.absolute()), read_only=read_only, config=CONFIG)
+            return _connect(database, read_only=read_only)
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
                 raise FrepoError(f"the database {database} cannot be opened: {first_line(error)}") from None
@@ -174,6 +173,14 @@ def _open(database: Path, patience: float, *, read_only: bool) -> duckdb.DuckDBP
                 ) from None
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
         pause = min(pause * 1.5, 0.5)
+
+
+def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    name = str(database.absolute())  # a bare md:x or :memory: DuckDB takes for something else than a file
+    try:
+        return duckdb.connect(name, read_only=read_only, config=CONFIG)
+    except duckdb.ConnectionException:  # this process, a notebook, has it open by itself, with DuckDB's own settings
+        return duckdb.connect(name, read_only=read_only)
 
 
 def _refuse_other_files(database: Path) -> None:

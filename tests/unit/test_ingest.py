@@ -283,6 +283,13 @@ def test_no_extension_is_fetched_or_loaded_by_itself(db, use):
     assert found == [("false",)]
 
 
+def test_a_notebook_that_has_the_database_open_itself_can_ask_us_too(fake_runs, db):
+    fake_runs()
+    ingest(db, fake_runs.runs_dir)
+    with duckdb.connect(str(db), read_only=True), connect.connect(db) as copy:
+        assert copy.execute("SELECT count(*) FROM runs").fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize("name", ["md:mine", ":memory:", "sqlite:mine"])
 def test_a_database_is_a_file_whatever_it_is_called(fake_runs, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
