@@ -274,6 +274,11 @@ def test_an_image_is_described_by_the_largest_values_of_its_label(fake_runs, rep
     assert page.values("data-label")[0] == "[[1,0.5],[0,0.25],[3,0.0],[2,-1.0]]"
 
 
+def test_a_value_of_a_label_is_rounded_once(tmp_path):
+    write_labels(tmp_path, np.asarray([[1.3653, 0.0]], np.float32))
+    assert read_labels(tmp_path, 1) == [[(0, 1.37), (1, 0.0)]], "not 1.365 and then 1.36"
+
+
 class Trap:
     """What would leave a trace if it were unpickled."""
 
