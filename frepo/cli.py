@@ -309,12 +309,15 @@ def compare(a: FirstRun, b: OtherRun, as_json: AsJson = False, db: Database = DE
 
 @app.command(epilog=example("frepo ingest --runs-dir runs --db results.duckdb"))
 def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE) -> None:
-    """Bring the database up to date with the run directories; rebuilds it where it is missing."""
+    """Bring the database up to date with the run directories; rebuilds one that is missing or of an older frepo."""
     from frepo.store.ingest import ingest as ingest_runs
 
     if not runs_dir.is_dir():
         raise FrepoError(f"there is no run directory {runs_dir}; name another with --runs-dir")
-    typer.echo(f"{ingest_runs(db, runs_dir)} runs in {db}")
+    found = ingest_runs(db, runs_dir)
+    typer.echo(f"{found.runs} runs in {db}")
+    if found.problems:
+        raise FrepoError("\n".join((f"not all could be taken into {db}:", *found.problems)))
 
 
 @app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci95 FROM accuracy_table" --format csv'))

@@ -130,8 +130,13 @@ def read_stage(directory: Path) -> StageRecord | None:
     return _read(directory / STAGE_FILE, StageRecord)
 
 
+def run_files(run_directory: Path) -> list[Path]:
+    """Return the files of the run records below `runs/<name>/`."""
+    return sorted(run_directory.glob("run-*.json"))
+
+
 def read_run(path: Path) -> RunRecord | None:
-    """Return the record of a run, or None where there is none.
+    """Return a run record, or None where there is none.
 
     Raises:
         FrepoError: the record is damaged.
@@ -141,7 +146,7 @@ def read_run(path: Path) -> RunRecord | None:
 
 def read_runs(run_directory: Path) -> Iterator[RunRecord]:
     """Yield the run records below `runs/<name>/`, oldest first."""
-    records = [_read(path, RunRecord) for path in sorted(run_directory.glob("run-*.json"))]
+    records = [read_run(path) for path in run_files(run_directory)]
     yield from sorted((record for record in records if record), key=lambda record: record.created)
 
 

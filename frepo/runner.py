@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from frepo.record import Attempt, RunRecord, StageRecord
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec import LoadedSpec
-from frepo.store.connect import DatabaseBusyError, transaction
+from frepo.store.connect import DatabaseBusyError
 from frepo.store.ingest import ingest
 from frepo.tensorboard import event_file, write_events
 
@@ -50,8 +51,8 @@ def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = F
             follow(specs, options)
             return []
     _make_directory(options.runs_dir)
-    with transaction(options.database):
-        pass  # a database that cannot be written is better found now than after a day
+    with suppress(DatabaseBusyError):  # a database that cannot be written is better found now than after a day
+        _ingest(options, (), patience=0.0)
     try:
         with stop_on_signals():
             return [_run_spec(loaded, options, fresh=fresh) for loaded in specs]
@@ -74,7 +75,7 @@ def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, *, fresh: bool) -> st
     if options.tensorboard:
         for stage in plan.stages:
             write_events(directory / stage.directory)
-    ingest(options.database, options.runs_dir, [plan.spec.name])
+    _ingest(options, [plan.spec.name], patience=None)
     return plan.run_id
 
 
@@ -193,7 +194,7 @@ def _run_stage(
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
                     log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
-                    _ingest_if_free(options, run_directory.name)
+                    _ingest_if_free(options, run_directory.name, LOCK_PATIENCE_SECONDS)
                 raise
             log.images = tuple(journal.images)
             log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
@@ -308,8 +309,19 @@ def _make_directory(path: Path) -> None:
         ) from None
 
 
-def _ingest_if_free(options: RuntimeOptions, name: str) -> None:
+def _ingest_if_free(options: RuntimeOptions, name: str, patience: float = 0.0) -> None:
+    """Bring the database up to date unless somebody else has it open: the next time, or `frepo ingest`, catches up."""
     try:
-        ingest(options.database, options.runs_dir, [name])
-    except DatabaseBusyError as error:
-        warn(str(error))
+        with suppress(DatabaseBusyError):
+            _ingest(options, [name], patience)
+    except FrepoError as error:
+        _warn_once(str(error))
+
+
+def _ingest(options: RuntimeOptions, names: Sequence[str], patience: float | None) -> None:
+    for problem in ingest(options.database, options.runs_dir, names, patience=patience).problems:
+        _warn_once(problem)
+
+
+_warn_once = cache(warn)
+"""What is damaged is met at every checkpoint."""

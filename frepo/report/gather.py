@@ -89,24 +89,32 @@ def gather(database: Path, runs: Sequence[RowDict]) -> list[RunData]:
         "continual_steps": of_view("continual_accuracy"),
         "continual_summary": of_view("continual_summary"),
         "attacks": of_view("attack_table"),
-        "classes": {run_id: _by_class(rows) for run_id, rows in by_run(CLASSES).items()},
     }
+    names = {run_id: titles(stages) for run_id, stages in tables["stages"].items()}
+    tables["classes"] = {run_id: _by_class(rows, names[run_id]) for run_id, rows in by_run(CLASSES).items()}
     for stage in itertools.chain(*tables["stages"].values()):
         stage["attempts"] = json.loads(stage["attempts"])
     return [RunData(run, **{name: rows[run["run_id"]] for name, rows in tables.items()}) for run in runs]
 
 
-CLASSES = """SELECT c.*, t.label AS stage_label FROM class_accuracy c
-    JOIN run_stages s USING (run_id, stage) JOIN stages t USING (run, stage)
+def titles(stages: Sequence[RowDict]) -> dict[str, str]:
+    """Return what a page calls each stage: its label, or its directory where another one has the same label."""
+    labels = [stage["label"] for stage in stages]
+    return {
+        stage["stage"]: (label if labels.count(label) == 1 else stage["stage"]).removeprefix("evaluate-")
+        for stage, label in zip(stages, labels, strict=True)
+    }
+
+
+CLASSES = """SELECT c.* FROM class_accuracy c JOIN run_stages s USING (run_id, stage)
     WHERE list_contains(?, run_id) AND predictor = 'network' ORDER BY c.label, s.position"""
 
 
-def _by_class(found: list[RowDict]) -> list[RowDict]:
+def _by_class(found: list[RowDict], names: dict[str, str]) -> list[RowDict]:
     """Return a row for each class, its accuracy after each evaluation by the networks themselves."""
     rows: dict[int, RowDict] = {}
     for row in found:
         name = row["class_name"] or str(row["label"])
         cells = rows.setdefault(row["label"], {"name": name, "cells": []})["cells"]
-        title = row["stage_label"].removeprefix("evaluate-")
-        cells.append({"title": title, "mean": row["accuracy_mean"], "std": row["accuracy_std"]})
+        cells.append({"title": names[row["stage"]], "mean": row["accuracy_mean"], "std": row["accuracy_std"]})
     return list(rows.values()) if len(rows) <= MOST_CLASSES else []

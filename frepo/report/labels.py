@@ -11,6 +11,9 @@ from frepo.errors import FrepoError
 MOST_SHOWN = 5
 """Classes named for an image, the largest values first."""
 
+SHOWN_DIGITS = 2
+"""Of a value: as many as the page shows, for a value that is rounded twice may be off by one in the last."""
+
 Label = list[tuple[int, float]]
 """Classes and their values."""
 
@@ -24,4 +27,7 @@ def read_labels(stage_directory: Path, count: int) -> list[Label] | None:
     if labels.ndim != 2 or len(labels) != count or labels.dtype.kind != "f" or not np.isfinite(labels).all():
         return None
     largest = np.argsort(-labels, axis=1, kind="stable")[:, :MOST_SHOWN]
-    return [[(int(c), round(float(label[c]), 3)) for c in order] for label, order in zip(labels, largest, strict=True)]
+    return [
+        [(int(c), round(float(label[c]), SHOWN_DIGITS)) for c in order]
+        for label, order in zip(labels, largest, strict=True)
+    ]

@@ -23,12 +23,12 @@ class Matrix:
 
 def cross_architecture_matrix(found: list[dict[str, Any]]) -> Matrix | None:
     """Return the matrix of the rows of `cross_architecture` of a run, or None where there are none."""
-    rows = [row for row in found if row["predictor"] == "network"]
-    networks = list(dict.fromkeys(network_text(row) for row in rows))
+    rows = _named([row for row in found if row["predictor"] == "network"])
+    networks = list(dict.fromkeys(row["network"] for row in rows))
     if not rows:
         return None
     sources = list(dict.fromkeys(source_text(row) for row in rows))
-    cells = {(network_text(row), source_text(row)): row for row in reversed(rows)}
+    cells = {(row["network"], source_text(row)): row for row in rows}
     counts = sorted({row["num_models"] for row in rows})
     return Matrix(
         sources,
@@ -38,10 +38,28 @@ def cross_architecture_matrix(found: list[dict[str, Any]]) -> Matrix | None:
     )
 
 
+SETTINGS = ("steps", "learning_rate", "loss", "optimizer", "augmentation", "augmentation_mode", "stage")
+"""What tells networks of one kind apart that were trained on the same data in several ways; at last the stage does."""
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with the text of their `network`, which tells all apart that were trained on the same data."""
+    names = [network_text(row) for row in rows]
+    for setting in SETTINGS:
+        places: dict[tuple[str, str], list[int]] = {}
+        for number, row in enumerate(rows):
+            places.setdefault((names[number], source_text(row)), []).append(number)
+        for alike in places.values():
+            if len({rows[number][setting] for number in alike}) > 1:
+                for number in alike:
+                    names[number] += f", {setting.replace('_', ' ')} {rows[number][setting]}"
+    return [{**row, "network": name} for row, name in zip(rows, names, strict=True)]
+
+
 def _picture(rows: list[dict[str, Any]], networks: list[str], sources: list[str]) -> Markup:
     values = [
         {
-            "network": network_text(row),
+            "network": row["network"],
             "source": source_text(row),
             "top1": 100 * row["top1_mean"],
             "low": 100 * (row["top1_mean"] - (row["top1_std"] or 0)),

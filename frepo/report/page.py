@@ -23,11 +23,11 @@ from frepo.report.caveats import caveats
 from frepo.report.continual import ContinualSection, continual_section
 from frepo.report.curves import training_curves
 from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
-from frepo.report.gather import RunData, gather, report_runs
+from frepo.report.gather import RunData, gather, report_runs, titles
 from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
 from frepo.store.compare import compare
-from frepo.store.tables import network_text, percent, source_text
+from frepo.store.tables import dataset_text, network_text, percent, source_text
 
 MOST_IN_FULL = 3
 """Runs of a page of all runs that are shown in full, the newest: more make it too heavy to send."""
@@ -85,7 +85,15 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
         sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
         comparisons=[compare(database, runs[0]["run_id"], run["run_id"]) for run in runs[1:]] if names else [],
-        published=sorted({row["published_in"] for found in rows.values() for row in found if row["published_in"]}),
+        published=sorted(
+            {
+                row[source]
+                for found in rows.values()
+                for row in found
+                for source in ("published_in", "near_published_in")
+                if row[source]
+            }
+        ),
         script=Markup(script),  # noqa: S704 (a file of ours)
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         version=frepo.__version__,
@@ -96,16 +104,12 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
 def _section(data: RunData, runs_dir: Path, keys: Iterator[int]) -> RunSection:
     return RunSection(
         data,
-        training_curves(data.metrics, {stage["stage"]: _short_label(stage) for stage in data.stages}),
+        training_curves(data.metrics, titles(data.stages)),
         galleries(data.stages, data.images, runs_dir, keys),
         cross_architecture_matrix(data.networks),
         continual_section(data.continual_steps, data.continual_summary),
         membership_section(data.attacks),
     )
-
-
-def _short_label(stage: dict[str, Any]) -> str:
-    return str(stage["label"]).removeprefix("evaluate-")
 
 
 def repeat_text(run: dict[str, Any]) -> str:
@@ -124,6 +128,7 @@ def _environment() -> Environment:
     environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     environment.filters["tight"] = lambda value: json.dumps(value, separators=(",", ":"))
     environment.globals["mean_and_deviation"] = percent
+    environment.globals["dataset_text"] = dataset_text
     environment.globals["network_text"] = network_text
     environment.globals["source_text"] = source_text
     environment.globals["repeat_text"] = repeat_text

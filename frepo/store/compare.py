@@ -5,11 +5,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from frepo.identity import ABSENT, Change, differences
+from frepo.store.evaluated import identities_of, trained_as
 from frepo.store.find import find_runs
 from frepo.store.query import Rows, format_rows
 from frepo.store.tables import accuracy_rows, network_text, percent, source_text
@@ -20,7 +22,7 @@ WHAT = ("source", "architecture", "normalization", "predictor", "labels")
 """Columns of `accuracy_table` that rows of two runs share to be compared at all."""
 
 SETTINGS = (
-    *("pooling", "width", "depth", "loss", "optimizer", "learning_rate"),
+    *("pooling", "width", "depth", "precision", "loss", "optimizer", "learning_rate"),
     *("augmentation", "augmentation_mode", "steps"),
 )
 """Columns that are the same in the best match; where they are not, the changes of the specs say so."""
@@ -39,7 +41,9 @@ class Pair:
     difference: float | None
     """Mean top-1 of b less that of a, as a share."""
     half_width: float | None
-    """Of the 95% confidence interval of the difference (Welch); None where either has a single network."""
+    """Of the 95% confidence interval of the difference; None where either has a single network."""
+    test: Literal["paired", "Welch"] | None
+    """Where it comes from: differences of networks that share seed and recipe, or means of independent networks."""
 
     @property
     def row(self) -> RowDict:
@@ -86,6 +90,9 @@ def compare(database: Path, a: str, b: str) -> Comparison:
     first, second = find_runs(database, (a, b))
     changes = differences({**json.loads(first["spec"]), "name": None}, {**json.loads(second["spec"]), "name": None})
     rows = accuracy_rows(database, [first["run_id"], second["run_id"]])
+    identities = identities_of(database, [first["run_id"], second["run_id"]])
+    for row in rows:
+        row["trained_as"] = trained_as(row, identities)
     of_a, of_b = ([row for row in rows if row["run_id"] == run["run_id"]] for run in (first, second))
     return Comparison(first["run_id"], second["run_id"], tuple(changes), tuple(_pairs(of_a, of_b)))
 
@@ -93,7 +100,7 @@ def compare(database: Path, a: str, b: str) -> Comparison:
 def comparison_text(comparison: Comparison) -> str:
     """Return a comparison as two tables, accuracies in percent with their deviations and (numbers of networks)."""
     changes = Rows(("field", "a", "b"), tuple(comparison.changes)) if comparison.changes else None
-    columns = ("trained on", "network", "a: top-1", "b: top-1", "b - a", "95% interval", "told apart")
+    columns = ("trained on", "network", "a: top-1", "b: top-1", "b - a", "95% interval", "test", "told apart")
     accuracies = Rows(columns, tuple(_cells(pair) for pair in comparison.accuracies))
     parts = (
         f"a = {comparison.a}\nb = {comparison.b}\n",
@@ -114,7 +121,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     if pair.difference is not None and half is not None:
         interval = f"{100 * (pair.difference - half):+.1f} to {100 * (pair.difference + half):+.1f}"
     verdict = {True: "yes", False: "no", None: ""}[pair.told_apart]
-    return (source_text(row), network_text(row), *sides, difference, interval, verdict)
+    return (source_text(row), network_text(row), *sides, difference, interval, pair.test or "", verdict)
 
 
 def _pairs(of_a: Sequence[RowDict], of_b: Sequence[RowDict]) -> list[Pair]:
@@ -133,14 +140,28 @@ def _pairs(of_a: Sequence[RowDict], of_b: Sequence[RowDict]) -> list[Pair]:
 
 def _pair(a: RowDict | None, b: RowDict | None) -> Pair:
     if a is None or b is None:
-        return Pair(a, b, None, None)
-    return Pair(a, b, b["top1_mean"] - a["top1_mean"], _welch(a, b))
-
-
-def _welch(a: RowDict, b: RowDict) -> float | None:
-    """Return half of the 95% confidence interval of the difference of two means, with unequal variances."""
+        return Pair(a, b, None, None, None)
+    difference = b["top1_mean"] - a["top1_mean"]
     if min(a["num_models"], b["num_models"]) < 2:
-        return None
+        return Pair(a, b, difference, None, None)
+    if a["trained_as"] == b["trained_as"]:
+        return Pair(a, b, difference, _paired(a, b), "paired")
+    return Pair(a, b, difference, _welch(a, b), "Welch")
+
+
+def _paired(a: RowDict, b: RowDict) -> float:
+    """Return half of the 95% confidence interval of the mean difference of networks that share seed and recipe.
+
+    The first network of both runs starts from the same numbers and sees batches and augmentation in the same order, and
+    so do the others: their accuracies are not independent.
+    """
+    differences = np.subtract(b["top1_each"], a["top1_each"])
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    return float(stdtrit(len(differences) - 1, 0.975)) * error
+
+
+def _welch(a: RowDict, b: RowDict) -> float:
+    """Return half of the 95% confidence interval of the difference of two means, with unequal variances."""
     parts = [(row["top1_std"] ** 2 / row["num_models"], row["num_models"] - 1) for row in (a, b)]
     variance = sum(part for part, _ in parts)
     if variance == 0:
@@ -161,5 +182,5 @@ def _pair_json(pair: Pair) -> RowDict:
         for side, row in (("a", pair.a), ("b", pair.b))
         for name in ("num_models", "top1_mean", "top1_std")
     }
-    found = {"difference": pair.difference, "half_width": pair.half_width, "told_apart": pair.told_apart}
+    found = {name: getattr(pair, name) for name in ("difference", "half_width", "test", "told_apart")}
     return {name: pair.row[name] for name in (*WHAT, *SETTINGS)} | sides | found

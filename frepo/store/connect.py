@@ -7,7 +7,7 @@ one transaction, close; whoever finds it taken waits a little and tries again.
 import random
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -17,8 +17,17 @@ import duckdb
 from frepo.errors import FrepoError
 from frepo.runtime import DEFAULT_DATABASE
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 PATIENCE_SECONDS = 60.0
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Nothing is fetched or loaded because of what a file or a query looks like."""
+
+MAGIC = slice(8, 12), b"DUCK"
+"""Where a DuckDB file says what it is."""
 
 FOREIGN_OBJECTS = """
 SELECT (SELECT count(*) FROM duckdb_tables())
@@ -33,24 +42,51 @@ class DatabaseBusyError(FrepoError):
     """Other processes kept the database open for longer than we wait."""
 
 
-@contextmanager
-def transaction(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """Yield a connection inside one transaction, committed when the block ends without an error.
+class OlderDatabaseError(FrepoError):
+    """The database was written by an older frepo."""
 
-    The file and the schema are made where they do not exist.
+
+@contextmanager
+def writing(database: Path, patience: float | None = None) -> Generator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that writes; the file and the schema are made where they do not exist.
+
+    `patience` is how many seconds to wait for other processes that have the file open.
 
     Raises:
+        DatabaseBusyError: they kept it open for longer.
+        OlderDatabaseError: the file is of an older frepo.
         FrepoError: the file is no database of ours, was written by a newer frepo, or cannot be written.
     """
-    with _connection(database, read_only=False) as connection:
-        connection.begin()
-        try:
+    with held(database, patience) as connection:
+        with atomically(connection):
             _ensure_schema(connection, database)
-            yield connection
-        except BaseException:
+        yield connection
+
+
+@contextmanager
+def atomically(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
+    """Put the block in one transaction, committed when it ends without an error."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):  # after a full disk there is nothing left to roll back
             connection.rollback()
-            raise
-        connection.commit()
+        raise
+    connection.commit()
+
+
+@contextmanager
+def held(database: Path, patience: float | None = None) -> Generator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that keeps every other process from the file, whatever its schema.
+
+    Raises:
+        DatabaseBusyError: others kept it open for longer than `patience`.
+        FrepoError: it cannot be opened.
+    """
+    with _connection(database, read_only=False, patience=patience) as connection:
+        connection.execute("SET enable_external_access = false")
+        yield connection
 
 
 @contextmanager
@@ -58,7 +94,7 @@ def reading(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
     """Yield a read-only connection that reaches nothing but the database: no files, no network, no extensions.
 
     Raises:
-        FrepoError: there is no database, or it is not one of ours, or of a newer frepo.
+        FrepoError: there is no database, or it is not one of ours, or of another version of frepo.
     """
     with _ours(database) as connection:
         connection.execute("SET enable_external_access = false")
@@ -83,9 +119,9 @@ def connect(database: Path | str = DEFAULT_DATABASE) -> duckdb.DuckDBPyConnectio
             try:
                 _copy(connection, copy)
             except duckdb.Error as error:
-                raise FrepoError(f"the database {database} cannot be copied: {_first_line(error)}") from None
+                raise FrepoError(f"the database {database} cannot be copied: {first_line(error)}") from None
         # The file is open from here on: its name is no longer needed, and goes with the directory.
-        return duckdb.connect(str(copy), read_only=True, config={"temp_directory": gettempdir()})
+        return duckdb.connect(str(copy), read_only=True, config={**CONFIG, "temp_directory": gettempdir()})
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, to: Path) -> None:
@@ -110,30 +146,54 @@ def _ours(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def _connection(database: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConnection]:
-    connection = _open(database, read_only=read_only)
+def _connection(
+    database: Path, *, read_only: bool, patience: float | None = None
+) -> Generator[duckdb.DuckDBPyConnection]:
+    connection = _open(database, PATIENCE_SECONDS if patience is None else patience, read_only=read_only)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _open(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _open(database: Path, patience: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    _refuse_other_files(database)
+    deadline = time.monotonic() + patience
     pause = 0.01
     while True:
         try:
-            return duckdb.connect(str(database), read_only=read_only)
+            return _connect(database, read_only=read_only)
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
-                raise FrepoError(f"the database {database} cannot be opened: {_first_line(error)}") from None
-            if time.monotonic() > deadline:
+                raise FrepoError(f"the database {database} cannot be opened: {first_line(error)}") from None
+            if time.monotonic() >= deadline:
                 raise DatabaseBusyError(
-                    f"the database {database} stayed locked by another process for {PATIENCE_SECONDS:.0f} s; "
+                    f"the database {database} stayed locked by another process for {patience:.0f} s; "
                     "results are safe in the run directories, `frepo ingest` adds them later"
                 ) from None
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
         pause = min(pause * 1.5, 0.5)
+
+
+def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    name = str(database.absolute())  # a bare md:x or :memory: DuckDB takes for something else than a file
+    try:
+        return duckdb.connect(name, read_only=read_only, config=CONFIG)
+    except duckdb.ConnectionException:  # this process, a notebook, has it open by itself, with DuckDB's own settings
+        return duckdb.connect(name, read_only=read_only)
+
+
+def _refuse_other_files(database: Path) -> None:
+    """Refuse a file of another program, which DuckDB may know how to open: with an extension that it would fetch."""
+    start = b""
+    with suppress(OSError):  # DuckDB says what is wrong
+        if database.is_file():
+            with database.open("rb") as file:
+                start = file.read(16)
+    place, magic = MAGIC
+    if start and start[place] != magic:
+        kind = "an SQLite database, not one of DuckDB" if start.startswith(b"SQLite") else "not a valid DuckDB database"
+        raise FrepoError(f"the database {database} cannot be opened: it is {kind}; name another with --db")
 
 
 def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
@@ -150,15 +210,19 @@ def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
 def _check_version(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
     if not _has_schema(connection):
         raise FrepoError(f"{database} is a DuckDB database of another program; name another with --db")
-    row = connection.execute("SELECT max(version) FROM frepo_schema").fetchone()
-    version = row[0] if row else None
-    if version != SCHEMA_VERSION:
-        advice = (
-            "update frepo, or name another with --db"
-            if version and version > SCHEMA_VERSION
-            else "move it away and run `frepo ingest`: it rebuilds the database from the run directories"
-        )
-        raise FrepoError(f"{database} has schema {version}, this frepo reads schema {SCHEMA_VERSION}: {advice}")
+    version = schema_version(connection)
+    if version == SCHEMA_VERSION:
+        return
+    which = f"{database} has schema {version}, this frepo reads schema {SCHEMA_VERSION}"
+    if version > SCHEMA_VERSION:
+        raise FrepoError(f"{which}: update frepo, or name another with --db")
+    raise OlderDatabaseError(f"{which}: `frepo ingest` rebuilds it from the run directories")
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the schema of a database of ours, 0 where it does not say."""
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM frepo_schema").fetchone()
+    return row[0] if row else 0
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -166,5 +230,6 @@ def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(found and found[0])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what DuckDB says."""
     return str(error).strip().splitlines()[0]

@@ -1,203 +1,122 @@
 """From run directories into the database, as often as one likes."""
 
 import csv
-import json
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import duckdb
-from filelock import FileLock, Timeout
 
-from frepo import record
-from frepo.record import RunRecord, StageRecord
-from frepo.store.connect import transaction
+from frepo.errors import FrepoError
+from frepo.store.connect import OlderDatabaseError, atomically, first_line, writing
+from frepo.store.name import OfName, insert, remove
+from frepo.store.rebuild import rebuild
+from frepo.store.rows import Mark, digest_of
+from frepo.store.values import columns
 
-ROWS = {
-    "metrics": (record.METRICS, ("step", "name", "value")),
-    "evaluations": (
-        record.EVALUATIONS,
-        (
-            *("model", "architecture", "normalization", "pooling", "width", "depth", "source", "predictor", "labels"),
-            *("loss", "optimizer", "learning_rate", "augmentation", "augmentation_mode"),
-            *("seed", "steps", "top1", "top5", "n_test"),
-        ),
-    ),
-    "confusions": (record.CONFUSIONS, ("model", "predictor", "label", "predicted", "count")),
-    "scores": (record.SCORES, ("name", "value", "standard_error")),
-    "continual": (
-        record.CONTINUAL,
-        (
-            *("seed", "source", "predictor", "model", "step", "num_steps", "task", "steps"),
-            *("correct", "n_test"),
-        ),
-    ),
-    "attacks": (
-        record.ATTACKS,
-        (
-            *("chunk_index", "source", "train_steps", "model", "attack", "test_accuracy"),
-            *("auc", "auc_low", "auc_high", "advantage", "tpr_at_1_in_100", "tpr_at_1_in_1000"),
-            *("members", "non_members"),
-        ),
-    ),
-}
-"""Table -> the file of a stage's directory that its rows come from, and its columns after run and stage."""
-
-NEVER_STARTED = "pending"
+PUBLISHED = "published.csv"
 
 
-def ingest(database: Path, runs_dir: Path, names: Sequence[str] | None = None) -> int:
-    """Put the runs of the given names, or of all, into the database and return how many; twice changes nothing.
+@dataclass(frozen=True)
+class Ingested:
+    """What came of it."""
 
-    One transaction: a reader sees a run before or after, and a kill leaves it as it was.
+    runs: int
+    """Runs that are in the database now, of those that were looked at."""
+    problems: tuple[str, ...] = ()
+    """What could not be taken, and why; the rest was."""
+
+
+def ingest(
+    database: Path, runs_dir: Path, names: Sequence[str] | None = None, *, patience: float | None = None
+) -> Ingested:
+    """Bring the runs of the given names, or all, in the database up to what is on disk; twice changes nothing.
+
+    Only what has changed is read. Runs of `runs_dir` that are gone from it go from the database too. A database of an
+    older frepo is rebuilt from all runs. Each name is one transaction: a reader sees its runs before or after, and a
+    kill leaves them as they were. `patience` is how many seconds to wait for others that have the database open.
 
     Raises:
-        FrepoError: the database cannot be written, or a record is damaged.
+        DatabaseBusyError: others kept the database open for longer.
+        FrepoError: the database is not ours or cannot be written.
     """
-    found = [path for path in sorted(runs_dir.glob("*")) if path.is_dir() and not path.name.startswith(".")]
-    directories = [path for path in found if names is None or path.name in names]
-    runs = [(directory, list(record.read_runs(directory))) for directory in directories]
-    with transaction(database) as connection:
-        _ingest_published(connection)
-        for directory, records in runs:
-            _ingest_name(connection, directory, records)
-    return sum(len(records) for _, records in runs)
-
-
-def _ingest_published(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the numbers of the literature up to those that this version comes with."""
-    text = files("frepo.store").joinpath("published.csv").read_text(encoding="utf-8")
-    rows = [[value or None for value in row.values()] for row in csv.DictReader(text.splitlines())]
-    connection.execute("DELETE FROM published")
-    _insert(connection, "published", ["method", "dataset", "ipc", "metric", "mean", "std", "source"], rows)
-
-
-def _ingest_name(connection: duckdb.DuckDBPyConnection, directory: Path, runs: Iterable[RunRecord]) -> None:
-    name = directory.name
-    for table in ("stages", *ROWS, "images", "run_stages"):
-        connection.execute(f"DELETE FROM {table} WHERE run = ?", [name])  # noqa: S608 (names from the line above)
-    connection.execute("DELETE FROM runs WHERE name = ?", [name])
-    statuses: dict[str, str] = {}
-    for run in runs:
-        for stage in run.stages:
-            if stage not in statuses:
-                statuses[stage] = _ingest_stage(connection, name, directory / stage)
-        _insert_run(connection, name, run, _status_of_run([statuses[stage] for stage in run.stages]))
-
-
-def _ingest_stage(connection: duckdb.DuckDBPyConnection, run: str, directory: Path) -> str:
-    stage = record.read_stage(directory)
-    if stage is None:
-        return NEVER_STARTED
-    status = _actual_status(stage, directory)
-    _insert_stage(connection, run, directory.name, stage, status)
-    for table, (file, columns) in ROWS.items():
-        rows = record.read_rows(directory / file)
-        values = [[run, directory.name, *(row.get(column) for column in columns)] for row in rows]
-        _insert(connection, table, ["run", "stage", *columns], values)
-    _insert(
-        connection,
-        "images",
-        ["run", "stage", "path", "view", "sha256", "step", "n_rows", "n_columns"],
-        [[run, directory.name, i.path, i.view, i.sha256, i.step, i.rows, i.columns] for i in stage.images],
-    )
-    return status
-
-
-def _actual_status(stage: StageRecord, directory: Path) -> str:
-    """Return `interrupted` for a stage that says it is running while no process holds its lock."""
-    if stage.status != "running":
-        return stage.status
-    lock = FileLock(directory / record.LOCK)
     try:
-        with lock.acquire(timeout=0):
-            return "interrupted"
-    except Timeout:
-        return "running"
-    except OSError:  # somebody else's directory, read-only for us
-        return "running"
+        try:
+            with writing(database, patience) as connection:
+                return _bring_up(connection, runs_dir, names)
+        except OlderDatabaseError:
+            return _rebuilt(database, runs_dir, patience)
+    except duckdb.Error as error:
+        raise FrepoError(
+            f"the database {database} cannot be written: {first_line(error)}; results are safe in the run "
+            "directories, `frepo ingest` adds them later"
+        ) from None
 
 
-def _status_of_run(statuses: Sequence[str]) -> str:
-    for status in ("failed", "running", "interrupted", "stopped"):
-        if status in statuses:
-            return status
-    return "done" if NEVER_STARTED not in statuses else "stopped" if "done" in statuses else NEVER_STARTED
+def _rebuilt(database: Path, runs_dir: Path, patience: float | None) -> Ingested:
+    found: list[Ingested] = []
+
+    def fill(connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
+        found.append(_bring_up(connection, directory, None))
+
+    lost = rebuild(database, runs_dir, fill, patience)
+    problems = [problem for each in found for problem in each.problems]
+    if lost:
+        problems.append(
+            f"not found when the older database was rebuilt: {', '.join(lost)}; where they are in other directories of "
+            "runs, `frepo ingest --runs-dir OTHER` adds them"
+        )
+    return Ingested(sum(each.runs for each in found), tuple(problems))
 
 
-def _insert_run(connection: duckdb.DuckDBPyConnection, name: str, run: RunRecord, status: str) -> None:
-    """Insert a run under the name of its directory, which a user may have renamed or copied."""
-    spec = run.spec
-    run_id = f"{name}-{run.fingerprint[:8]}"
-    git: dict[str, Any] = run.provenance.get("git") or {}
-    values = {
-        "run_id": run_id,
-        "name": name,
-        "fingerprint": run.fingerprint,
-        "seed": spec["seed"],
-        "dataset": spec["dataset"]["name"],
-        "method": spec["distill"]["method"],
-        "ipc": spec["distill"].get("ipc"),
-        "status": status,
-        "created_at": _utc(run.created),
-        "command": run.provenance.get("command"),
-        "host": run.provenance.get("host"),
-        "frepo_version": run.provenance.get("frepo"),
-        "git_commit": git.get("commit"),
-        "git_dirty": git.get("dirty"),
-        "spec": json.dumps(spec),
-        "spec_file": run.spec_file,
-        "spec_text": run.spec_text,
-        "overrides": list(run.overrides),
-        "provenance": json.dumps(run.provenance),
+def _bring_up(connection: duckdb.DuckDBPyConnection, runs_dir: Path, names: Sequence[str] | None) -> Ingested:
+    marks = _marks(connection, names)
+    with atomically(connection):
+        _bring_up_published(connection, marks)
+    origin, kinds = str(runs_dir.resolve()), columns(connection)
+    directories = {
+        path.name: path
+        for path in sorted(runs_dir.glob("*"))
+        if (names is None or path.name in names) and path.is_dir() and not path.name.startswith(".")
     }
-    _insert(connection, "runs", list(values), [list(values.values())])
-    rows = [[run_id, name, stage, position] for position, stage in enumerate(run.stages)]
-    _insert(connection, "run_stages", ["run_id", "run", "stage", "position"], rows)
+    count, problems = 0, list[str]()
+    for name, directory in directories.items():
+        of_name = OfName(directory, origin, kinds, marks.get(name, {}))
+        try:
+            with atomically(connection):
+                count += of_name.bring_up(connection)
+            problems += of_name.problems
+        except (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError) as error:
+            problems.append(f"{ascii(str(directory))[1:-1]} is left out of the database: {first_line(error)}")
+    known = connection.execute("SELECT DISTINCT name FROM runs WHERE runs_dir = ?", [origin]).fetchall()
+    for (name,) in known:
+        if name not in directories and (names is None or name in names):
+            with atomically(connection):
+                remove(connection, name)
+    return Ingested(count, tuple(problems))
 
 
-def _insert_stage(
-    connection: duckdb.DuckDBPyConnection, run: str, directory: str, stage: StageRecord, status: str
-) -> None:
-    ended = [attempt for attempt in stage.attempts if attempt.ended]
-    dataset = stage.dataset or {}
-    last = stage.attempts[-1] if stage.attempts else None
-    values = {
-        "run": run,
-        "stage": directory,
-        "kind": stage.identity["kind"],
-        "label": stage.label,
-        "fingerprint": stage.fingerprint,
-        "status": status,
-        "step": stage.step,
-        "steps": stage.steps,
-        "started_at": _utc(stage.attempts[0].started) if stage.attempts else None,
-        "ended_at": _utc(last.ended) if last and last.ended else None,
-        "wall_s": sum((a.ended - a.started).total_seconds() for a in ended if a.ended),
-        "device": last.device if last else None,
-        "peak_host_bytes": max((a.peak_host_bytes or 0 for a in ended), default=None),
-        "peak_device_bytes": max((a.peak_device_bytes or 0 for a in ended), default=None) or None,
-        "dataset_fingerprint": dataset.get("fingerprint"),
-        "class_names": dataset.get("class_names"),
-        "identity": json.dumps(stage.identity),
-        "attempts": json.dumps([attempt.model_dump(mode="json") for attempt in stage.attempts]),
-    }
-    _insert(connection, "stages", list(values), [list(values.values())])
+def _marks(
+    connection: duckdb.DuckDBPyConnection, names: Sequence[str] | None
+) -> dict[str, dict[tuple[str, str], Mark]]:
+    """Return how far the files of each name have been read, by stage and file."""
+    sql = "SELECT * FROM ingested_files WHERE ? OR list_contains(?, run)"
+    rows = connection.execute(sql, [names is None, ["", *(names or ())]]).fetchall()
+    found: dict[str, dict[tuple[str, str], Mark]] = {}
+    for run, stage, file, *mark in rows:
+        found.setdefault(run, {})[stage, file] = Mark(*mark)
+    return found
 
 
-def _utc(moment: datetime) -> datetime:
-    """Return a time without zone: DuckDB's own type with a zone needs pytz to read."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """Insert rows in one statement: column by column, as lists that DuckDB unnests."""
-    if not rows:
+def _bring_up_published(connection: duckdb.DuckDBPyConnection, marks: dict[str, dict[tuple[str, str], Mark]]) -> None:
+    """Bring the numbers of the literature up to those that this version comes with."""
+    content = files("frepo.store").joinpath(PUBLISHED).read_bytes()
+    mark = Mark(digest=digest_of(content))
+    if marks.get("", {}).get(("", PUBLISHED)) == mark:
         return
-    marks = ", ".join("unnest(?)" for _ in columns)
-    statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {marks}"
-    connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+    rows = [{key: value or None for key, value in row.items()} for row in csv.DictReader(content.decode().splitlines())]
+    connection.execute("DELETE FROM published")
+    insert(connection, "published", rows)
+    connection.execute("DELETE FROM ingested_files WHERE run = ''")
+    insert(connection, "ingested_files", [{"run": "", "stage": "", "file": PUBLISHED, **mark._asdict()}])

@@ -3,6 +3,19 @@
 
 CREATE TABLE frepo_schema (version INTEGER NOT NULL);
 
+-- How far each file is in the tables below, so that it is read again only where it has changed: for rows as JSON lines
+-- their first `taken` bytes. The file '' of a stage is its record, that of a run its records with all its stages'.
+CREATE TABLE ingested_files (
+    run VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    file VARCHAR NOT NULL,
+    size BIGINT NOT NULL,
+    mtime_ns BIGINT NOT NULL,
+    inode UBIGINT NOT NULL,
+    taken BIGINT NOT NULL,
+    digest VARCHAR NOT NULL
+);
+
 -- One row per spec that was run.
 CREATE TABLE runs (
     run_id VARCHAR NOT NULL,           -- name and start of the fingerprint
@@ -20,6 +33,7 @@ CREATE TABLE runs (
     git_commit VARCHAR,
     git_dirty BOOLEAN,
     spec JSON NOT NULL,                -- resolved, defaults included
+    runs_dir VARCHAR NOT NULL,         -- the directory of runs that it is in
     spec_file VARCHAR NOT NULL,
     spec_text VARCHAR NOT NULL,
     overrides VARCHAR[] NOT NULL,
@@ -47,6 +61,7 @@ CREATE TABLE stages (
     peak_device_bytes BIGINT,
     dataset_fingerprint VARCHAR,
     class_names VARCHAR[],
+    image_shape INTEGER[],             -- height, width, channels
     identity JSON NOT NULL,            -- what was hashed
     attempts JSON NOT NULL
 );
@@ -76,7 +91,7 @@ CREATE TABLE evaluations (
     seed BIGINT NOT NULL,
     steps BIGINT NOT NULL,
     top1 DOUBLE NOT NULL,
-    top5 DOUBLE NOT NULL,
+    top5 DOUBLE,                       -- NULL where five classes or fewer make it 1 for any network
     n_test INTEGER NOT NULL
 );
 
@@ -132,11 +147,15 @@ CREATE TABLE attacks (
     non_members INTEGER NOT NULL
 );
 
--- What the literature reports, in percent, with where it was found.
+-- What the literature reports, in percent, with where it was found: on images of so many pixels a side, by convolutional
+-- networks of that width and depth with average pooling.
 CREATE TABLE published (
     method VARCHAR NOT NULL,
     dataset VARCHAR NOT NULL,
     ipc INTEGER NOT NULL,
+    resolution INTEGER NOT NULL,
+    width INTEGER,                     -- NULL, like depth, where we do not know
+    depth INTEGER,
     metric VARCHAR NOT NULL,
     mean DOUBLE NOT NULL,
     std DOUBLE,
@@ -168,61 +187,102 @@ CREATE TABLE images (
     n_columns INTEGER NOT NULL
 );
 
--- Mean, sample deviation and half of the 95% confidence interval of the mean over networks, with the published number
--- for the same method, data set and images per class on such networks (published_*, as shares) where there is one.
+-- Mean, sample deviation and half of the 95% confidence interval of the mean over networks, with the top-1 of each.
+-- `part` says what of the data set is used where that is not the whole of it, `resolution` is in pixels a side.
+--
+-- Where there is one, the published number for the same task stands beside (published_*, as shares): the same method,
+-- images per class, whole data set, resolution and network, though not always the same recipe. Where it is nearly the
+-- same, the number is in near_published_* instead, and near_published_differs says in what.
 CREATE VIEW accuracy_table AS
-WITH means AS (
+WITH parts AS (
+    SELECT run, stage, identity->>'$.architecture.precision' AS precision,
+        CASE WHEN image_shape[1] = image_shape[2] THEN image_shape[1] ELSE (dataset->>'$.resolution')::INTEGER END
+            AS resolution,
+        nullif(concat_ws(', ',
+            dataset->>'$.path',
+            format('{:g}% of them for testing', 100 * (dataset->>'$.test_fraction')::DOUBLE),
+            nullif(json_array_length(dataset, '$.classes'), 0) || ' classes',
+            format('{:g}% of the training images', 100 * (dataset->>'$.train_fraction')::DOUBLE),
+            (dataset->>'$.chunk_size') || ' training images, piece ' || (dataset->>'$.chunk_index'),
+            format('{:g}% of the training images held out', 100 * (identity->>'$.validation_fraction')::DOUBLE)
+        ), '') AS part
+    FROM (SELECT *, identity->'$.dataset' AS dataset FROM stages WHERE kind = 'evaluate')
+), means AS (
     SELECT
-        r.run_id, r.name, r.dataset, r.method, r.ipc, r.seed,
-        e.source, e.architecture, e.pooling, e.width, e.depth, e.normalization, e.predictor, e.labels, e.loss,
-        e.optimizer, e.learning_rate, e.augmentation, e.augmentation_mode, e.steps,
+        r.run_id, r.name, r.dataset, t.part, t.resolution, r.method, r.ipc, r.seed,
+        e.source, e.architecture, e.pooling, e.width, e.depth, e.normalization, t.precision, e.predictor, e.labels,
+        e.loss, e.optimizer, e.learning_rate, e.augmentation, e.augmentation_mode, e.steps,
         count(*) AS num_models,
         avg(e.top1) AS top1_mean, stddev_samp(e.top1) AS top1_std, min(e.top1) AS top1_min, max(e.top1) AS top1_max,
-        avg(e.top5) AS top5_mean, stddev_samp(e.top5) AS top5_std,
+        avg(e.top5) AS top5_mean, stddev_samp(e.top5) AS top5_std, list(e.top1 ORDER BY e.model) AS top1_each,
         any_value(e.n_test) AS n_test,
         e.stage, any_value(s.position) AS position, any_value(r.created_at) AS created_at,
         CASE WHEN e.source <> 'distilled' THEN e.source WHEN r.method <> 'imported' THEN r.method END AS as_published
     FROM runs r
     JOIN run_stages s ON s.run_id = r.run_id
     JOIN evaluations e ON e.run = s.run AND e.stage = s.stage
+    JOIN parts t ON t.run = s.run AND t.stage = s.stage
     GROUP BY ALL
+), beside AS (
+    SELECT m.*, p.mean / 100 AS mean, p.std / 100 AS std, p.source AS found_in,
+        nullif(concat_ws(', ',
+            m.part,
+            CASE WHEN m.resolution <> p.resolution THEN format('{} pixels, not {}', m.resolution, p.resolution) END,
+            CASE WHEN m.width IS DISTINCT FROM p.width THEN format('width {}, not {}', m.width, p.width) END,
+            CASE WHEN m.depth IS DISTINCT FROM p.depth THEN format('depth {}, not {}', m.depth, p.depth) END,
+            CASE WHEN m.pooling <> 'average' THEN 'pooling ' || m.pooling END,
+            CASE WHEN m.source = 'distilled' AND m.labels = 'hard' THEN 'hard labels' END
+        ), '') AS differs
+    FROM means m
+    LEFT JOIN published p ON p.method = m.as_published AND p.dataset = regexp_replace(m.dataset, ':.*', '')
+        AND p.ipc = m.ipc AND p.metric = 'test_accuracy_percent'
+        AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
 )
 SELECT
-    m.* EXCLUDE (stage, position, created_at, as_published),
-    m.top1_std / sqrt(m.num_models) * coalesce(t.quantile, 1.96) AS top1_ci95,
-    p.mean / 100 AS published_top1, p.std / 100 AS published_std, p.source AS published_in,
+    m.* EXCLUDE (top1_each, stage, position, created_at, as_published, mean, std, found_in, differs),
+    m.top1_std / sqrt(m.num_models) * coalesce(t.quantile, 1.96) AS top1_ci95, m.top1_each,
+    CASE WHEN differs IS NULL THEN mean END AS published_top1, CASE WHEN differs IS NULL THEN std END AS published_std,
+    CASE WHEN differs IS NULL THEN found_in END AS published_in,
+    CASE WHEN differs IS NOT NULL THEN mean END AS near_published_top1,
+    CASE WHEN differs IS NOT NULL THEN std END AS near_published_std,
+    CASE WHEN differs IS NOT NULL THEN found_in END AS near_published_in,
+    CASE WHEN mean IS NOT NULL THEN differs END AS near_published_differs,
     m.stage, m.position, m.created_at
-FROM means m
+FROM beside m
 LEFT JOIN student t ON t.degrees = m.num_models - 1
-LEFT JOIN published p ON p.method = m.as_published AND p.dataset = m.dataset AND p.ipc = m.ipc
-    AND p.metric = 'test_accuracy_percent' AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
 ORDER BY m.created_at, m.run_id, m.position, m.predictor;
 
--- Where a run evaluates several networks alike: one row for each source, network and predictor.
+-- Where a run evaluates several networks alike: one row for each source, network and predictor. Networks are several
+-- where anything of their architecture differs.
 CREATE VIEW cross_architecture AS
 SELECT
-    run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, predictor, labels, loss,
-    learning_rate, augmentation, steps, num_models, top1_mean, top1_std, top1_ci95, position, created_at
+    run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, precision, predictor, labels,
+    loss, optimizer, learning_rate, augmentation, augmentation_mode, steps, num_models, top1_mean, top1_std, top1_ci95,
+    stage, position, created_at
 FROM accuracy_table
-QUALIFY count(DISTINCT (architecture, normalization)) OVER (
+QUALIFY count(DISTINCT (architecture, normalization, pooling, width, depth, precision)) OVER (
     PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
 ) > 1
 ORDER BY created_at, run_id, source, position;
 
--- All methods on one data set and size: our means and those of the literature, best first.
+-- All methods on one data set, or the same part of it, and size: our means and those of the literature, best first.
 CREATE VIEW leaderboard AS
-SELECT dataset, ipc, rank() OVER (PARTITION BY dataset, ipc ORDER BY top1_mean DESC) AS rank, * EXCLUDE (dataset, ipc)
+SELECT dataset, part, resolution, ipc,
+    rank() OVER (PARTITION BY dataset, part, resolution, ipc ORDER BY top1_mean DESC) AS rank,
+    * EXCLUDE (dataset, part, resolution, ipc)
 FROM (
     SELECT
-        dataset, ipc, CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
-        top1_mean, top1_std, top1_ci95, num_models, architecture, normalization, width, predictor, labels,
+        regexp_replace(dataset, ':.*', '') AS dataset, part, resolution, ipc,
+        CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
+        top1_mean, top1_std, top1_ci95, num_models, architecture, normalization, width, depth, predictor, labels,
         run_id AS found_in
     FROM accuracy_table
     UNION ALL
-    SELECT dataset, ipc, method, 'published', mean / 100, std / 100, NULL, NULL, NULL, NULL, NULL, NULL, NULL, source
+    SELECT dataset, NULL, resolution, ipc, method, 'published', mean / 100, std / 100, NULL, NULL, NULL, NULL, width,
+        depth, NULL, NULL, source
     FROM published WHERE metric = 'test_accuracy_percent'
 )
-ORDER BY dataset, ipc, rank, method, found_in;
+ORDER BY dataset, part NULLS FIRST, resolution, ipc, rank, method, found_in;
 
 -- Accuracy by class: the share of its test images that were recognised, over networks.
 CREATE VIEW class_accuracy AS

@@ -12,16 +12,18 @@ def list_runs(database: Path) -> Rows:
     return query(
         database,
         """
-        SELECT r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed,
-            sum(s.wall_s)::DOUBLE AS wall_s,
-            arg_min(a.top1_mean, rs.position) FILTER (WHERE a.source = 'distilled') AS distilled_top1,
-            arg_min(a.top1_mean, rs.position) FILTER (WHERE a.source = 'random') AS random_top1,
-            strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
+        WITH times AS (
+            SELECT run_id, sum(wall_s)::DOUBLE AS wall_s FROM run_stages JOIN stages USING (run, stage) GROUP BY run_id
+        ), firsts AS (
+            SELECT run_id, arg_min(top1_mean, (position, predictor <> 'network')) AS top1, source
+            FROM accuracy_table GROUP BY run_id, source
+        )
+        SELECT r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed, t.wall_s,
+            d.top1 AS distilled_top1, n.top1 AS random_top1, strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
         FROM runs r
-        LEFT JOIN run_stages rs USING (run_id)
-        LEFT JOIN stages s ON s.run = rs.run AND s.stage = rs.stage
-        LEFT JOIN accuracy_table a ON a.run_id = r.run_id AND a.stage = rs.stage
-        GROUP BY r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed, r.created_at
+        LEFT JOIN times t USING (run_id)
+        LEFT JOIN firsts d ON d.run_id = r.run_id AND d.source = 'distilled'
+        LEFT JOIN firsts n ON n.run_id = r.run_id AND n.source = 'random'
         ORDER BY r.created_at, r.run_id
         """,
     )
@@ -97,7 +99,7 @@ def _attack_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
     lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)
 
 
@@ -106,11 +108,11 @@ def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
     networks = f"{row['num_models']} networks: {network_text(row)}, {row['steps']} steps"
     return (
         row["name"],
-        row["dataset"],
+        dataset_text(row),
         "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
         f"top-1 {percent(row['top1_mean'], row['top1_std'])}",
-        f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
+        "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
         f"({networks}{', no augmentation' if row['augmentation'] == 'none' else ''})",
     )
 
@@ -118,6 +120,11 @@ def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def percent(mean: float, deviation: float | None) -> str:
     """Return `mean ± deviation` of shares in 0..1 as percent; without deviation where one network has none."""
     return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
+
+
+def dataset_text(row: dict[str, Any]) -> str:
+    """Return in words which images a row of `accuracy_table` is about: the data set, and the part of it."""
+    return row["dataset"] + (f" ({row['part']})" if row["part"] else "")
 
 
 def source_text(row: dict[str, Any]) -> str:
@@ -128,6 +135,9 @@ def source_text(row: dict[str, Any]) -> str:
 
 
 def network_text(row: dict[str, Any]) -> str:
-    """Return the network of a row in words."""
-    width = "" if row["width"] is None else f" width {row['width']}"
-    return f"{row['architecture']}{width}, {row['normalization']}"
+    """Return the network of a row in words: all in which networks differ, but what is as usual."""
+    sizes = "".join(f" {name} {row[name]}" for name in ("width", "depth") if row[name] is not None)
+    usual = "max" if row["architecture"] in ("alexnet", "vgg11") else "average"
+    pooling = f", {row['pooling']} pooling".replace("none", "no") if row["pooling"] not in (None, usual) else ""
+    precision = f", {row['precision']}" if row["precision"] not in (None, "float32") else ""
+    return f"{row['architecture']}{sizes}, {row['normalization']}{pooling}{precision}"

@@ -7,7 +7,7 @@ import pytest
 import typer.main
 
 from frepo.cli import app
-from frepo.store.connect import transaction
+from frepo.store.connect import writing
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -48,7 +48,7 @@ def test_the_other_toml_in_the_readme_is_valid(workplace):
 
 
 def test_the_readme_names_every_table_and_view(tmp_path):
-    with transaction(tmp_path / "x.duckdb") as connection:
+    with writing(tmp_path / "x.duckdb") as connection:
         names = connection.execute(
             "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
         ).fetchall()

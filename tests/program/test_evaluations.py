@@ -110,7 +110,7 @@ def test_several_architectures_make_a_matrix(workplace):
     workplace.frepo("report", "tiny")
     page = (workplace.path / "reports" / "tiny.html").read_text()
     assert "Across architectures" in page
-    assert page.count('<th scope="row">dcconv width 8, ') == 2
+    assert page.count('<th scope="row">dcconv width 8 depth ') == 2
     assert "Top-1 across architectures" in page
 
 

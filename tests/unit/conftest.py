@@ -65,18 +65,23 @@ class FakeRuns:
         overrides: tuple[str, ...] = (),
         created: datetime = START,
         provenance: dict[str, Any] = PROVENANCE,
+        dataset: dict[str, Any] = {"name": "digits"},  # noqa: B006 (nobody changes it)
+        image_shape: Sequence[int] = (8, 8, 1),
+        tables: dict[str, Any] | None = None,
     ) -> tuple[Plan, RunRecord]:
         """Write a run; `scores` are the top-1 of the networks of each evaluation, in the order of the plan.
 
+        `dataset` is that table of the spec, `tables` are fields of the others by table.
         `name` and `label` (applied to every stage's label) may be what no spec allows.
         """
         spec = ExperimentSpec.model_validate(
             {
                 "name": "small",
                 "seed": seed,
-                "dataset": {"name": "digits"},
-                "distill": {"method": "frepo", "ipc": ipc},
+                "dataset": dataset,
                 "application": list(application),
+                **(tables or {}),
+                "distill": {"method": "frepo", "ipc": ipc, **(tables or {}).get("distill", {})},
             }
         )
         plan = compile_plan(spec)
@@ -85,7 +90,8 @@ class FakeRuns:
             directory = self.runs_dir / name / stage.directory
             directory.mkdir(parents=True, exist_ok=True)
             images = _write_results(directory, stage.work, remaining, len(class_names), metrics)
-            _write_stage(directory, stage, status, label=label(stage.label), class_names=class_names, images=images)
+            facts = {"class_names": list(class_names), "image_shape": list(image_shape), "fingerprint": "f" * 64}
+            _write_stage(directory, stage, status, facts, label=label(stage.label), images=images)
         run = RunRecord(
             run_id=f"{name}-{plan.fingerprint[:8]}",
             name=name,
@@ -136,9 +142,9 @@ def _write_stage(
     directory: Path,
     stage: Stage,
     status: Status,
+    facts: dict[str, Any],
     *,
     label: str | None = None,
-    class_names: Sequence[str] = (),
     images: tuple[ImageSheet, ...] = (),
 ) -> None:
     """Write the record of a stage that one attempt has worked on for 90 seconds."""
@@ -157,7 +163,7 @@ def _write_stage(
         status=status,
         step=1000,
         steps=1000,
-        dataset={"num_classes": len(class_names), "class_names": list(class_names), "fingerprint": "f" * 64},
+        dataset=facts,
         attempts=(attempt,),
         images=images,
     )

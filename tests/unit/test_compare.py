@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind, ttest_rel
 
 from frepo.errors import FrepoError
 from frepo.store.compare import compare, comparison_text
@@ -42,6 +42,35 @@ def test_the_interval_is_that_of_welch(db):
     assert pair.told_apart is bool(expected.low > 0)
     assert pair.told_apart is False
     assert (equal.half_width, equal.told_apart) == (0.0, False)
+
+
+def test_networks_that_share_seeds_and_recipe_are_paired(fake_runs, tmp_path):
+    better = (0.81, 0.82, 0.84, 0.84, 0.85)
+    fake_runs("one", scores=FIVE[::-1])
+    fake_runs("two", tables={"distill": {"steps": 7}}, scores=(FIVE[1], better))
+    fake_runs("five", tables={"distill": {"steps": 8}}, scores=(FIVE[0], better))
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    pair, _ = compare(tmp_path / "x.duckdb", "five", "two").accuracies
+    assert (pair.test, _.test) == ("paired", "paired")
+    expected = ttest_rel(FIVE[1], FIVE[0]).confidence_interval(0.95)
+    assert pair.difference - pair.half_width == pytest.approx(expected.low, abs=1e-12)
+    assert pair.difference + pair.half_width == pytest.approx(expected.high, abs=1e-12)
+    same = compare(tmp_path / "x.duckdb", "two", "two").accuracies
+    assert [(p.difference, p.half_width, p.told_apart, p.test) for p in same] == [(0.0, 0.0, False, "paired")] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"tables": {"architecture": {"width": 16}}}, {"application": [{**BASELINE[0], "weight_decay": 0.1}]}],
+    ids=str,
+)
+def test_networks_of_other_seeds_or_recipes_are_independent(fake_runs, tmp_path, change):
+    fake_runs("one", application=BASELINE, scores=FIVE)
+    fake_runs("two", **{"application": BASELINE, "scores": FIVE, **change})
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    pairs = compare(tmp_path / "x.duckdb", "one", "two").accuracies
+    assert [pair.test for pair in pairs] == ["Welch", "Welch"]
+    assert pairs[0].half_width > 0
 
 
 def test_a_difference_that_chance_does_not_explain_is_told_apart(fake_runs, tmp_path):

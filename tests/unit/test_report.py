@@ -14,10 +14,9 @@ from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import report_runs
+from frepo.report.gather import gather, report_runs, titles
 from frepo.report.labels import read_labels
 from frepo.report.page import MOST_IN_FULL, write_report
-from frepo.store.connect import transaction
 from frepo.store.ingest import ingest
 
 TILE = 8
@@ -185,7 +184,7 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
 
 
 def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs, report):
-    fake_runs(scores=((0.5, 0.75), (0.25, 0.5)))
+    fake_runs(scores=((0.5, 0.75), (0.25, 0.5)), class_names="abcdef")
     cells = report().cells
     distilled, random = cells[0:9], cells[9:16]
     assert distilled[:3] == ["digits", "1", "distilled"]
@@ -275,6 +274,11 @@ def test_an_image_is_described_by_the_largest_values_of_its_label(fake_runs, rep
     assert page.values("data-label")[0] == "[[1,0.5],[0,0.25],[3,0.0],[2,-1.0]]"
 
 
+def test_a_value_of_a_label_is_rounded_once(tmp_path):
+    write_labels(tmp_path, np.asarray([[1.3653, 0.0]], np.float32))
+    assert read_labels(tmp_path, 1) == [[(0, 1.37), (1, 0.0)]], "not 1.365 and then 1.36"
+
+
 class Trap:
     """What would leave a trace if it were unpickled."""
 
@@ -333,8 +337,8 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
     for change in ("seed: 0 -> 3", "distill.ipc: 1 -> 2"):
         assert change in page.text
     assert "name: " not in page.text.partition("What they learned")[0]
-    assert page.cells[2:7] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", ""]
-    assert page.cells[7:11] == ["random", "conv width 128, identity", "–", "25.0% (1)"]
+    assert page.cells[2:8] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", "", ""]
+    assert page.cells[8:12] == ["random", "conv width 128 depth 3, identity", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 
@@ -345,13 +349,13 @@ def test_specs_that_differ_in_name_only_say_so(fake_runs, report):
     assert "Their specs differ in nothing but the name." in report("one", "two").text
 
 
-def test_published_numbers_name_their_source(fake_runs, tmp_path, report, write):
-    fake_runs()
-    write()
-    with transaction(tmp_path / "results.duckdb") as connection:
-        connection.execute("UPDATE runs SET dataset = 'cifar10'")
-    page = Page(write_report(tmp_path / "results.duckdb", fake_runs.runs_dir, (), tmp_path))
+def test_published_numbers_name_their_source_and_in_what_the_task_differs(fake_runs, report):
+    fake_runs("same", dataset={"name": "cifar10"}, image_shape=(32, 32, 3))
+    fake_runs("nearly", dataset={"name": "cifar10", "classes": [3, 5]}, image_shape=(32, 32, 3))
+    page = report()
     assert "46.8 ± 0.7% [1]" in page.cells
+    assert "(46.8 ± 0.7% [1]; here 2 classes)" in page.cells
+    assert "cifar10 (2 classes)" in page.cells
     assert "[1] comparison tables of the PAD paper (2024)." in page.text
     assert set(page.values("href")) >= {"#source-1"}
     assert "source-1" in page.values("id")
@@ -409,6 +413,18 @@ def test_curves_are_drawn_for_what_was_recorded(fake_runs, report):
     assert page.tags.count("svg") == 2
     assert "Regression accuracy on training batches" in page.text
     assert "Regression error on training batches" in page.text
+
+
+def test_stages_of_one_label_are_lines_and_columns_of_their_own(fake_runs, report, tmp_path):
+    networks = [{"width": 8, "normalization": "identity"}, {"width": 16, "normalization": "identity"}]
+    crossed = {"type": "cross_architecture", "architectures": networks}
+    plan, run = fake_runs(application=[crossed], scores=((0.5,), (0.25,)))
+    report()
+    database = tmp_path / "results.duckdb"
+    (data,) = gather(database, report_runs(database, [run.name]))
+    evaluated = [stage.directory.removeprefix("evaluate-") for stage in plan.stages[1:]]
+    assert list(titles(data.stages).values()) == ["frepo", *evaluated]
+    assert [cell["title"] for cell in data.classes[0]["cells"]] == evaluated
 
 
 def test_without_metrics_there_are_no_curves(fake_runs, report):

@@ -19,8 +19,8 @@ from scipy import stats
 from frepo import record
 from frepo.errors import FrepoError
 from frepo.store import connect
-from frepo.store.connect import DatabaseBusyError, reading, transaction
-from frepo.store.ingest import ingest
+from frepo.store.connect import DatabaseBusyError, atomically, reading, writing
+from frepo.store.ingest import Ingested, ingest
 from frepo.store.query import Rows, format_rows, query
 from frepo.store.tables import accuracy_rows, accuracy_text, list_runs, percent
 
@@ -61,7 +61,7 @@ def one_value(database: Path, sql: str) -> Any:
 
 def test_a_run_is_in_the_database_as_it_stands_on_disk(fake_runs, db):
     plan, run = fake_runs(overrides=("seed=0", "pool.size=10"))
-    assert ingest(db, fake_runs.runs_dir) == 1
+    assert ingest(db, fake_runs.runs_dir) == Ingested(1)
     (row,) = query(db, "SELECT * FROM runs").dicts()
     assert (row["run_id"], row["name"], row["fingerprint"]) == (plan.run_id, "small", plan.fingerprint)
     assert (row["dataset"], row["method"], row["ipc"], row["seed"]) == ("digits", "frepo", 1, 0)
@@ -82,10 +82,10 @@ def test_a_run_is_in_the_database_as_it_stands_on_disk(fake_runs, db):
 def test_ingesting_twice_changes_nothing(fake_runs, db):
     fake_runs("one")
     fake_runs("two", seed=1)
-    assert ingest(db, fake_runs.runs_dir) == 2
+    assert ingest(db, fake_runs.runs_dir) == Ingested(2)
     first = contents(db)
-    assert ingest(db, fake_runs.runs_dir) == 2
-    assert ingest(db, fake_runs.runs_dir, ["two"]) == 1
+    assert ingest(db, fake_runs.runs_dir) == Ingested(2)
+    assert ingest(db, fake_runs.runs_dir, ["two"]) == Ingested(1)
     assert contents(db) == first
     assert [table for table, rows in first.items() if not rows] == ["scores", "continual", "attacks"]
 
@@ -116,7 +116,7 @@ def test_a_changed_run_directory_takes_the_place_of_the_old_rows(fake_runs, db):
 def test_only_the_named_runs_are_ingested(fake_runs, db):
     for name in ("one", "two", "three"):
         fake_runs(name)
-    assert ingest(db, fake_runs.runs_dir, ["one", "three", "none"]) == 2
+    assert ingest(db, fake_runs.runs_dir, ["one", "three", "none"]) == Ingested(2)
     assert query(db, "SELECT name FROM runs ORDER BY name").rows == (("one",), ("three",))
 
 
@@ -131,7 +131,7 @@ def test_a_deleted_database_is_rebuilt_the_same(fake_runs, db):
 
 
 def test_no_run_directories_make_an_empty_database(tmp_path, db):
-    assert ingest(db, tmp_path / "nothing") == 0
+    assert ingest(db, tmp_path / "nothing") == Ingested(0)
     assert contents(db)["runs"] == Counter()
 
 
@@ -140,13 +140,13 @@ def test_hidden_directories_and_files_are_no_runs(fake_runs, db):
     (fake_runs.runs_dir / ".cache").mkdir()
     (fake_runs.runs_dir / "notes.txt").write_text("text")
     (fake_runs.runs_dir / "empty").mkdir()
-    assert ingest(db, fake_runs.runs_dir) == 1
+    assert ingest(db, fake_runs.runs_dir) == Ingested(1)
 
 
 def test_a_stage_shared_by_two_specs_of_one_name_is_there_once(fake_runs, db):
     fake_runs(scores=((0.5,), (0.25,)))
     fake_runs(application=[{"type": "evaluate", "baselines": ["random"], "num_models": 3}], scores=((0.5,), (0.25,)))
-    assert ingest(db, fake_runs.runs_dir) == 2
+    assert ingest(db, fake_runs.runs_dir) == Ingested(2)
     assert one_value(db, "SELECT count(*) FROM stages WHERE label = 'frepo'") == 1
     assert one_value(db, "SELECT count(*) FROM run_stages") == 8
     assert one_value(db, "SELECT count(*) FROM accuracy_table") == 4
@@ -171,20 +171,27 @@ def test_text_is_data_and_never_sql(fake_runs, db):
     assert query(db, "SELECT DISTINCT label, class_names FROM stages").rows == ((HOSTILE, [HOSTILE, "b"]),)
 
 
-def test_a_damaged_record_leaves_the_database_as_it_was(fake_runs, db):
+def test_a_damaged_record_is_named_and_left_out(fake_runs, db):
     plan, _ = fake_runs("one")
     ingest(db, fake_runs.runs_dir)
     before = contents(db)
     path = fake_runs.directory("one", plan.stages[-1]) / record.STAGE_FILE
     path.write_text("{")
-    with pytest.raises(FrepoError, match=r"stage\.json is damaged"):
-        ingest(db, fake_runs.runs_dir)
-    assert contents(db) == before
+    found = ingest(db, fake_runs.runs_dir)
+    assert found.runs == 1
+    assert len(found.problems) == 1
+    assert f"{path} is damaged" in found.problems[0]
+    assert ingest(db, fake_runs.runs_dir) == found, "named every time"
+    shutil.rmtree(path.parent)
+    after = contents(db)
+    assert ingest(db, fake_runs.runs_dir) == Ingested(1)
+    assert contents(db) == after, "as if it had never started"
+    assert after != before
 
 
 @pytest.mark.parametrize("scores", [(0.5, 0.75), (0.1, 0.2, 0.7), (0.9, 0.9, 0.9), (0.123, 0.456, 0.789, 0.321, 0.654)])
 def test_accuracies_have_mean_and_sample_deviation(fake_runs, db, scores):
-    plan, _ = fake_runs(scores=(scores, (0.25, 0.5)))
+    plan, _ = fake_runs(scores=(scores, (0.25, 0.5)), class_names="abcdef")
     ingest(db, fake_runs.runs_dir)
     distilled, random = accuracy_rows(db, [plan.run_id])
     assert (distilled["source"], random["source"]) == ("distilled", "random")
@@ -198,7 +205,7 @@ def test_accuracies_have_mean_and_sample_deviation(fake_runs, db, scores):
 
 
 def test_one_network_has_no_deviation(fake_runs, db):
-    plan, _ = fake_runs(scores=((0.5,), (0.25,)))
+    plan, _ = fake_runs(scores=((0.5,), (0.25,)), class_names="abcdef")
     ingest(db, fake_runs.runs_dir)
     assert [(row["top1_mean"], row["top1_std"]) for row in accuracy_rows(db, [plan.run_id])] == [
         (0.5, None),
@@ -275,19 +282,24 @@ def test_reading_without_a_database_says_how_to_make_one(db):
 
 
 def use(database: Path, kind: str) -> None:
-    with reading(database) if kind == "reading" else transaction(database):
+    with reading(database) if kind == "reading" else writing(database):
         pass
 
 
 @pytest.mark.parametrize("kind", ["reading", "writing"])
 @pytest.mark.parametrize(
-    ("version", "advice"), [(99, "update frepo, or name another with --db"), (0, "move it away and run `frepo ingest`")]
+    ("version", "advice"),
+    [
+        (99, "update frepo, or name another with --db"),
+        (4, "`frepo ingest` rebuilds it"),
+        (0, "`frepo ingest` rebuilds"),
+    ],
 )
 def test_a_database_of_another_version_is_refused_and_left_alone(db, kind, version, advice):
-    with transaction(db) as connection:
+    with writing(db) as connection:
         connection.execute("UPDATE frepo_schema SET version = ?", [version])
     before = db.read_bytes()
-    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 4: {advice}"):
+    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 5: {advice}"):
         use(db, kind)
     assert db.read_bytes() == before
 
@@ -355,7 +367,7 @@ def test_an_error_inside_a_transaction_undoes_all_of_it(fake_runs, db):
     before = contents(db)
 
     def fail() -> None:
-        with transaction(db) as connection:
+        with writing(db) as connection, atomically(connection):
             connection.execute("DELETE FROM runs")
             connection.execute("DELETE FROM nothing")
 
@@ -421,7 +433,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from frepo import record
-from frepo.store.ingest import ingest
+from frepo.store.ingest import Ingested, ingest
 
 database, metrics, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 for step in range(5):
@@ -543,38 +555,6 @@ def test_the_quantiles_are_those_of_student(db, tmp_path):
     ingest(db, tmp_path / "nothing")
     for degrees, quantile in query(db, "SELECT * FROM student").rows:
         assert quantile == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
-
-
-def test_published_numbers_stand_beside_ours_for_the_same_method_data_set_and_size(fake_runs, db, tmp_path):
-    fake_runs()
-    ingest(db, fake_runs.runs_dir)
-    with transaction(db) as connection:
-        connection.execute("UPDATE runs SET dataset = 'cifar10'")
-    rows = {row["source"]: row for row in query(db, "SELECT * FROM accuracy_table").dicts()}
-    assert rows["distilled"]["published_top1"] == pytest.approx(0.468)
-    assert rows["distilled"]["published_std"] == pytest.approx(0.007)
-    assert rows["random"]["published_top1"] == pytest.approx(0.154)
-    assert rows["distilled"]["published_in"]
-    board = query(db, "SELECT * FROM leaderboard WHERE dataset = 'cifar10' AND ipc = 1").dicts()
-    assert [row["rank"] for row in board] == sorted(row["rank"] for row in board)
-    ours = [row for row in board if row["origin"] == "run"]
-    assert {row["method"]: row["num_models"] for row in ours} == {"frepo": 2, "random": 2}
-    assert {row["found_in"] for row in board if row["origin"] == "published"} == {
-        "comparison tables of the PAD paper (2024)"
-    }
-    assert board[0]["top1_mean"] == max(row["top1_mean"] for row in board)
-
-
-def test_other_networks_are_not_held_against_published_numbers(fake_runs, db):
-    crossed = {"type": "cross_architecture", "architectures": [{"type": "vgg11"}, {"width": 8}]}
-    fake_runs(application=[crossed], scores=((0.5,), (0.25,)))
-    ingest(db, fake_runs.runs_dir)
-    with transaction(db) as connection:
-        connection.execute("UPDATE runs SET dataset = 'cifar10'")
-    found = query(db, "SELECT architecture, published_top1 FROM accuracy_table").rows
-    assert dict(found) == {"vgg11": None, "conv": pytest.approx(0.468)}
-    matrix = query(db, "SELECT architecture, width, top1_mean, num_models FROM cross_architecture").rows
-    assert matrix == (("vgg11", None, 0.5, 1), ("conv", 8, 0.25, 1))
 
 
 def test_one_network_is_no_comparison_of_architectures(fake_runs, db):

@@ -1,0 +1,68 @@
+"""A database of an older frepo, made anew from run directories; the old file stays until the new one is whole."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from frepo.files import sync
+from frepo.store.connect import SCHEMA_VERSION, held, schema_version, writing
+
+Fill = Callable[[duckdb.DuckDBPyConnection, Path], None]
+
+
+def rebuild(database: Path, runs_dir: Path, fill: Fill, patience: float | None) -> list[str]:
+    """Rebuild `database` by `fill`, called with each directory of runs, and return the names that it lost.
+
+    The directories are `runs_dir` and those that the old one says its runs are in. It is held against other processes
+    until the new one has taken its place.
+
+    Raises:
+        DatabaseBusyError: others kept it open for longer than `patience`.
+        FrepoError, duckdb.Error: the new one cannot be written; the old one is as it was.
+    """
+    database = database.resolve()
+    with held(database, patience) as old:
+        if schema_version(old) == SCHEMA_VERSION:  # another process was faster
+            fill(old, runs_dir)
+            return []
+        old.execute("CHECKPOINT")  # so that no log of changes is left for the new file to be mistaken for its own
+        new = database.with_name(f".{database.name}.new")
+        _remove(new)
+        try:
+            with writing(new) as connection:
+                for directory in _directories(old, runs_dir):
+                    fill(connection, directory)
+                lost = sorted(_names(old) - _names(connection))
+            shutil.copymode(database, new)
+            sync(new)
+            os.replace(new, database)  # noqa: PTH105
+        except BaseException:
+            _remove(new)
+            raise
+        sync(database.parent)
+        return lost
+
+
+def _directories(old: duckdb.DuckDBPyConnection, runs_dir: Path) -> list[Path]:
+    """Return the directories of runs that the old database has seen and that are there; the given one is the last."""
+    try:
+        rows = old.execute("SELECT DISTINCT runs_dir FROM runs ORDER BY runs_dir").fetchall()
+    except duckdb.Error:  # it did not say
+        rows = []
+    others = [Path(path) for (path,) in rows]
+    return [*(path for path in others if path.is_dir() and path != runs_dir.resolve()), runs_dir]
+
+
+def _names(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    try:
+        return {name for (name,) in connection.execute("SELECT DISTINCT name FROM runs").fetchall()}
+    except duckdb.Error:
+        return set()
+
+
+def _remove(new: Path) -> None:
+    for path in (new, new.with_name(f"{new.name}.wal")):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""The files of result rows of a stage: what of them is new since they were read last."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from frepo import record
+from frepo.errors import FrepoError
+
+FILES = {
+    "metrics": (record.METRICS, ("step", "name", "value")),
+    "evaluations": (
+        record.EVALUATIONS,
+        (
+            *("model", "architecture", "normalization", "pooling", "width", "depth", "source", "predictor", "labels"),
+            *("loss", "optimizer", "learning_rate", "augmentation", "augmentation_mode"),
+            *("seed", "steps", "top1", "top5", "n_test"),
+        ),
+    ),
+    "confusions": (record.CONFUSIONS, ("model", "predictor", "label", "predicted", "count")),
+    "scores": (record.SCORES, ("name", "value", "standard_error")),
+    "continual": (
+        record.CONTINUAL,
+        (
+            *("seed", "source", "predictor", "model", "step", "num_steps", "task", "steps"),
+            *("correct", "n_test"),
+        ),
+    ),
+    "attacks": (
+        record.ATTACKS,
+        (
+            *("chunk_index", "source", "train_steps", "model", "attack", "test_accuracy"),
+            *("auc", "auc_low", "auc_high", "advantage", "tpr_at_1_in_100", "tpr_at_1_in_1000"),
+            *("members", "non_members"),
+        ),
+    ),
+}
+"""Table -> the file of a stage's directory that its rows come from, and its columns after run and stage."""
+
+
+class Mark(NamedTuple):
+    """How far a file has been read: a row of `ingested_files` after run, stage and file."""
+
+    size: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+    taken: int = 0
+    """Bytes of whole lines that were read."""
+    digest: str = ""
+    """Of those bytes."""
+
+
+class News(NamedTuple):
+    """What a file has that the database has not."""
+
+    mark: Mark | None
+    """None where there is no file."""
+    rows: list[record.Row]
+    appended: bool
+    """Whether earlier rows stay as they are; else these are all."""
+    first_line: int
+    """The number of the first of these rows in the file, from 1."""
+
+
+def news(path: Path, known: Mark | None) -> News | None:
+    """Return what is new in a file of JSON lines since it had the mark `known`, or None where nothing is.
+
+    A last line cut off by a kill is left out.
+
+    Raises:
+        FrepoError: the file is damaged or cannot be read.
+    """
+    try:
+        found = path.stat()
+        state = Mark(found.st_size, found.st_mtime_ns, found.st_ino)
+        if known is not None and state[:3] == known[:3]:
+            return None
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None if known is None else News(None, [], appended=False, first_line=1)
+    except OSError as error:
+        raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
+    whole = content[: content.rfind(b"\n") + 1]
+    appended = known is not None and digest_of(whole[: known.taken]) == known.digest
+    start = known.taken if known is not None and appended else 0
+    mark = state._replace(taken=len(whole), digest=digest_of(whole))
+    first = whole.count(b"\n", 0, start) + 1
+    return News(mark, _parsed(path, whole[start:].split(b"\n")[:-1], first), appended, first)
+
+
+def digest_of(content: bytes) -> str:
+    """Return what tells contents apart."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _parsed(path: Path, lines: list[bytes], first: int) -> list[record.Row]:
+    try:
+        rows = json.loads(b"[%s]" % b",".join(lines))
+    except (ValueError, RecursionError):
+        rows = None
+    if rows is not None and len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
+        return rows
+    damaged = next((number for number, line in enumerate(lines, first) if not _is_row(line)), first)
+    raise FrepoError(f"{path}, line {damaged} is damaged; move its directory away and run the spec again")
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict)
