@@ -22,7 +22,6 @@ PINNED: dict[str, Any] = {
     "jax_default_matmul_precision": None,
     "jax_default_prng_impl": "threefry2x32",
     "jax_disable_jit": False,
-    "jax_disable_most_optimizations": False,
     "jax_enable_custom_prng": False,
     "jax_enable_pgle": False,
     "jax_enable_x64": False,
@@ -39,8 +38,10 @@ PINNED: dict[str, Any] = {
 }
 """Settings of JAX that change numbers, each with an environment variable of its name in capitals."""
 
-VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
-"""Environment variables that change numbers and cannot be pinned: libraries read them when they start."""
+VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "JAX_DISABLE_MOST_OPTIMIZATIONS")
+"""Environment variables that change numbers and are not pinned: libraries read them when they start, and the last one
+is set by who wants to compile quickly, rounding as it may.
+"""
 
 HARMLESS_FLAGS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
 """Starts of flags of XLA that change no number, or that the number of devices tells."""
