@@ -65,6 +65,7 @@ class Loop(Generic[S]):
     """What its networks compute in."""
     milestones: tuple[Milestone[S], ...] = ()
     saved_form: SavedForm[S] | None = None
+    """None where a state is saved as it is."""
 
 
 def run_steps(loop: Loop[S], journal: Journal) -> S:
