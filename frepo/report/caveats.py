@@ -33,8 +33,9 @@ def caveats(run: dict[str, Any], accuracies: list[dict[str, Any]]) -> list[str]:
 
 
 def _lasting(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the attempts of a stage whose steps went into its result."""
-    return [attempt for attempt in attempts[:-1] if (attempt["last_step"] or 0) > attempt["first_step"]] + attempts[-1:]
+    """Return the attempts of a stage whose steps went into its result; the last one may have had none left to take."""
+    known = [attempt for attempt in attempts if attempt["last_step"] is not None]
+    return [attempt for attempt in known if attempt["last_step"] > attempt["first_step"] or attempt is attempts[-1]]
 
 
 def _made_by(attempt: dict[str, Any]) -> dict[str, Any]:

@@ -372,7 +372,11 @@ def attempt(device="cpu", first_step=0, last_step=9, **provenance):
             ["device: a, then b."],
         ),
         ({"attempts": {"frepo-0": [attempt("a", last_step=None), attempt("b")]}}, [5], []),
-        ({"attempts": {"frepo-0": [attempt("a"), attempt("b", first_step=9), attempt("a", 9)]}}, [5], []),
+        (
+            {"attempts": {"frepo-0": [attempt("a"), attempt("b", 9), attempt("a", 9), attempt("c", last_step=None)]}},
+            [5],
+            [],
+        ),
         (
             {
                 "attempts": {
