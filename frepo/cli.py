@@ -10,7 +10,7 @@ import typer
 from frepo.completion import run_names, spec_files
 from frepo.errors import FrepoError, SpecError
 from frepo.export.formats import Format as ExportFormat
-from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
+from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR, Residency
 
 if TYPE_CHECKING:
     from frepo.outlook import StageOutlook
@@ -345,7 +345,7 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = Path("reports"),
+    out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:

@@ -37,6 +37,17 @@ def every(steps: int, of: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class SavedForm(Generic[S]):
+    """How a state is saved where that is not as the loop holds it: in the same form on every backend."""
+
+    initial: Callable[[], Any]
+    """What `pack` makes of the state before step 0; traced, for its shapes."""
+    pack: Callable[[S], Any]
+    unpack: Callable[[Any], S]
+    """Of host arrays, which keep their bits, as those of `pack` do."""
+
+
+@dataclass(frozen=True)
 class Loop(Generic[S]):
     """What is done step by step, as pure functions of (seed, step)."""
 
@@ -53,27 +64,31 @@ class Loop(Generic[S]):
     precision: Precision = "float32"
     """What its networks compute in."""
     milestones: tuple[Milestone[S], ...] = ()
+    saved_form: SavedForm[S] | None = None
+    """None where a state is saved as it is."""
 
 
 def run_steps(loop: Loop[S], journal: Journal) -> S:
     """Return the state after all steps, from the newest saved state or from the start.
 
+    Milestones of the step that it goes on from are called once more: what they found may have gone with the process.
+
     Raises:
-        Interrupted: a signal came; the state is saved.
-        FrepoError: a metric is not finite.
+        Interrupted: a signal came; the state is saved, or held by the journal.
+        FrepoError: a metric is not finite, or there is a saved state that cannot be used.
     """
     steps, runner = loop.steps, BlockRunner(loop.step)
-    like = jax.eval_shape(loop.initial)
-    restored = first_goes_first(lambda: journal.restore(like), "restored")
-    step, state = restored if restored else (0, compiled(loop.initial)())
-    state = place(state)
+    step, state = _start(loop, journal)
     size = block_steps(loop.bytes_per_step)
     most = _steps_at_peak(loop, runner, state)
     with (
         step_progress(journal.label, step, steps, most, journal.position) as progress,
         prefetched(loop.inputs) as inputs,
     ):
+        if step:
+            state = _pass_milestones(loop, journal, state, step)
         while step < steps:
+            journal.release()
             end = _block_end(loop, step, size)
             ahead = _block_end(loop, end, size)
             state, metrics = runner(state, loop.constants, *inputs(step, end, ahead), _stop_or_save(journal, step))
@@ -82,16 +97,38 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
                     journal.log(done, {name: float(value) for name, value in values.items()})
             step += len(metrics)
             journal.last_step = step
-            for milestone in loop.milestones:
-                if step in milestone.steps:
-                    state, values = milestone.call(state, step)
-                    journal.log(step - 1, {name: float(value) for name, value in values.items()})
+            state = _pass_milestones(loop, journal, state, step)
             progress.update(step, journal.newest)
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
-                journal.save(step, steps, state)
+                journal.save(step, steps, _to_save(loop, state))
                 if stop:
                     raise_if_stopping("another process")
+    return state
+
+
+def _start(loop: Loop[S], journal: Journal) -> tuple[int, S]:
+    """Return (steps done, state) to begin with, on the device."""
+    form = loop.saved_form
+    like = jax.eval_shape(form.initial if form else loop.initial)
+    restored = first_goes_first(lambda: journal.restore(like, loop.steps), "restored")
+    if restored is None:
+        return 0, place(compiled(loop.initial)())
+    step, saved = restored
+    return step, place(form.unpack(saved) if form else saved)
+
+
+def _to_save(loop: Loop[S], state: S) -> Any:
+    return loop.saved_form.pack(state) if loop.saved_form else state
+
+
+def _pass_milestones(loop: Loop[S], journal: Journal, state: S, step: int) -> S:
+    """Return the state after the milestones of `step`; a signal in one of them, or after, loses nothing."""
+    journal.hold(step, loop.steps, lambda: _to_save(loop, state))
+    for milestone in loop.milestones:
+        if step in milestone.steps:
+            state, values = milestone.call(state, step)
+            journal.log(step - 1, {name: float(value) for name, value in values.items()})
     return state
 
 

@@ -48,7 +48,7 @@ def run(
 
     Raises:
         SpecError: the spec or an option is not valid.
-        Interrupted: SIGINT or SIGTERM came; what was computed is saved.
+        Interrupted: a signal that asks to stop, SIGINT or SIGTERM for one, came; what was computed is saved.
         FrepoError: a stage failed, or nothing could start.
     """
     loaded = spec if isinstance(spec, LoadedSpec) else load_spec(spec)

@@ -40,11 +40,12 @@ def meet(place: str) -> None:
 
 
 def first_goes_first(action: Callable[[], T], place: str) -> T:
-    """Return `action()`, done by the first process before the others."""
+    """Return `action()`, done by the first process before the others, who do it too where it fails."""
     if jax.process_index() == 0:
-        result = action()
-        meet(place)
-        return result
+        try:
+            return action()
+        finally:
+            meet(place)
     meet(place)
     return action()
 

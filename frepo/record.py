@@ -57,10 +57,12 @@ class Attempt(_Record):
     """None while it runs, and for ever when it was killed."""
     first_step: int = 0
     last_step: int | None = None
+    """What the newest saved state holds, or all steps; None before there is one."""
     device: str | None = None
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None
     provenance: dict[str, Any]
+    """Code, packages, machine and command, and `numerics`: what besides changes numbers."""
 
 
 class ImageSheet(_Record):

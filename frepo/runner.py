@@ -89,7 +89,7 @@ def _run_pending(
     _data_must_be_that_of_before(plan, facts, directory, options)
     raise_if_stopping()
     _make_directory(directory)
-    _record_run(plan, loaded, directory)
+    _record_run(plan, loaded, directory, options)
     position = {
         stage.fingerprint: f"[{number}/{len(plan.stages)}]" for number, stage in enumerate(plan.stages, start=1)
     }
@@ -176,14 +176,21 @@ def _run_stage(
         if is_done(stage, run_directory):
             return  # another process finished it while this one was busy
         with event_file(directory, wanted=options.tensorboard) as events:
-            log = _StageLog(stage, directory, dataset, device, spec)
+            log = _StageLog(stage, directory, dataset, device, spec, options)
 
             def saved(step: int, steps: int) -> None:
-                log.write("running", step=step, steps=steps)
+                log.saved(journal.first_step, step, steps)
                 _ingest_if_free(options, run_directory.name)
 
             journal = Journal(
-                directory, stage.directory, options.checkpoint_every, options.log_every, saved, position, events
+                directory,
+                stage.directory,
+                options.checkpoint_every,
+                options.log_every,
+                saved,
+                position,
+                events,
+                recorded_step=log.step,
             )
             log.write("running")
             try:
@@ -193,7 +200,7 @@ def _run_stage(
             except (FrepoError, OSError) as error:
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
-                    log.finish(status, journal.first_step, journal.last_step, stages.peak_device_bytes())
+                    log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
                     _ingest_if_free(options, run_directory.name, LOCK_PATIENCE_SECONDS)
                 raise
             log.images = tuple(journal.images)
@@ -205,23 +212,33 @@ def _run_stage(
 class _StageLog:
     """The record of a stage while this process works on it."""
 
-    def __init__(self, stage: Stage, directory: Path, dataset: dict[str, Any], device: str, spec: Path) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        directory: Path,
+        dataset: dict[str, Any],
+        device: str,
+        spec: Path,
+        options: RuntimeOptions,
+    ) -> None:
+        from frepo.environment import numerics
+
         previous = record.read_stage(directory)
         self._path = directory / record.STAGE_FILE
         self._earlier = previous.attempts if previous else ()
-        self._attempt = Attempt(started=now(), device=device, provenance=provenance(spec))
+        here = {**provenance(spec, options), "numerics": numerics()}
+        self._attempt = Attempt(started=now(), device=device, provenance=here)
         self._stage, self._dataset = stage, dataset
-        self._step, self._steps = (previous.step, previous.steps) if previous else (0, None)
+        self.step, self._steps = (previous.step, previous.steps) if previous else (0, None)
         self.images: tuple[record.ImageSheet, ...] = ()
 
-    def write(self, status: record.Status, *, step: int | None = None, steps: int | None = None) -> None:
-        self._step, self._steps = step or self._step, steps or self._steps
+    def write(self, status: record.Status) -> None:
         stage_record = StageRecord(
             fingerprint=self._stage.fingerprint,
             identity=self._stage.identity,
             label=self._stage.label,
             status=status,
-            step=self._step,
+            step=self.step,
             steps=self._steps,
             dataset=self._dataset,
             attempts=(*self._earlier, self._attempt),
@@ -229,7 +246,15 @@ class _StageLog:
         )
         record.write_record(self._path, stage_record)
 
-    def finish(self, status: record.Status, first_step: int, last_step: int, peak_device: int | None) -> None:
+    def saved(self, first_step: int, step: int, steps: int) -> None:
+        """Write what a saved state holds."""
+        self.step, self._steps = step, steps
+        self._attempt = self._attempt.model_copy(update={"first_step": first_step, "last_step": step})
+        self.write("running")
+
+    def finish(self, status: record.Status, first_step: int, last_step: int | None, peak_device: int | None) -> None:
+        """Write how the attempt ended; `last_step` is None where it never came to know what is saved."""
+        self.step = self.step if last_step is None else last_step
         self._attempt = self._attempt.model_copy(
             update={
                 "ended": now(),
@@ -239,14 +264,14 @@ class _StageLog:
                 "peak_device_bytes": peak_device,
             }
         )
-        self.write(status, step=last_step)
+        self.write(status)
 
 
 def _run_file(plan: Plan, directory: Path) -> Path:
     return directory / f"run-{plan.fingerprint[:8]}.json"
 
 
-def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
+def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path, options: RuntimeOptions) -> None:
     """Record a run; one that is recorded keeps its record unless that names other stages or places."""
     path = _run_file(plan, directory)
     earlier = record.read_run(path)
@@ -260,7 +285,7 @@ def _record_run(plan: Plan, loaded: LoadedSpec, directory: Path) -> None:
         overrides=loaded.overrides,
         stages=tuple(stage.directory for stage in plan.stages),
         created=earlier.created if earlier else now(),
-        provenance=provenance(loaded.path),
+        provenance=provenance(loaded.path, options),
     )
     if earlier is None or (earlier.spec, earlier.stages) != (run_record.spec, run_record.stages):
         record.write_record(path, run_record)

@@ -10,6 +10,7 @@ from frepo.errors import SpecError
 
 DEFAULT_RUNS_DIR = Path("runs")
 DEFAULT_DATABASE = Path("results.duckdb")
+DEFAULT_REPORTS = Path("reports")
 DEFAULT_CHUNK = 1000
 
 Residency = Literal["auto", "device", "host"]

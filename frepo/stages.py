@@ -21,7 +21,9 @@ from frepo.distill.learning import prepare as prepare_learning
 from frepo.distill.run import check as check_distill
 from frepo.distill.run import distill, read_distilled, real_images, with_labels
 from frepo.distill.state import DistilledData
+from frepo.environment import numerics, pinned
 from frepo.errors import DivergedError, FrepoError
+from frepo.identity import fingerprint
 from frepo.journal import Journal
 from frepo.models.build import build_model
 from frepo.networks import prepare
@@ -49,13 +51,14 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
         FrepoError: the data is not there or the stage does not fit it.
     """
     info = facts_of(stage, options)
-    match stage.work:
-        case DistillStage() as work:
-            check_distill(work, info)
-        case FairScoresStage() | AttackStage():
-            pass
-        case work:
-            build_model(work.architecture, info.num_classes, info.image_shape)
+    with pinned():
+        match stage.work:
+            case DistillStage() as work:
+                check_distill(work, info)
+            case FairScoresStage() | AttackStage():
+                pass
+            case work:
+                build_model(work.architecture, info.num_classes, info.image_shape)
     return info
 
 
@@ -79,7 +82,7 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         Interrupted: a signal came; the state is saved.
         FrepoError: a failure that the user can do something about.
     """
-    with _memory_must_suffice():
+    with pinned(), _memory_must_suffice(), journal.saving_where_stopped():
         match stage.work:
             case DistillStage() as work:
                 distill(stage, run_directory, _dataset(work, options), journal, options)
@@ -141,7 +144,7 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
         FrepoError: the data is not there or the stage does not fit it.
     """
     check(stage, options)
-    with _memory_must_suffice():
+    with pinned(), _memory_must_suffice():
         match stage.work:
             case DistillStage(distill=Frepo() as settings) as work:
                 dataset = _dataset(work, options)
@@ -197,7 +200,9 @@ def prepare_jax(options: RuntimeOptions) -> str:
     if not options.compile_cache:
         jax.config.update("jax_enable_compilation_cache", False)
     elif getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        jax.config.update("jax_compilation_cache_dir", str(options.cache_dir.resolve() / "compiled"))
+        # JAX's own key of a program leaves out what libraries read when they start, and a processor's abilities.
+        directory = options.cache_dir.resolve() / "compiled" / fingerprint(numerics())[:8]
+        jax.config.update("jax_compilation_cache_dir", str(directory))
     return f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})"
 
 

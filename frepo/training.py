@@ -15,7 +15,7 @@ from frepo.data.augment import augment
 from frepo.data.batches import batch_indices
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.devices import compiled, in_shares, place, share_evenly
-from frepo.loop import Loop
+from frepo.loop import Loop, SavedForm
 from frepo.losses import centered_one_hot, half_squared_error
 from frepo.models.build import Model
 from frepo.randomness import keys_for_program
@@ -154,20 +154,27 @@ def training_loop(
         batch = data.given(np.stack(batches, axis=1).astype(np.int32))
         return _Given(np.arange(first, first + steps), batch), np.zeros(steps, bool)
 
-    def initial() -> Any:
-        if on_cpu():
-            return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
+    def one_after_the_other() -> tuple[Network, ...]:
+        return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
+
+    def side_by_side() -> Network:
         return jax.vmap(trainer.fresh)(keys())
 
     return Loop(
         step,
-        initial,
+        one_after_the_other if on_cpu() else side_by_side,
         data.constants,
         inputs,
         regime.steps,
         bytes_per_step=len(seeds) * data.bytes_per_step,
         precision=trainer.model.precision,
+        saved_form=SavedForm(side_by_side, stacked, lambda saved: tuple(one_by_one(saved))) if on_cpu() else None,
     )
+
+
+def stacked(networks: Sequence[Network]) -> Network:
+    """Return networks stacked on a leading axis, host arrays of the same bits."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(networks))
 
 
 def one_by_one(networks: Any) -> list[Network]:
@@ -182,10 +189,11 @@ def parts(count: int) -> Iterator[slice]:
     """Yield slices of `count` images that go through a network at once.
 
     Raises:
-        Interrupted: a signal came.
+        Interrupted: a signal came, and there is one process: of several, none leaves while others compute with it.
     """
     for start in range(0, count, SCORED_AT_ONCE):
-        raise_if_stopping()
+        if jax.process_count() == 1:
+            raise_if_stopping()
         yield slice(start, start + SCORED_AT_ONCE)
 
 

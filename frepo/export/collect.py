@@ -54,7 +54,7 @@ def provenance(found: FoundStage) -> dict[str, Any]:
         "stage_fingerprint": found.stage.fingerprint,
         "spec": found.run.spec | {key: found.stage.identity[key] for key in ("dataset", "distill", "seed")},
         "frepo": attempt.get("frepo"),
-        "git": attempt.get("git"),
+        "code": attempt.get("code"),
         "dataset": found.stage.dataset,
     }
 

@@ -21,8 +21,8 @@ class Exported:
         preprocess: from pixels, test images' for one, to network inputs.
         recipe: JSON of the evaluation's `frepo.spec.Recipe`, `steps` and `learning_rate` resolved, and `architecture`,
             the table of the network that it trains.
-        provenance: JSON: `run_id`, `name`, `fingerprint`, `spec`, `frepo` (version), `git`, `dataset` (facts) and
-            `accuracies`, a row for each finished evaluation of this data.
+        provenance: JSON: `run_id`, `name`, `fingerprint`, `spec`, `frepo` (version), `code` (of frepo: sha256,
+            commit, dirty), `dataset` (facts) and `accuracies`, a row for each finished evaluation of this data.
     """
 
     images: np.ndarray

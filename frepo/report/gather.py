@@ -41,8 +41,9 @@ MOST_CLASSES = 200
 def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     """Return the rows of the runs that `names` call, in their order, or of the newest of every name, newest first.
 
-    Each has `wall_s`, the seconds that its stages took, and `num_seeds` and `num_chunks`, what the deviations of its
-    courses of steps and of its attacks are over; None where it has none.
+    Each has `wall_s`, the seconds that its stages took, `attempts`, those of each stage by its directory, and
+    `num_seeds` and `num_chunks`, what the deviations of its courses of steps and of its attacks are over; None where it
+    has none.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
@@ -50,6 +51,8 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     rows = find_runs(database, names) if names else reversed(newest_runs(database))
     runs = {row["run_id"]: row for row in rows}
     totals = {row.pop("run_id"): row for row in query(database, TOTALS).dicts()}
+    for row in totals.values():
+        row["attempts"] = {stage["stage"]: json.loads(stage["attempts"]) for stage in row["attempts"] or ()}
     return [
         {**run, **totals[run_id], **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
         for run_id, run in runs.items()
@@ -58,6 +61,8 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
 
 TOTALS = """SELECT r.run_id,
     (SELECT sum(wall_s)::DOUBLE FROM run_stages JOIN stages USING (run, stage) WHERE run_id = r.run_id) AS wall_s,
+    (SELECT list({'stage': stage, 'attempts': attempts} ORDER BY position)
+        FROM run_stages JOIN stages USING (run, stage) WHERE run_id = r.run_id) AS attempts,
     (SELECT min(num_seeds) FROM continual_summary WHERE run_id = r.run_id) AS num_seeds,
     (SELECT min(num_chunks) FROM attack_table WHERE run_id = r.run_id) AS num_chunks
     FROM runs r"""

@@ -119,6 +119,20 @@ def test_where_states_are_saved_changes_nothing(workplace, straight):
     assert (results(workplace), database_rows(workplace)) == straight
 
 
+def test_settings_of_jax_in_the_environment_change_nothing(workplace, straight, monkeypatch):
+    settings = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+        "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    workplace.frepo("run", workplace.spec(), "--log-every", 5)
+    assert (results(workplace), database_rows(workplace)) == straight
+
+
 def test_fresh_sets_results_aside_and_computes_the_same_again(workplace, straight):
     spec = workplace.spec()
     workplace.frepo("run", spec, "--log-every", 5)

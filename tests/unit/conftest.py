@@ -31,6 +31,7 @@ from frepo.spec import ExperimentSpec
 START = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 PROVENANCE: dict[str, Any] = {
     "frepo": "0.1.0",
+    "code": {"sha256": "c" * 64, "commit": "facade", "dirty": True},
     "packages": {"jax": "0.10.0", "duckdb": None},
     "python": "3.11.0",
     "git": {"commit": "c0ffee", "dirty": True},

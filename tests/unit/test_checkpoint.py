@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import io
 import re
 import tempfile
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import frepo
 from frepo.checkpoint import restore_newest, save_state
+from frepo.errors import FrepoError
 
 
 class Member(NamedTuple):
@@ -167,18 +169,56 @@ ARRAY = np.zeros(3, np.float32)
         ({"a": (ARRAY,)}, {"a": (ARRAY, ARRAY)}),
         ({"a": {"b": ARRAY}}, {"a": ARRAY}),
         ({"a": ARRAY}, {"a": {"b": ARRAY}}),
+        ({"a": (ARRAY,)}, {"a": (ARRAY, optax.EmptyState())}),
     ],
     ids=[
         *("longer", "more axes", "scalar", "integers", "half precision", "a field more"),
-        *("none", "longer tuple", "array for table", "table for array"),
+        *("none", "longer tuple", "array for table", "table for array", "an empty part more"),
     ],
 )
-def test_a_state_of_another_shape_is_refused(tmp_path, state, like):
-    save_state(tmp_path, 1, state)
-    found, said = restore_quietly(tmp_path, like)
-    assert found is None
-    assert said.startswith("warning: the saved state ")
-    assert [path.name for path in tmp_path.iterdir()] == ["000000000001.damaged"]
+def test_an_intact_state_of_another_structure_is_an_error_and_stays(tmp_path, state, like):
+    for step in (1, 2):
+        save_state(tmp_path, step, state)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FrepoError, match=r"2\.state is intact, but has another structure: \['[ab]'\].* --fresh"):
+        restore_newest(tmp_path, like)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_state_that_cannot_be_read_at_the_moment_is_an_error_and_stays(tmp_path):
+    save_state(tmp_path, 1, OLD)
+    (tmp_path / "000000000002.state").mkdir()  # reading it is an OSError, for root, too
+    with pytest.raises(FrepoError, match=r"2\.state cannot be read \(Is a directory\).*run the same command again"):
+        restore_newest(tmp_path, NEW)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000001.state", "000000000002.state"]
+
+
+def test_a_state_of_a_newer_version_is_no_damage(tmp_path):
+    body = b"in a form of its own"
+    magic = b"frepo-state-3\n"
+    (tmp_path / "000000000002.state").write_bytes(magic + hashlib.sha256(magic + body).digest() + body)
+    with pytest.raises(FrepoError, match="of a newer frepo"):
+        restore_newest(tmp_path, NEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000002.state"]
+
+
+def test_a_state_of_the_first_version_is_read(tmp_path):
+    payload = serialization.to_bytes(NEW)
+    (tmp_path / "000000000002.state").write_bytes(b"frepo-state-1\n" + hashlib.sha256(payload).digest() + payload)
+    made_under = []
+    step, state = restore_newest(tmp_path, OLD, lambda said, _: made_under.append(said)) or pytest.fail("not read")
+    assert (step, bits(state), made_under) == (2, bits(NEW), [{}])
+
+
+def test_a_state_says_what_it_was_made_under_before_it_is_used(tmp_path):
+    path = save_state(tmp_path, 1, OLD, {"XLA_FLAGS": None, "jax": "0"})
+
+    def refuse(*said):
+        raise FrepoError(str(said))
+
+    with pytest.raises(FrepoError, match=re.escape(str(({"XLA_FLAGS": None, "jax": "0"}, path)))):
+        restore_newest(tmp_path, {"another": "structure"}, refuse)
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_state_of_another_program_is_refused(tmp_path):

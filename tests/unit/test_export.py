@@ -97,7 +97,7 @@ def make(
             "run_id": "some-run-0123abcd",
             "fingerprint": "f" * 64,
             "frepo": "0.1.0",
-            "git": {"commit": "c0ffee", "dirty": True},
+            "code": {"sha256": "c" * 64, "commit": "c0ffee", "dirty": True},
             "spec": {
                 "dataset": {"name": "any_data", "resolution": None, "classes": None},
                 "distill": {"method": "frepo", "ipc": ipc},
@@ -311,7 +311,7 @@ def test_the_lines_of_the_readme_preprocess_test_images(tmp_path, preprocess):
 
 def test_the_readme_says_what_is_not_known_and_what_differs(tmp_path):
     exported = make(architecture=AlexNet(normalization="instance"), augmentation=(), steps=600)
-    exported = replace(exported, provenance={**exported.provenance, "accuracies": [], "git": None})
+    exported = replace(exported, provenance={**exported.provenance, "accuracies": [], "code": None})
     spec = exported.provenance["spec"]
     spec["dataset"] |= {"resolution": 32, "classes": [4, 2]}
     write(exported, "torch", tmp_path / "out")
@@ -482,7 +482,7 @@ def test_everything_is_collected_from_a_run(fake_runs, tmp_path):
     assert "baselines" not in found.recipe
     Recipe.model_validate({key: value for key, value in found.recipe.items() if key != "architecture"})
     assert found.provenance["run_id"] == run.run_id
-    assert found.provenance["git"] == {"commit": "c0ffee", "dirty": True}
+    assert found.provenance["code"] == {"sha256": "c" * 64, "commit": "facade", "dirty": True}
     (row,) = found.provenance["accuracies"]
     assert row["top1"] == [0.25, 0.75]
     assert found.accuracy is row

@@ -361,22 +361,49 @@ def test_published_numbers_name_their_source_and_in_what_the_task_differs(fake_r
     assert "source-1" in page.values("id")
 
 
+def attempt(device="cpu", first_step=0, last_step=9, **provenance):
+    return {"device": device, "first_step": first_step, "last_step": last_step, "provenance": provenance}
+
+
 @pytest.mark.parametrize(
     ("run", "networks", "notes"),
     [
         ({}, [3, 5], []),
-        ({"git_dirty": True}, [5], ["uncommitted changes"]),
+        ({"attempts": {"frepo-0": [attempt(code={"dirty": True})]}}, [5], ["uncommitted changes"]),
+        (
+            {"attempts": {"frepo-0": [attempt("a"), attempt("b")], "evaluate-0": [attempt("c")]}},
+            [5],
+            ["device: a, then b."],
+        ),
+        ({"attempts": {"frepo-0": [attempt("a", last_step=None), attempt("b")]}}, [5], []),
+        (
+            {"attempts": {"frepo-0": [attempt("a"), attempt("b", 9), attempt("a", 9), attempt("c", last_step=None)]}},
+            [5],
+            [],
+        ),
+        (
+            {
+                "attempts": {
+                    "frepo-0": [attempt(numerics={"XLA_FLAGS": "--a"}), attempt(packages={"jax": "1"}), attempt()]
+                }
+            },
+            [5],
+            ["XLA_FLAGS: --a, then not set; jax: not set, then 1."],
+        ),
         ({}, [1, 5], ["a single network have no deviation"]),
         ({}, [1, 2], ["a single network have no deviation", "deviations are over 2 networks only"]),
         ({"status": "failed", "method": "imported"}, [], ["not finished (failed)", "learned elsewhere"]),
         ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 sets of members only"]),
         ({"num_seeds": 2, "num_chunks": 3}, [], ["over 2 seeds only"]),
     ],
-    ids=["sound", "dirty", "one", "few", "failed", "one seed", "few seeds"],
+    ids=[
+        *("sound", "dirty", "devices", "nothing saved", "nothing added", "numerics"),
+        *("one", "few", "failed", "one seed", "few seeds"),
+    ],
 )
 def test_what_makes_numbers_doubtful_is_said(run, networks, notes):
     found = caveats(
-        {"status": "done", "git_dirty": False, "method": "frepo", "num_seeds": None, "num_chunks": None, **run},
+        {"status": "done", "attempts": {}, "method": "frepo", "num_seeds": None, "num_chunks": None, **run},
         [{"num_models": count} for count in networks],
     )
     assert len(found) == len(notes)
