@@ -42,13 +42,12 @@ from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo
 
 
-def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
-    """Return the facts of the data of `stage`, after holding the stage against them.
+def check(stage: Stage, info: DatasetInfo) -> None:
+    """Hold `stage` against the facts of its data.
 
     Raises:
-        FrepoError: the data is not there or the stage does not fit it.
+        FrepoError: it does not fit them.
     """
-    info = facts_of(stage, options)
     match stage.work:
         case DistillStage() as work:
             check_distill(work, info)
@@ -56,20 +55,6 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
             pass
         case work:
             build_model(work.architecture, info.num_classes, info.image_shape)
-    return info
-
-
-def facts_of(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
-    """Return the facts of the data of `stage`, or of what it needs where it reads none itself.
-
-    Raises:
-        FrepoError: the data is not there.
-    """
-    match stage.work:
-        case FairScoresStage() | AttackStage():
-            return facts_of(stage.needs[0], options)
-        case work:
-            return load_info(work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (as below)
 
 
 def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
@@ -140,7 +125,7 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     Raises:
         FrepoError: the data is not there or the stage does not fit it.
     """
-    check(stage, options)
+    check(stage, load_info(stage.dataset, options.tfds_dir, options.cache_dir))  # pyright: ignore[reportArgumentType] (as below)
     with _memory_must_suffice():
         match stage.work:
             case DistillStage(distill=Frepo() as settings) as work:
