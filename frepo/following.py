@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from frepo import stages
-from frepo.data.load import load_info
 from frepo.journal import Follower
 from frepo.outlook import is_done
 from frepo.plan import compile_plan
@@ -33,7 +32,7 @@ def _follow_spec(loaded: LoadedSpec, options: RuntimeOptions) -> None:
     meet("known")
     stages.prepare_jax(options)
     for stage in pending:
-        stages.check(stage, load_info(stage.dataset, options.tfds_dir, options.cache_dir))  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
+        stages.check(stage, options)
     for stage in pending:
         journal = Follower(
             directory / stage.directory, stage.directory, options.checkpoint_every, None, lambda *_: None

@@ -1,7 +1,7 @@
 """What a run and its stages leave on disk: the only thing that is handed on.
 
 runs/<name>/run-<fp8>.json            the spec and the stages it consists of
-runs/<name>/<label>-<fp8>/stage.json  identity, status and attempts; `done` is written last
+runs/<name>/<label>-<fp8>/stage.json  identity, status, attempts, digests of results; `done` is written last
                          /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
                           continual.jsonl, attacks.jsonl      result rows
                          /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results

@@ -88,23 +88,23 @@ def _check_spec(loaded: LoadedSpec, options: RuntimeOptions, data: DataOfToday, 
     plan = compile_plan(loaded.spec)
     directory = options.runs_dir / plan.spec.name
     pending = [stage for stage in plan.stages if fresh or not is_done(stage, directory)]
+    facts: dict[str, DatasetInfo] = {}
     if pending:
         from frepo import stages
 
         stages.prepare_jax(options)
-    facts = _checked(pending, data)
+        facts = _checked(pending, options, data)
     if not fresh:
         data.must_be_that_of_before(plan, facts, directory)
 
 
-def _checked(pending: Sequence[Stage], data: DataOfToday) -> "dict[str, DatasetInfo]":
+def _checked(pending: Sequence[Stage], options: RuntimeOptions, data: DataOfToday) -> "dict[str, DatasetInfo]":
     """Return the facts of the data of stages by their fingerprints, after holding the stages against them."""
-    facts = {stage.fingerprint: data.facts(stage) for stage in pending}
-    if pending:
-        from frepo import stages
+    from frepo import stages
 
-        for stage in pending:
-            stages.check(stage, facts[stage.fingerprint])
+    facts = {stage.fingerprint: data.facts(stage) for stage in pending}
+    for stage in pending:
+        stages.check(stage, options)
     return facts
 
 
@@ -141,7 +141,7 @@ def _run_pending(
     from frepo import stages  # JAX starts here, so that a finished spec is recognised without it
 
     device = stages.prepare_jax(options)
-    facts = _checked(pending, data)
+    facts = _checked(pending, options, data)
     data.must_be_that_of_before(plan, facts, directory)
     raise_if_stopping()
     make_directory(directory)

@@ -42,12 +42,13 @@ from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo
 
 
-def check(stage: Stage, info: DatasetInfo) -> None:
-    """Hold `stage` against the facts of its data.
+def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
+    """Return the facts of the data of `stage`, after holding the stage against them.
 
     Raises:
-        FrepoError: it does not fit them.
+        FrepoError: the data is not there or the stage does not fit it.
     """
+    info = facts_of(stage, options)
     match stage.work:
         case DistillStage() as work:
             check_distill(work, info)
@@ -55,6 +56,16 @@ def check(stage: Stage, info: DatasetInfo) -> None:
             pass
         case work:
             build_model(work.architecture, info.num_classes, info.image_shape)
+    return info
+
+
+def facts_of(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
+    """Return the facts of the data of `stage`, or of what it needs where it reads none itself.
+
+    Raises:
+        FrepoError: the data is not there.
+    """
+    return load_info(stage.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (as below)
 
 
 def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
@@ -125,7 +136,7 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     Raises:
         FrepoError: the data is not there or the stage does not fit it.
     """
-    check(stage, load_info(stage.dataset, options.tfds_dir, options.cache_dir))  # pyright: ignore[reportArgumentType] (as below)
+    check(stage, options)
     with _memory_must_suffice():
         match stage.work:
             case DistillStage(distill=Frepo() as settings) as work:
