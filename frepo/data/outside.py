@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from frepo.data.prepared import INDEX, is_own, own_directory
+from frepo.data.known import KNOWN
 from frepo.spec import Dataset
 
 
@@ -27,7 +27,9 @@ def _place(table: Dataset, data_dir: Path) -> Path:
     """Return the folder, or the one file, that stands for the data set."""
     if table.name == "image_folder":
         return Path(table.path or "").expanduser()
-    if is_own(table.name):
+    if table.name in KNOWN and KNOWN[table.name].comes_from == "archive":
+        from frepo.data.prepared import INDEX, own_directory  # not for all: it starts NumPy and Pillow
+
         return own_directory(table.name, data_dir) / INDEX
     return data_dir / table.name.partition(":")[0]
 
