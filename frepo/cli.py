@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print."""
 
 import sys
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frepo.completion import run_names, spec_files
-from frepo.errors import FrepoError, SpecError
+from frepo.errors import FrepoError, SpecError, SpecsFailedError
 from frepo.export.formats import Format as ExportFormat
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR, Residency
 
 if TYPE_CHECKING:
     from frepo.outlook import StageOutlook
+    from frepo.spec import LoadedSpec
 
 app = typer.Typer(
     help="Dataset distillation from declarative experiment specs.",
@@ -115,9 +117,8 @@ def run(
     from frepo import runner
     from frepo.progress import silenced
     from frepo.runtime import Cadence, Processes, RuntimeOptions
-    from frepo.spec import load_spec
 
-    loaded = [load_spec(path, tuple(overrides or ())) for path in specs]
+    loaded = _load_all(specs, overrides)
     if share and (distributed or fresh):
         raise SpecError("--share goes neither with --distributed, which computes one stage together, nor with --fresh")
     options = RuntimeOptions(
@@ -133,13 +134,39 @@ def run(
         Processes.parse(distributed) if distributed else None,
         tensorboard,
     )
-    with silenced(quiet):
-        run_ids = runner.run(loaded, options, fresh=fresh)
+    try:
+        with silenced(quiet):
+            run_ids = runner.run(loaded, options, fresh=fresh)
+    except SpecsFailedError as failed:
+        if failed.finished:
+            _print_results(db, failed.finished, as_json)
+        raise
     if run_ids:
         _print_results(db, run_ids, as_json)
 
 
-def _print_results(database: Path, run_ids: list[str], as_json: bool) -> None:
+def _load_all(
+    paths: list[Path], overrides: list[str] | None, done: Callable[[Path], None] | None = None
+) -> "list[LoadedSpec]":
+    """Return all specs, `done` called for each one that is valid, or say of all that are not what is wrong."""
+    from frepo.spec import load_spec
+
+    loaded: list[LoadedSpec] = []
+    failures: list[str] = []
+    for path in paths:
+        try:
+            loaded.append(load_spec(path, tuple(overrides or ())))
+        except SpecError as error:
+            failures.append(str(error))
+        else:
+            if done:
+                done(path)
+    if failures:
+        raise SpecError("\n".join(failures))
+    return loaded
+
+
+def _print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
     from frepo.store.query import json_text
     from frepo.store.tables import results_json, results_text
 
@@ -210,18 +237,7 @@ def export(
 @app.command(epilog=example("frepo check specs/quickstart.toml"))
 def check(specs: SpecFiles, overrides: Overrides = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
-    from frepo.spec import load_spec
-
-    failures = []
-    for path in specs:
-        try:
-            load_spec(path, tuple(overrides or ()))
-        except SpecError as error:
-            failures.append(str(error))
-        else:
-            typer.echo(f"{path}: ok")
-    if failures:
-        raise SpecError("\n".join(failures))
+    _load_all(specs, overrides, lambda path: typer.echo(f"{path}: ok"))
 
 
 @app.command(

@@ -1,5 +1,7 @@
 """Errors a user can cause, and what each one means for the exit code."""
 
+from collections.abc import Sequence
+
 
 class FrepoError(Exception):
     """A failure with a message for the user instead of a traceback; exit code 1."""
@@ -21,3 +23,12 @@ class Interrupted(FrepoError):  # noqa: N818 (a request, not an error)
     """A signal stopped the run; the same command goes on from the saved state; exit code 75 (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class SpecsFailedError(FrepoError):
+    """Some of several specs failed."""
+
+    def __init__(self, message: str, finished: Sequence[str]) -> None:
+        super().__init__(message)
+        self.finished = tuple(finished)
+        """Ids of the runs that are done."""

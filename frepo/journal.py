@@ -1,5 +1,6 @@
 """What a stage tells the disk while it works: rows of metrics, saved states, results."""
 
+import hashlib
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from frepo.checkpoint import restore_newest, save_state
 from frepo.environment import must_go_on_from, numerics
 from frepo.errors import DivergedError, Interrupted
 from frepo.files import sync, write_atomically
-from frepo.record import ImageSheet, Row
+from frepo.record import ImageSheet, ResultFile, Row
 from frepo.runtime import Cadence
 from frepo.tensorboard import EventFile
 
@@ -43,6 +44,8 @@ class Journal:
     saved_step: int | None = None
     """What the newest saved state holds; None before that is known."""
     images: list[ImageSheet] = field(default_factory=list)
+    results: dict[str, ResultFile] = field(default_factory=dict)
+    """The files of results that were written, but for the contact sheets."""
     newest: dict[str, float] = field(default_factory=dict)
     """The metrics of the newest rows."""
     _saved_at: float = 0.0
@@ -135,12 +138,13 @@ class Journal:
         path = self.directory / name
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, content)
+        if path.parent.name != record.IMAGES:
+            self.results[name] = ResultFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
         return path
 
     def write_rows(self, name: str, rows: list[Row]) -> None:
-        """Write result rows in place of those that an earlier attempt may have left."""
-        (self.directory / name).unlink(missing_ok=True)
-        record.append_rows(self.directory / name, rows)
+        """Write result rows in place of those that an earlier attempt may have left, atomically."""
+        self.write_result(name, record.json_lines(rows).encode())
 
 
 class Follower(Journal):

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from frepo import record
+from frepo.files import sha256_of_file
 from frepo.identity import differences
 from frepo.plan import Plan, Stage
+from frepo.record import ResultFile, StageRecord
 
 RESULTS = {
     "distill": record.DISTILLED,
@@ -21,13 +23,47 @@ RESULTS = {
 """Kind of a stage -> what it leaves."""
 
 
+HASHED_UP_TO = 2**24
+"""Of larger results only the size is looked at, so that a finished spec is recognised at once."""
+
+
 def is_done(stage: Stage, run_directory: Path) -> bool:
-    """Return whether `stage` is finished below `run_directory` and its results are there."""
-    directory = run_directory / stage.directory
-    found = record.read_stage(directory)
-    if found is None or found.status != "done" or found.fingerprint != stage.fingerprint:
-        return False
-    return (directory / RESULTS[stage.work.kind]).exists()
+    """Return whether `stage` is finished below `run_directory` and its results are there as they were written."""
+    found = _finished(stage, run_directory)
+    return found is not None and _damage(stage, found, run_directory / stage.directory) is None
+
+
+def damage(stage: Stage, run_directory: Path) -> str | None:
+    """Return what of the results of `stage`, if it is finished, is not as it was written: in words."""
+    found = _finished(stage, run_directory)
+    return None if found is None else _damage(stage, found, run_directory / stage.directory)
+
+
+def _finished(stage: Stage, run_directory: Path) -> StageRecord | None:
+    found = record.read_stage(run_directory / stage.directory)
+    return found if found and found.status == "done" and found.fingerprint == stage.fingerprint else None
+
+
+def _damage(stage: Stage, found: StageRecord, directory: Path) -> str | None:
+    result = directory / RESULTS[stage.work.kind]
+    if not result.exists() or _is_empty(result):
+        return f"{result.name} is {'empty' if result.exists() else 'missing'}"
+    return next(
+        (fault for name, written in found.results.items() if (fault := _fault(directory / name, written))), None
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
+
+
+def _fault(path: Path, written: ResultFile) -> str | None:
+    if not path.exists():
+        return f"{path.name} is missing"
+    size = path.stat().st_size
+    if size != written.size or (size <= HASHED_UP_TO and sha256_of_file(path) != written.sha256):
+        return f"{path.name} is not what was written"
+    return None
 
 
 @dataclass(frozen=True)
@@ -54,6 +90,9 @@ def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
 def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
     if is_done(stage, run_directory):
         return StageOutlook(stage, "done", 0, ())
+    fault = damage(stage, run_directory)
+    if fault is not None:
+        return StageOutlook(stage, f"to compute again: {fault}", 0, ())
     found = record.read_stage(run_directory / stage.directory)
     if found is not None:
         of = f" of {found.steps:,}" if found.steps else ""

@@ -1,7 +1,7 @@
 """What a run and its stages leave on disk: the only thing that is handed on.
 
 runs/<name>/run-<fp8>.json            the spec and the stages it consists of
-runs/<name>/<label>-<fp8>/stage.json  identity, status and attempts; `done` is written last
+runs/<name>/<label>-<fp8>/stage.json  identity, status, attempts, digests of results; `done` is written last
                          /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
                           continual.jsonl, attacks.jsonl      result rows
                          /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
@@ -77,6 +77,14 @@ class ImageSheet(_Record):
     columns: int
 
 
+class ResultFile(_Record):
+    """What a file of results held when it was written."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+
+
 class StageRecord(_Record):
     """State and history of a stage."""
 
@@ -88,8 +96,12 @@ class StageRecord(_Record):
     steps: int | None = None
     dataset: dict[str, Any] | None = None
     """Facts found in the data: number of classes, class names, image shape, fingerprint of the pixels."""
+    data_files: str | None = None
+    """Digest of names, sizes and times of the files that the data was read from."""
     attempts: tuple[Attempt, ...] = ()
     images: tuple[ImageSheet, ...] = ()
+    results: dict[str, ResultFile] = {}
+    """Name of a file in the stage's directory -> what it holds."""
 
 
 class RunRecord(_Record):
@@ -165,7 +177,7 @@ def _read(path: Path, model: type[R]) -> R | None:
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
     """Append rows as JSON lines."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(_json_lines(rows))
+        file.write(json_lines(rows))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -183,8 +195,9 @@ def read_rows(path: Path) -> list[Row]:
 def keep_rows_before(path: Path, step: int) -> None:
     """Drop the rows of `step` and later, which a resumed run writes again."""
     if path.exists():
-        write_atomically(path, _json_lines(row for row in read_rows(path) if row["step"] < step).encode())
+        write_atomically(path, json_lines(row for row in read_rows(path) if row["step"] < step).encode())
 
 
-def _json_lines(rows: Iterable[Row]) -> str:
+def json_lines(rows: Iterable[Row]) -> str:
+    """Return rows as the text of a file of JSON lines."""
     return "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows)

@@ -68,11 +68,7 @@ def facts_of(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
     Raises:
         FrepoError: the data is not there.
     """
-    match stage.work:
-        case FairScoresStage() | AttackStage():
-            return facts_of(stage.needs[0], options)
-        case work:
-            return load_info(work.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (as below)
+    return load_info(stage.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (as below)
 
 
 def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:

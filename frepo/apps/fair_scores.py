@@ -30,10 +30,9 @@ class Measured(NamedTuple):
 
 
 def read_accuracies(directories: Sequence[Path]) -> list[list[float]]:
-    """Return the top-1 of the networks of finished evaluations, by their first predictor."""
+    """Return the top-1 of the networks of finished evaluations, as they predict themselves."""
     evaluations = [record.read_rows(directory / record.EVALUATIONS) for directory in directories]
-    first = evaluations[0][0]["predictor"]
-    return [[row["top1"] for row in rows if row["predictor"] == first] for rows in evaluations]
+    return [[row["top1"] for row in rows if row["predictor"] == "network"] for rows in evaluations]
 
 
 def fair_scores(settings: FairScoresStage, accuracies: Sequence[Sequence[float]]) -> list[Row]:

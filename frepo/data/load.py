@@ -59,6 +59,12 @@ def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
     return Dataset(info, train, raw.train_labels, test, raw.test_labels, preprocess)
 
 
+def forget() -> None:
+    """Read data sets anew when they are asked for again: a process that lives long may see their files change."""
+    for cache in (load_info, load_dataset, _load_selected, _load_raw):
+        cache.cache_clear()
+
+
 def load_test_set(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
     """Return a data set with no training images, for networks that are trained on other data and only tested on it.
 

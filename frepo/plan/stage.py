@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from frepo.identity import fingerprint
-from frepo.plan.work import Work
-from frepo.spec import ExperimentSpec, without_place
+from frepo.plan.work import OfImages, Work
+from frepo.spec import Dataset, ExperimentSpec, without_place
 
 NUMERICS_VERSION = {
     "distill": 4,
@@ -42,6 +42,11 @@ class Stage:
     def fingerprint(self) -> str:
         """64 hexadecimal digits; equal exactly when the identity is, wherever its images lie."""
         return fingerprint(without_place(self.identity))
+
+    @property
+    def dataset(self) -> Dataset:
+        """The table of the data set that it reads, or that what it needs reads."""
+        return self.work.dataset if isinstance(self.work, OfImages) else self.needs[0].dataset
 
     @property
     def directory(self) -> str:

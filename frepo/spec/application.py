@@ -202,5 +202,12 @@ class FairScores(OfOneNetwork):
             raise ValueError("augmentation = [] leaves nothing for the augmentation-robust score to compare")
         return self
 
+    @model_validator(mode="after")
+    def networks_must_predict(self) -> "FairScores":
+        """Reject a recipe without the accuracies that are compared: of all real images there are those of networks."""
+        if "network" not in self.predictors:
+            raise ValueError(f'predictors = {list(self.predictors)} needs "network" too: networks are compared')
+        return self
+
 
 Application = Annotated[Evaluate | CrossArchitecture | FairScores | Continual | Membership, Field(discriminator="type")]

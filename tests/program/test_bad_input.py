@@ -52,6 +52,26 @@ def test_check_names_every_spec(workplace):
     assert "missing.toml: no such file" in err
 
 
+def test_no_spec_starts_while_another_is_not_valid(workplace):
+    good, bad = workplace.spec("good"), workplace.spec("bad", pool="size = 0")
+    out, err = workplace.frepo("run", good, bad, workplace.path / "missing.toml", code=2)
+    assert out == ""
+    assert "bad.toml:18: pool.size" in err
+    assert "missing.toml: no such file" in err
+    assert not (workplace.path / "runs").exists()
+
+
+def test_results_are_printed_of_those_specs_that_did_not_fail(workplace):
+    method = {"distill": 'method = "random"\nipc = 1', "pool": None}
+    last = 'type = "evaluate"\nnum_models = 1\nsteps = 2\nwarmup_steps = 1\naugmentation = []'
+    missing = workplace.spec("missing", dataset='name = "image_folder"\npath = "nothing"', application=None, **method)
+    out, err = workplace.frepo("run", missing, workplace.spec("good", application=last, **method), code=1)
+    assert out.startswith("good  digits")
+    assert err.endswith(
+        f"frepo: 1 of 2 specs failed, the others are done:\n  {missing}: dataset.path: nothing is not a folder\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -7,9 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.apps.fair_scores import fair_scores
+from frepo.apps.fair_scores import fair_scores, read_accuracies
+from frepo.errors import SpecError
 from frepo.plan import FairScoresStage
+from frepo.record import EVALUATIONS, append_rows
+from frepo.spec import load_spec
 
+SPEC = """
+name = "s"
+dataset.name = "digits"
+distill = { method = "random", ipc = 1 }
+[[application]]
+type = "fair_scores"
+"""
 WEIGHTS = FairScoresStage(improvement_weight=0.5, augmented_weight=0.5)
 share = st.floats(0, 1)
 
@@ -60,3 +70,27 @@ def test_errors_are_those_of_simulated_networks():
     for name in worlds[0]:
         spread = np.std([world[name] for world in worlds])
         assert math.sqrt(np.mean([one[name] ** 2 for one in told])) == pytest.approx(spread, rel=0.1)
+
+
+@pytest.mark.parametrize("order", [("network", "krr"), ("krr", "network"), ("network",)])
+def test_the_networks_are_compared_whichever_predictor_comes_first(tmp_path, order):
+    directories = [tmp_path / name for name in ("full", "own")]
+    for directory, predictors in zip(directories, [("network",), order], strict=True):
+        directory.mkdir()
+        rows = [
+            {"predictor": predictor, "top1": 0.5 + model if predictor == "network" else 9.0}
+            for model in (0, 1)
+            for predictor in predictors
+        ]
+        append_rows(directory / EVALUATIONS, rows)
+    assert read_accuracies(directories) == [[0.5, 1.5], [0.5, 1.5]]
+
+
+def test_a_recipe_without_networks_that_predict_is_refused(tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text(SPEC + 'predictors = ["krr"]\n')
+    with pytest.raises(SpecError, match=r'spec.toml:5: application.0: predictors = .*krr.* needs "network" too'):
+        load_spec(path)
+    for predictors in ('["krr", "network"]', '["network"]'):
+        path.write_text(f"{SPEC}predictors = {predictors}\n")
+        load_spec(path)

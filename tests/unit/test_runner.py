@@ -1,0 +1,354 @@
+"""What a run skips, refuses, records and sets aside: stages that only choose images, so that nothing is trained."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from frepo import record, runner, sharing
+from frepo.data.outside import mark_of_files
+from frepo.errors import FrepoError, Interrupted, SpecsFailedError
+from frepo.journal import Journal
+from frepo.outlook import damage, is_done, outlook
+from frepo.plan import compile_plan
+from frepo.runtime import Cadence, RuntimeOptions
+from frepo.several import Failures
+from frepo.spec import Dataset, load_spec
+from frepo.store.query import query
+
+DIGITS = 'name = "digits"'
+
+
+class Place:
+    """A directory with specs, runs and a database."""
+
+    def __init__(self, path, capsys):
+        self.path, self._capsys = path, capsys
+        self.options = RuntimeOptions(path / "runs", path / "results.duckdb", data_dir=path / "data")
+
+    def spec(self, name="small", dataset=DIGITS, top="", more=""):
+        path = self.path / f"{name}.toml"
+        path.write_text(
+            f'name = "{name}"\n{top}\n[dataset]\n{dataset}\n[distill]\nmethod = "random"\nipc = 1\n{more}\n'
+        )
+        return load_spec(path)
+
+    def run(self, *specs, fresh=False, **options):
+        """Run and return (run ids, what was said)."""
+        chosen = RuntimeOptions(**{**vars(self.options), **options})
+        self._capsys.readouterr()
+        try:
+            return runner.run(specs, chosen, fresh=fresh), self._capsys.readouterr().err
+        except FrepoError as error:
+            error.said = self._capsys.readouterr().err
+            raise
+
+    def stage(self, spec):
+        (stage,) = compile_plan(spec.spec).stages
+        return stage, self.path / "runs" / spec.spec.name / stage.directory
+
+    def status(self):
+        return dict(query(self.options.database, "SELECT name, status FROM runs ORDER BY name").rows)
+
+
+@pytest.fixture
+def place(tmp_path, capsys):
+    return Place(tmp_path, capsys)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two classes, two grey images each for training and one for testing."""
+    for split, count in (("train", 2), ("test", 1)):
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for index in range(count):
+                write_image(tmp_path / "images" / split / name / f"{index}.png", 100 * label + index)
+    return tmp_path / "images"
+
+
+def write_image(path, value):
+    Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
+
+
+def of(folder):
+    return f'name = "image_folder"\npath = "{folder}"'
+
+
+def test_a_finished_run_of_other_images_is_not_finished(place, folder):
+    spec = place.spec(dataset=of(folder))
+    place.run(spec)
+    assert "finished already" in place.run(spec)[1]
+    write_image(folder / "train" / "cat" / "0.png", 50)
+    with pytest.raises(FrepoError, match="computed from other images: data set image_folder has changed since"):
+        place.run(spec)
+    _, said = place.run(spec, fresh=True)
+    assert "set aside" in said
+    assert "finished already" in place.run(spec)[1]
+
+
+def test_files_that_only_look_different_are_read_once(place, folder):
+    spec = place.spec(dataset=of(folder))
+    (run_id,), _ = place.run(spec)
+    os.utime(folder / "train" / "cat" / "0.png", ns=(1, 1))
+    assert "decoding" in place.run(spec)[1]
+    ran, said = place.run(spec)
+    assert ran == [run_id]
+    assert "finished already" in said
+    decoded = place.options.cache_dir / "decoded"
+    entries = sorted(decoded.iterdir())
+    for entry in entries:
+        entry.rename(entry.with_suffix(".away"))
+    assert "decoding" not in place.run(spec)[1]
+
+
+def test_a_finished_run_is_finished_where_its_data_is_not(place, folder):
+    spec = place.spec(dataset=of(folder))
+    place.run(spec)
+    folder.rename(folder.with_name("elsewhere"))
+    assert "finished already" in place.run(spec)[1]
+
+
+def test_a_finished_run_of_an_earlier_version_is_compared_once(place):
+    spec = place.spec()
+    place.run(spec)
+    _, directory = place.stage(spec)
+    written = record.read_stage(directory)
+    record.write_record(directory / record.STAGE_FILE, written.model_copy(update={"data_files": None, "results": {}}))
+    assert "finished already" in place.run(spec)[1]
+    assert record.read_stage(directory).data_files == written.data_files
+    other = {**written.dataset, "fingerprint": "0" * 64}
+    record.write_record(
+        directory / record.STAGE_FILE, written.model_copy(update={"data_files": None, "dataset": other})
+    )
+    with pytest.raises(FrepoError, match="data set digits has changed since"):
+        place.run(spec)
+
+
+FINISHED = """
+import sys
+from pathlib import Path
+from frepo import runner
+from frepo.runtime import RuntimeOptions
+from frepo.spec import load_spec
+runner.run([load_spec(Path("small.toml"))], RuntimeOptions(Path("runs"), Path("results.duckdb")))
+heavy = {"jax", "scipy", "sklearn", "tensorflow_datasets", "frepo.data.load"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_a_finished_run_is_recognised_without_what_takes_long_to_start(place):
+    place.run(place.spec())
+    done = subprocess.run([sys.executable, "-c", FINISHED], cwd=place.path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "finished already" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10:3.0.2", "imagenet_resized/32x32", "tiny_imagenet"])
+def test_files_have_another_mark_when_one_is_other(tmp_path, name):
+    table = Dataset.model_validate({"name": name})
+    assert mark_of_files(table, tmp_path) is None
+    directory = tmp_path / name.partition(":")[0] / ("frepo" if name == "tiny_imagenet" else "3.0.2")
+    directory.mkdir(parents=True)
+    file = directory / "index.json"
+    file.write_text("12")
+    os.utime(file, ns=(5, 5))
+    marks = [mark_of_files(table, tmp_path)]
+    file.write_text("123")
+    os.utime(file, ns=(5, 5))
+    marks.append(mark_of_files(table, tmp_path))
+    os.utime(file, ns=(5, 6))
+    marks.append(mark_of_files(table, tmp_path))
+    assert len({None, *marks}) == 4
+    (tmp_path / "other").mkdir()
+    assert mark_of_files(table, tmp_path) == marks[-1]
+    (tmp_path / "moved").mkdir()
+    (tmp_path / name.split("/")[0].partition(":")[0]).rename(tmp_path / "moved" / name.split("/")[0].partition(":")[0])
+    assert mark_of_files(table, tmp_path / "moved") == marks[-1]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path, folder):
+    table = Dataset.model_validate({"name": "image_folder", "path": str(folder)})
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (folder / "train" / "linked").symlink_to(outside)
+    (folder / "train" / "circle").symlink_to(folder)
+    (folder / "train" / "nowhere").symlink_to(tmp_path / "nothing")
+    (folder / "train" / os.fsdecode(b"\xff")).mkdir()
+    before = mark_of_files(table, tmp_path)
+    write_image(outside / "0.png", 7)
+    assert before is not None
+    assert mark_of_files(table, tmp_path) != before
+
+
+def spoil_empty(path):
+    path.write_bytes(b"")
+
+
+def spoil_cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def spoil_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+SPOILT = {spoil_empty: "empty", spoil_cut: "not what was written", spoil_byte: "not what was written"}
+
+
+@pytest.mark.parametrize(("spoil", "words"), [*SPOILT.items(), (lambda path: path.unlink(), "missing")])
+def test_a_finished_stage_whose_result_is_lost_is_set_aside_and_computed_again(place, spoil, words):
+    spec = place.spec()
+    place.run(spec)
+    stage, directory = place.stage(spec)
+    result = directory / record.DISTILLED
+    whole = result.read_bytes()
+    spoil(result)
+    spoilt = result.read_bytes() if result.exists() else None
+    assert not is_done(stage, directory.parent)
+    assert damage(stage, directory.parent) == f"distilled.npz is {words}"
+    (seen,) = outlook(compile_plan(spec.spec), place.options.runs_dir)
+    assert seen.status == f"to compute again: distilled.npz is {words}"
+    _, said = place.run(spec)
+    assert f"distilled.npz is {words}; set aside as .{stage.directory}.replaced-1" in said
+    assert is_done(stage, directory.parent)
+    assert result.read_bytes() == whole
+    aside = directory.with_name(f".{stage.directory}.replaced-1") / record.DISTILLED
+    assert (aside.read_bytes() if aside.exists() else None) == spoilt
+    assert "finished already" in place.run(spec)[1]
+
+
+@pytest.mark.parametrize("name", [record.EVALUATIONS, record.CONFUSIONS])
+def test_result_rows_are_written_whole_and_known_by_their_digest(tmp_path, fake_runs, file_size_limit, name):
+    plan, _ = fake_runs()
+    stage = next(stage for stage in plan.stages if stage.work.kind == "evaluate")
+    directory = fake_runs.directory("small", stage)
+    journal = Journal(directory, "x", Cadence(steps=1), None, lambda *_: None)
+    rows = [{"top1": 0.5, "model": model} for model in range(3)]
+    journal.write_rows(name, rows)
+    with file_size_limit(10), pytest.raises(OSError, match="File too large"):
+        journal.write_rows(name, rows[:2])
+    assert record.read_rows(directory / name) == rows
+    found = record.read_stage(directory).model_copy(update={"results": journal.results})
+    record.write_record(directory / record.STAGE_FILE, found)
+    assert is_done(stage, directory.parent)
+    for spoil in SPOILT:
+        journal.write_rows(name, rows)
+        assert is_done(stage, directory.parent)
+        spoil(directory / name)
+        assert not is_done(stage, directory.parent)
+
+
+def test_a_lost_contact_sheet_is_no_reason_to_compute_again(place):
+    spec = place.spec()
+    place.run(spec)
+    stage, directory = place.stage(spec)
+    (sheet,) = (directory / record.IMAGES).iterdir()
+    sheet.unlink()
+    assert is_done(stage, directory.parent)
+
+
+def test_a_spec_whose_stages_are_all_done_is_recorded(place):
+    evaluated = place.spec(more='[[application]]\ntype = "evaluate"\nnum_models = 1\nsteps = 2\nwarmup_steps = 1\n')
+    smaller = load_spec(evaluated.path, ("application=[]",))
+    stage, _ = place.stage(smaller)
+    assert stage in compile_plan(evaluated.spec).stages
+    (first,), _ = place.run(smaller)
+    # Another spec of the same stages: the seed of the pool is not read by a method without one.
+    other = load_spec(smaller.path, ("application=[]", "architecture.width=4"))
+    assert place.stage(other)[0] == stage
+    (second,), said = place.run(other)
+    assert "finished already" in said
+    assert first != second
+    found = query(place.options.database, "SELECT run_id, status FROM runs ORDER BY created_at").rows
+    assert list(found) == [(first, "done"), (second, "done")]
+
+
+def test_a_spec_that_cannot_start_is_named_first_and_does_not_keep_the_others(place):
+    good, missing, last = (
+        place.spec("good"),
+        place.spec("missing", of(place.path / "nothing")),
+        place.spec("last"),
+    )
+    with pytest.raises(SpecsFailedError) as caught:
+        place.run(good, missing, last)
+    assert caught.value.exit_code == 1
+    assert [run_id.rpartition("-")[0] for run_id in caught.value.finished] == ["good", "last"]
+    head, line = str(caught.value).splitlines()
+    assert head == "1 of 3 specs failed, the others are done:"
+    assert line.startswith(f"  {missing.path}: dataset.path: ")
+    said = caught.value.said
+    assert said.index(f"warning: {missing.path}: dataset.path") < said.index("starts on")
+    assert place.status() == {"good": "done", "last": "done"}
+
+
+def test_a_spec_that_fails_while_it_runs_does_not_end_the_next(place, monkeypatch):
+    first, second = place.spec("first"), place.spec("second")
+    _, directory = place.stage(first)
+    directory.mkdir(parents=True)
+    monkeypatch.setattr(runner, "LOCK_PATIENCE_SECONDS", 0.0)
+    with FileLock(directory / record.LOCK), pytest.raises(SpecsFailedError) as caught:
+        place.run(first, second)
+    assert "1 of 2 specs failed" in str(caught.value)
+    assert place.status()["second"] == "done"
+    assert len(place.run(first, second)[0]) == 2
+
+
+def test_one_spec_fails_as_itself(place):
+    with pytest.raises(FrepoError) as caught:
+        place.run(place.spec("missing", of(place.path / "nothing")))
+    assert not isinstance(caught.value, SpecsFailedError)
+    assert not (place.path / "runs" / "missing").exists()
+
+
+def test_nothing_is_set_aside_for_a_spec_that_cannot_start(place, folder):
+    spec = place.spec(dataset=of(folder))
+    place.run(spec)
+    folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(FrepoError, match="is not a folder"):
+        place.run(spec, fresh=True)
+    assert "finished already" in place.run(spec)[1]
+
+
+def test_specs_that_share_a_stage_compute_it_anew_once(place):
+    one = place.spec()
+    other = load_spec(one.path, ("architecture.width=4",))
+    place.run(one, other)
+    _, said = place.run(one, other, fresh=True)
+    assert said.count("set aside") == said.count("starts on") == 1
+
+
+def test_a_signal_ends_all_specs(place):
+    failures, spec = Failures(go_on=True), place.spec()
+    with failures.of(spec):
+        raise OSError("disk")
+    assert failures.left([spec]) == []
+    with pytest.raises(Interrupted), failures.of(spec):
+        raise Interrupted("stopped")
+
+
+def test_a_stage_that_another_process_works_on_is_named_once(place, monkeypatch):
+    spec = place.spec()
+    stage, directory = place.stage(spec)
+    directory.mkdir(parents=True)
+    lock, looks = FileLock(directory / record.LOCK), []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 4:
+            lock.release()
+
+    monkeypatch.setattr(sharing, "time", SimpleNamespace(sleep=sleep))
+    lock.acquire()
+    _, said = place.run(spec, share=True)
+    assert len(looks) == 4
+    assert said.count(f"{stage.directory}: another process works on it") == 1
+    assert said.count(f"{stage.directory}: starts on") == 1
+    assert is_done(stage, directory.parent)
