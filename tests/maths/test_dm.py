@@ -250,16 +250,19 @@ def digits():
     return LabelledImages(train, raw.train_labels), LabelledImages(test, raw.test_labels)
 
 
-def accuracy_after_training_on(data, test):
-    """Return the test accuracy of a network trained for 60 steps on distilled data."""
-    model = build_model(DcConv(width=16, depth=2, normalization="instance"), 10, data.images.shape[1:])
-    trainer = Trainer(model, optax.adam(3e-3), data.images.shape[1:])
-    train = jax.jit(trainer.step)
-    network = trainer.fresh(jax.random.key(11))
-    for _ in range(60):
-        network, _ = train(network, data.images, data.labels)
-    predicted = jax.jit(trainer.apply)(network, test.images)[1].argmax(axis=-1)
-    return float(np.mean(np.asarray(predicted) == test.labels))
+def accuracies_after_training_on(sets, test):
+    """Return the test accuracies of networks that each trained for 60 steps on one of these distilled sets."""
+    model = build_model(DcConv(width=16, depth=2, normalization="instance"), 10, (8, 8, 1))
+    trainer = Trainer(model, optax.adam(3e-3), (8, 8, 1))
+    fresh, train, predict = jax.jit(trainer.fresh), jax.jit(trainer.step), jax.jit(trainer.apply)
+    accuracies = []
+    for data in sets:
+        network = fresh(jax.random.key(11))
+        for _ in range(60):
+            network, _ = train(network, data.images, data.labels)
+        predicted = predict(network, test.images)[1].argmax(axis=-1)
+        accuracies.append(float(np.mean(np.asarray(predicted) == test.labels)))
+    return accuracies
 
 
 def test_sixty_steps_on_digits_lower_the_loss_and_beat_the_real_images_they_start_from(digits):
@@ -281,7 +284,6 @@ def test_sixty_steps_on_digits_lower_the_loss_and_beat_the_real_images_they_star
         some = (step(state, on_device, DmInput(np.int32(i), batches[i]), key)[1] for i in range(60, 65))
         return np.mean([float(metrics["loss"]) for metrics in some])
 
-    before, after = unseen(start), unseen(state)
-    at_random, learned = (accuracy_after_training_on(data.data, test) for data in (start, state))
-    assert after < 0.5 * before
+    assert unseen(state) < 0.5 * unseen(start)
+    at_random, learned = accuracies_after_training_on([start.data, state.data], test)
     assert learned > at_random + 0.1
