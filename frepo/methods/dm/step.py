@@ -1,0 +1,116 @@
+"""One step of distribution matching: mean features of real and distilled images under a network never seen before."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from frepo.data.residency import TrainingImages
+from frepo.devices import in_shares, share_evenly
+from frepo.distill.state import Array, DistilledData
+from frepo.distill.support import Features, in_chunks
+from frepo.methods.dm.siamese import Siamese, siamese
+from frepo.models.build import Model
+
+Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class DmState:
+    """All that a resumed run needs besides spec and step: networks, batches and augmentations follow from these."""
+
+    data: DistilledData
+    """Its labels are fixed: centred one-hot ones."""
+    opt_state: optax.OptState
+
+
+class DmInput(NamedTuple):
+    """What a step gets from the host."""
+
+    step: Array
+    batch: Any
+    """Real images, the same number of each class, class by class; or what leads to them on the device."""
+
+
+DmStep = Callable[[DmState, Any, DmInput, jax.Array], tuple[DmState, Metrics]]
+
+
+def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+    """Return the optimiser of the distilled images: gradient descent with momentum, at a constant rate."""
+    return optax.sgd(learning_rate, momentum)
+
+
+def start_of(data: DistilledData, optimizer: optax.GradientTransformation) -> DmState:
+    """Return the state before step 0: real images with their centred one-hot labels, class by class."""
+    data = jax.tree.map(jnp.asarray, data)
+    return DmState(data, optimizer.init(data.images))
+
+
+def make_step(
+    model: Model,
+    target: TrainingImages,
+    optimizer: optax.GradientTransformation,
+    operations: tuple[Siamese, ...],
+    chunk: int,
+) -> DmStep:
+    """Return `step(state, constants, given, key) -> (state, metrics)`.
+
+    `constants` are those of `target`; `key` is that of the run, the same in all its steps: from it and the step's
+    number follow a fresh network and, for each class, one operation for its real and its distilled images (Zhao and
+    Bilen 2023, algorithm 1). At most `chunk` images go through the network at once, see `embedding`.
+    """
+
+    def step(state: DmState, constants: Any, given: DmInput, key: jax.Array) -> tuple[DmState, Metrics]:
+        num_classes = state.data.labels.shape[-1]
+        network_key, augmentation_key = jax.random.split(jax.random.fold_in(key, given.step))
+        embed = embedding(model, state.data.images.shape[1:], network_key, chunk)
+        augment = partial(augment_classes, operations, jax.random.split(augmentation_key, num_classes))
+
+        def means(images: jax.Array) -> jax.Array:
+            return class_means(embed(augment(images)), num_classes)
+
+        real, _ = target.take(constants, given.batch)
+        wanted = means(real)
+        loss, gradient = jax.value_and_grad(lambda images: matching_loss(means(images), wanted))(state.data.images)
+        updates, opt_state = optimizer.update(gradient, state.opt_state)
+        images: Any = optax.apply_updates(state.data.images, updates)
+        return DmState(DistilledData(images, state.data.labels), opt_state), {"loss": loss}
+
+    return step
+
+
+def embedding(model: Model, image_shape: tuple[int, ...], key: jax.Array, chunk: int) -> Features:
+    """Return a freshly initialised network as a map from images [n, h, w, c] to features [n, d], before its head.
+
+    Batch norm takes the statistics of the images that it is given, as in the authors' code: those of a network that
+    has seen nothing are of no use. So images go through such a network all at once, others in chunks of `chunk`.
+    """
+    variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
+
+    def features(images: jax.Array) -> jax.Array:
+        (found, _), _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return found
+
+    if model.normalization == "batch":
+        return lambda images: features(share_evenly(images))
+    return lambda images: in_chunks(partial(in_shares, features), images, chunk)
+
+
+def augment_classes(operations: tuple[Siamese, ...], keys: jax.Array, images: jax.Array) -> jax.Array:
+    """Return images [C * m, h, w, c], class by class, after one operation for each class, drawn from keys [C]."""
+    classes = images.reshape(len(keys), -1, *images.shape[1:])
+    return jax.vmap(partial(siamese, operations))(keys, classes).reshape(images.shape)
+
+
+def class_means(features: jax.Array, num_classes: int) -> jax.Array:
+    """Return means [C, d] of features [C * m, d] that stand class by class."""
+    return features.reshape(num_classes, -1, features.shape[-1]).mean(axis=1)
+
+
+def matching_loss(means: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Return the squared distances between means [C, d] of distilled and of real images, summed over classes."""
+    return jnp.sum((means - wanted) ** 2)
