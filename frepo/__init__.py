@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from frepo.api import run
     from frepo.errors import FrepoError, Interrupted, SpecError
-    from frepo.export.load import load
-    from frepo.notebook import run
+    from frepo.exchange.export.load import load
     from frepo.plan import compile_plan
     from frepo.spec import load_spec
     from frepo.store.connect import connect
@@ -22,9 +22,9 @@ _HOMES = {
     "SpecError": "frepo.errors",
     "compile_plan": "frepo.plan",
     "connect": "frepo.store.connect",
-    "load": "frepo.export.load",
+    "load": "frepo.exchange.export.load",
     "load_spec": "frepo.spec",
-    "run": "frepo.notebook",
+    "run": "frepo.api",
 }
 """Where each name comes from, at its first use: so that `import frepo` takes no time and `run` alone starts JAX."""
 

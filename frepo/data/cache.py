@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from frepo.files import directory_written_atomically, sha256_of_file
 from frepo.progress import warn
+from frepo.rundir.files import directory_written_atomically, sha256_of_file
 
 HASHED_UP_TO = 2**31
 """Larger files are known by size and time instead of by their content: reading them would take a minute."""

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from frepo.data.known import KNOWN
-from frepo.data.places import elsewhere, misplaced_version, names_in, own_directory, versions
-from frepo.data.prepared import is_own, prepare_own
+from frepo.data.sources.known import KNOWN
+from frepo.data.sources.places import elsewhere, misplaced_version, names_in, own_directory, versions
+from frepo.data.sources.prepared import is_own, prepare_own
 from frepo.errors import FrepoError, SpecError
 from frepo.progress import note
 from frepo.signals import stop_on_signals
@@ -70,6 +70,6 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
                 raise FrepoError(f"--from is for {', '.join(filter(is_own, KNOWN))}; TFDS downloads '{name}' itself")
     except OSError as error:
         raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; nothing is left of it") from None
-    from frepo.data.tfds import prepare_tfds
+    from frepo.data.sources.tfds import prepare_tfds
 
     return prepare_tfds(name, data_dir)

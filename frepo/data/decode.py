@@ -10,10 +10,10 @@ import numpy as np
 from frepo.data.cache import NewEntry
 from frepo.data.dataset import RawSplits
 from frepo.data.pixels import fit, silent_pillow
-from frepo.data.source import AT_ONCE, Examples, Source
-from frepo.data.walk import SHOWN, one_error
+from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.walk import SHOWN, one_error
 from frepo.errors import FrepoError
-from frepo.identity import fingerprint
+from frepo.plan.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from frepo.data.cache import NewEntry, cached
 from frepo.data.dataset import Dataset, DatasetInfo, RawSplits
 from frepo.data.decode import decode, pixel_fingerprint, share_of_each_class
-from frepo.data.digits import read_digits
-from frepo.data.folder import folder_source
-from frepo.data.prepared import is_own, own_source
 from frepo.data.preprocess import FittedPreprocess, chunks, fit_preprocess
-from frepo.data.source import Source
-from frepo.data.tfds import tfds_source
+from frepo.data.sources.digits import read_digits
+from frepo.data.sources.folder import folder_source
+from frepo.data.sources.prepared import is_own, own_source
+from frepo.data.sources.source import Source
+from frepo.data.sources.tfds import tfds_source
 from frepo.errors import FrepoError
-from frepo.identity import fingerprint
+from frepo.plan.identity import fingerprint
 from frepo.progress import note
 from frepo.spec import Dataset as DatasetTable
 from frepo.spec import Standardize, Zca

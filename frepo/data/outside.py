@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from frepo.data.known import KNOWN
+from frepo.data.sources.known import KNOWN
 from frepo.spec import Dataset
 
 
@@ -28,7 +28,7 @@ def _place(table: Dataset, data_dir: Path) -> Path:
     if table.name == "image_folder":
         return Path(table.path or "").expanduser()
     if table.name in KNOWN and KNOWN[table.name].comes_from == "archive":
-        from frepo.data.prepared import INDEX, own_directory  # not for all: it starts NumPy and Pillow
+        from frepo.data.sources.prepared import INDEX, own_directory  # not for all: it starts NumPy and Pillow
 
         return own_directory(table.name, data_dir) / INDEX
     return data_dir / table.name.partition(":")[0]

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from frepo.data.cache import release
 from frepo.data.dataset import Dataset
 from frepo.data.preprocess import FittedPreprocess
-from frepo.devices import place
+from frepo.engine.devices import place
 from frepo.runtime import Residency
 
 SHARE_OF_MEMORY = 0.4

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from frepo.identity import fingerprint
+from frepo.plan.identity import fingerprint
 from frepo.plan.work import OfImages, Work
 from frepo.spec import Dataset, ExperimentSpec, without_place
 

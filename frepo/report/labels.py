@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from frepo import record
-from frepo.arrays import read_npz
 from frepo.errors import FrepoError
+from frepo.rundir import record
+from frepo.rundir.arrays import read_npz
 
 MOST_SHOWN = 5
 """Classes named for an image, the largest values first."""

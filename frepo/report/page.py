@@ -15,9 +15,7 @@ from markupsafe import Markup
 
 import frepo
 from frepo.errors import FrepoError
-from frepo.files import write_atomically
 from frepo.jinja import templates
-from frepo.provenance import now
 from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
 from frepo.report.continual import ContinualSection, continual_section
@@ -26,6 +24,8 @@ from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
 from frepo.report.gather import RunData, gather, report_runs, titles
 from frepo.report.matrix import Matrix, cross_architecture_matrix
 from frepo.report.membership import MembershipSection, membership_section
+from frepo.rundir.files import write_atomically
+from frepo.rundir.provenance import now
 from frepo.store.compare import compare
 from frepo.store.tables import dataset_text, network_text, percent, source_text
 

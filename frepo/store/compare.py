@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from frepo.identity import ABSENT, Change, differences
+from frepo.plan.identity import ABSENT, Change, differences
 from frepo.store.evaluated import identities_of, trained_as
 from frepo.store.find import find_runs
 from frepo.store.query import Rows, format_rows

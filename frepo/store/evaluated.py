@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from frepo.identity import canonical_json
+from frepo.plan.identity import canonical_json
 from frepo.store.query import query
 
 RowDict = dict[str, Any]

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
-from frepo import record
 from frepo.errors import FrepoError
-from frepo.record import RunRecord, StageRecord
+from frepo.rundir import record
+from frepo.rundir.record import RunRecord, StageRecord
 from frepo.store.records import (
     IMAGES,
     NEVER_STARTED,

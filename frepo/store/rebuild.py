@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from frepo.files import sync
+from frepo.rundir.files import sync
 from frepo.store.connect import SCHEMA_VERSION, held, schema_version, writing
 
 Fill = Callable[[duckdb.DuckDBPyConnection, Path], None]

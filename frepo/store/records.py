@@ -8,8 +8,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from frepo import record
-from frepo.record import RunRecord, StageRecord
+from frepo.rundir import record
+from frepo.rundir.record import RunRecord, StageRecord
 
 NEVER_STARTED = "pending"
 

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from frepo import record
 from frepo.errors import FrepoError
+from frepo.rundir import record
 
 FILES = {
     "metrics": (record.METRICS, ("step", "name", "value")),

@@ -24,16 +24,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from frepo.blocks import BlockRunner
 from frepo.data.load import load_dataset
-from frepo.distill.krr import krr_predict
-from frepo.distill.learning import Learning, prepare
-from frepo.distill.pool import PoolTraining
-from frepo.distill.run import real_images
-from frepo.distill.state import DistillState
-from frepo.distill.step import learned_part, meta_optimizer
-from frepo.losses import centered_one_hot, half_squared_error, label_margin
-from frepo.models.conv import ConvNet
+from frepo.engine.blocks import BlockRunner
+from frepo.methods.frepo.learning import Learning, prepare
+from frepo.methods.frepo.pool import PoolTraining
+from frepo.methods.frepo.state import DistillState
+from frepo.methods.frepo.step import learned_part, meta_optimizer
+from frepo.methods.stage import real_images
+from frepo.networks.conv import ConvNet
+from frepo.networks.krr import krr_predict
+from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
 from frepo.plan import DistillStage, compile_plan
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo, load_spec

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from frepo.blocks import BlockRunner
-from frepo.models.build import build_model
+from frepo.engine.blocks import BlockRunner
+from frepo.networks.build import build_model
+from frepo.networks.training import Regime, Trainer, fixed_data, training_loop
 from frepo.spec import Conv
-from frepo.training import Regime, Trainer, fixed_data, training_loop
 
 SHAPE, CLASSES = (32, 32, 3), 10
 

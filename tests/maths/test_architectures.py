@@ -12,16 +12,16 @@ import pytest
 import tomli
 from jsonschema import Draft202012Validator
 
-from frepo.data.digits import read_digits
+from frepo.data.sources.digits import read_digits
 from frepo.errors import FrepoError, SpecError
-from frepo.losses import centered_one_hot
-from frepo.models.build import build_model
-from frepo.models.norm import normalize
-from frepo.models.padding import pad_one_channel
-from frepo.models.pooling import relu_pool
-from frepo.models.residual import ResidualBlock
+from frepo.networks.build import build_model
+from frepo.networks.losses import centered_one_hot
+from frepo.networks.norm import normalize
+from frepo.networks.padding import pad_one_channel
+from frepo.networks.pooling import relu_pool
+from frepo.networks.residual import ResidualBlock
+from frepo.networks.training import Network, Trainer
 from frepo.spec import AlexNet, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11, json_schema, load_spec
-from frepo.training import Network, Trainer
 
 NORMALIZATIONS = ["batch", "identity", "layer", "instance", "group", "one_group"]
 

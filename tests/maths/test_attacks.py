@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.attacks.curve import NORMAL_95, Scores, roc_scores
-from frepo.attacks.exposed import cross_entropies, expose, half_squared_errors, log_odds
-from frepo.attacks.lira import lira_offline, scaled_confidence
-from frepo.attacks.threshold import threshold_attack
-from frepo.attacks.trained import FEWEST, FOLDS, Attacker, trained_attack
+from frepo.applications.membership.curve import NORMAL_95, Scores, roc_scores
+from frepo.applications.membership.exposed import cross_entropies, expose, half_squared_errors, log_odds
+from frepo.applications.membership.lira import lira_offline, scaled_confidence
+from frepo.applications.membership.threshold import threshold_attack
+from frepo.applications.membership.trained import FEWEST, FOLDS, Attacker, trained_attack
 
 TRAINED = get_args(Attacker)
 EVERY = ("threshold", *TRAINED)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from frepo.data import augment as module
-from frepo.data.augment import augment
+from frepo.networks import augmentation as module
+from frepo.networks.augmentation import augment
 
 WARPS = ["crop", "rotate", "translate"]
 OUTSIDE = {"order": 1, "mode": "grid-constant", "cval": 0.0}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frepo.data.batches import batch_indices
-from frepo.data.select import random_per_class
+from frepo.methods.select import random_per_class
 
 SIZES = {"num_images": st.integers(1, 40), "batch_size": st.integers(1, 60), "seed": st.integers(0, 99)}
 

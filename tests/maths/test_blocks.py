@@ -6,20 +6,20 @@ import numpy as np
 import optax
 import pytest
 
-from frepo.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.preprocess import fit_preprocess
-from frepo.distill.learning import prepare
-from frepo.distill.state import DistilledData
-from frepo.journal import Journal
-from frepo.loop import run_steps
-from frepo.losses import centered_one_hot
-from frepo.models.build import build_model
+from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps
+from frepo.engine.journal import Journal
+from frepo.engine.loop import run_steps
+from frepo.methods.frepo.learning import prepare
+from frepo.methods.frepo.state import DistilledData
+from frepo.networks.build import build_model
+from frepo.networks.losses import centered_one_hot
+from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 from frepo.plan import DistillStage
 from frepo.runtime import Cadence
 from frepo.spec import Conv, Frepo, Pool, Standardize
 from frepo.spec import Dataset as DatasetTable
-from frepo.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 
 SHAPE = (8, 8, 1)
 

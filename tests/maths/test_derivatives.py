@@ -7,9 +7,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 
-from frepo.distill.support import in_chunks
-from frepo.models import convolution, pooling
-from frepo.models.build import build_model
+from frepo.networks import convolution, pooling
+from frepo.networks.build import build_model
+from frepo.networks.chunks import in_chunks
 from frepo.spec import AlexNet, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 
 MODES = ["fwd", "rev"]

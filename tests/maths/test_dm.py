@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.data.digits import read_digits
 from frepo.data.residency import LabelledImages, TrainingImages
-from frepo.data.select import random_per_class
-from frepo.distill.state import DistilledData
-from frepo.losses import centered_one_hot
+from frepo.data.sources.digits import read_digits
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.siamese import OPERATIONS, draw
 from frepo.methods.dm.step import (
@@ -27,9 +24,12 @@ from frepo.methods.dm.step import (
     matching_loss,
     start_of,
 )
-from frepo.models.build import build_model
+from frepo.methods.frepo.state import DistilledData
+from frepo.methods.select import random_per_class
+from frepo.networks.build import build_model
+from frepo.networks.losses import centered_one_hot
+from frepo.networks.training import Trainer
 from frepo.spec.architecture import DcConv
-from frepo.training import Trainer
 
 SHAPE = (2, 4, 2)
 CLASSES, IPC, REAL = 3, 2, 5

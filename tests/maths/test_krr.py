@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.distill.krr import krr_predict
-from frepo.distill.state import DistilledData
-from frepo.distill.step import meta_loss
-from frepo.losses import centered_one_hot, label_margin
+from frepo.methods.frepo.state import DistilledData
+from frepo.methods.frepo.step import meta_loss
+from frepo.networks.krr import krr_predict
+from frepo.networks.losses import centered_one_hot, label_margin
 from frepo.spec import Frepo
 
 REG = 1e-2  # large enough that float32 and float64 see the same problem

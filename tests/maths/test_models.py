@@ -10,12 +10,12 @@ import optax
 import pytest
 
 from frepo.errors import FrepoError
-from frepo.models.build import build_model
-from frepo.models.conv import ConvNet
-from frepo.models.convolution import convolution
-from frepo.models.pooling import relu_average_pool
+from frepo.networks.build import build_model
+from frepo.networks.conv import ConvNet
+from frepo.networks.convolution import convolution
+from frepo.networks.pooling import relu_average_pool
+from frepo.networks.training import Scorer, Trainer
 from frepo.spec import Conv
-from frepo.training import Scorer, Trainer
 
 NORMALIZATIONS = ["batch", "identity", "layer", "instance", "group", "one_group"]
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frepo.data.residency import LabelledImages, TrainingImages
-from frepo.distill.krr import krr_predict
-from frepo.distill.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
-from frepo.distill.state import DistilledData, DistillState
-from frepo.distill.step import StepInput, learned_part, make_step, meta_optimizer
-from frepo.losses import centered_one_hot, half_squared_error, label_margin
-from frepo.models.conv import ConvNet
+from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
+from frepo.methods.frepo.state import DistilledData, DistillState
+from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.networks.conv import ConvNet
+from frepo.networks.krr import krr_predict
+from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
+from frepo.networks.training import Trainer
 from frepo.spec import Frepo
-from frepo.training import Trainer
 
 SHAPE = (8, 8, 2)
 RESIDENT = TrainingImages(None, lambda x: x, lambda data, chosen: (data.images[chosen], data.labels[chosen]), 0)

@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy.special import log_softmax, softmax
 
-from frepo import recipe as recipes
+from frepo.networks import recipe as recipes
 from frepo.spec import Recipe
 
 LABELS = jnp.asarray([[0.6, -0.1, -0.5], [0.1, 0.3, -0.4]])

@@ -9,7 +9,7 @@ from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.preprocess import fit_preprocess
 from frepo.data.residency import training_images
-from frepo.prefetch import prefetched
+from frepo.engine.prefetch import prefetched
 from frepo.spec import Standardize, Zca
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (90, 6, 5, 3), dtype=np.uint8)

@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from frepo.distill.pool import PoolTraining
-from frepo.distill.state import DistilledData
-from frepo.distill.step import meta_loss
-from frepo.distill.support import in_chunks
-from frepo.models.build import build_model
+from frepo.methods.frepo.pool import PoolTraining
+from frepo.methods.frepo.state import DistilledData
+from frepo.methods.frepo.step import meta_loss
+from frepo.networks.build import build_model
+from frepo.networks.chunks import in_chunks
+from frepo.networks.training import Trainer
 from frepo.spec import Conv, Frepo
-from frepo.training import Trainer
 
 SHAPE = (8, 8, 3)
 

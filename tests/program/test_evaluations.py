@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from frepo.data.digits import read_digits
+from frepo.data.sources.digits import read_digits
 from frepo.data.split import split
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -205,8 +205,8 @@ def test_imported_pixels_go_through_the_preprocessing_of_the_spec(workplace):
     workplace.frepo("run", spec)
     with np.load(workplace.stage("chosen", "random") / "distilled.npz") as arrays:
         inputs, classes = arrays["images"], arrays["classes"]
-    from frepo.data.digits import read_digits
     from frepo.data.preprocess import fit_preprocess
+    from frepo.data.sources.digits import read_digits
     from frepo.spec import Standardize
 
     fitted = fit_preprocess(Standardize(type="standardize"), "digits", read_digits().train_images)

@@ -11,8 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from frepo.data.known import KNOWN
-from frepo.data.prepared import WORDS
+from frepo.data.sources.known import KNOWN
+from frepo.data.sources.prepared import WORDS
 from frepo.spec import load_spec
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from frepo.data.digits import read_digits
-from frepo.export.load import load
+from frepo.data.sources.digits import read_digits
+from frepo.exchange.export.load import load
 
 EXPORT = """
 import sys
 from pathlib import Path
-from frepo.export.run import export_run
+from frepo.exchange.export.run import export_run
 from frepo.runtime import RuntimeOptions
 print(export_run(sys.argv[1], sys.argv[2], Path(sys.argv[3]), RuntimeOptions()))
 """

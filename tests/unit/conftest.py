@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from frepo import record
 from frepo.plan import (
     AttackStage,
     ContinualStage,
@@ -25,7 +24,8 @@ from frepo.plan import (
     compile_plan,
 )
 from frepo.plan.work import Work
-from frepo.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
+from frepo.rundir import record
+from frepo.rundir.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
 from frepo.spec import ExperimentSpec
 
 START = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frepo
-from frepo.checkpoint import restore_newest, save_state
+from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.errors import FrepoError
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from frepo.apps.continual import united
-from frepo.data.digits import read_digits
+from frepo.applications.continual import united
 from frepo.data.load import load_dataset, load_test_set
-from frepo.distill.state import DistilledData
+from frepo.data.sources.digits import read_digits
+from frepo.methods.frepo.state import DistilledData
 from frepo.plan import ContinualStage, DistillStage, compile_plan
 from frepo.spec import Dataset, ExperimentSpec
 

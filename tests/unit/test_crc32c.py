@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from frepo.data import crc32c as module
-from frepo.data.crc32c import PIECE, crc32c
+from frepo.data.sources import crc32c as module
+from frepo.data.sources.crc32c import PIECE, crc32c
 
 
 def bit_by_bit(data):

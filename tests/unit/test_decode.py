@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from frepo.data.cache import cached
 from frepo.data.decode import decode, share_of_each_class
-from frepo.data.source import Examples, Source
-from frepo.data.tfrecord import Records, find_records
+from frepo.data.sources.source import Examples, Source
+from frepo.data.sources.tfrecord import Records, find_records
 from frepo.errors import FrepoError
 
 

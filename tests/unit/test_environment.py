@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frepo.environment import PINNED, must_go_on_from, numerics, pinned
+from frepo.engine.environment import PINNED, must_go_on_from, numerics, pinned
 from frepo.errors import FrepoError
 
 OTHERS = {

@@ -23,29 +23,29 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 
 import frepo
-from frepo import recipe as recipes
-from frepo import record
-from frepo.data import augment
-from frepo.data.digits import read_digits
 from frepo.data.preprocess import FittedPreprocess, fit_preprocess
+from frepo.data.sources.digits import read_digits
 from frepo.errors import FrepoError
-from frepo.export.collect import collect
-from frepo.export.evolution import write_evolution
-from frepo.export.exported import Exported
-from frepo.export.find import find_run, find_stage
-from frepo.export.formats import Format
-from frepo.export.load import load
-from frepo.export.png import folder_names
-from frepo.export.records import label_names
-from frepo.export.run import export_run
-from frepo.export.write import write
-from frepo.foreign.interpret import interpret
-from frepo.foreign.read import read_arrays
-from frepo.models.build import build_model
+from frepo.exchange.export.collect import collect
+from frepo.exchange.export.evolution import write_evolution
+from frepo.exchange.export.exported import Exported
+from frepo.exchange.export.find import find_run, find_stage
+from frepo.exchange.export.formats import Format
+from frepo.exchange.export.load import load
+from frepo.exchange.export.png import folder_names
+from frepo.exchange.export.records import label_names
+from frepo.exchange.export.run import export_run
+from frepo.exchange.export.write import write
+from frepo.exchange.imports.interpret import interpret
+from frepo.exchange.imports.read import read_arrays
+from frepo.networks import augmentation as augment
+from frepo.networks import recipe as recipes
+from frepo.networks.build import build_model
+from frepo.networks.training import Network, Trainer
+from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
 from frepo.spec import AlexNet, Conv, Evaluate, Recipe, Standardize, Zca
 from frepo.spec.recipe import ALL_AUGMENTATIONS
-from frepo.training import Network, Trainer
 
 CLASSES, IPC = 3, 2
 NAMES = ("../x", "<b>", "née")
@@ -392,7 +392,9 @@ def test_what_is_not_there_is_an_error(tmp_path):
 
 def test_loading_needs_none_of_the_large_libraries():
     large = ["jax", "flax", "torch", "tensorflow_datasets", "PIL", "sklearn", "jinja2"]
-    code = f"import sys, frepo.export.load, frepo.export.formats; print(set({large}) & set(sys.modules))"
+    code = (
+        f"import sys, frepo.exchange.export.load, frepo.exchange.export.formats; print(set({large}) & set(sys.modules))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.apps.fair_scores import fair_scores, read_accuracies
+from frepo.applications.fair_scores import fair_scores, read_accuracies
 from frepo.errors import SpecError
 from frepo.plan import FairScoresStage
-from frepo.record import EVALUATIONS, append_rows
+from frepo.rundir.record import EVALUATIONS, append_rows
 from frepo.spec import load_spec
 
 SPEC = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from frepo.files import directory_written_atomically, sha256_of_file, write_atomically
+from frepo.rundir.files import directory_written_atomically, sha256_of_file, write_atomically
 
 
 @pytest.fixture

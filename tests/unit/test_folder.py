@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frepo.data import folder as folders
 from frepo.data.cache import cached
 from frepo.data.decode import decode
-from frepo.data.folder import folder_source
+from frepo.data.sources import folder as folders
+from frepo.data.sources.folder import folder_source
 from frepo.errors import FrepoError
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)

@@ -30,10 +30,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from frepo.errors import FrepoError
-from frepo.foreign import stored
-from frepo.foreign.interpret import interpret
-from frepo.foreign.read import Foreign, read_arrays
-from frepo.foreign.stored import DTYPES, PAIRS
+from frepo.exchange.imports import stored
+from frepo.exchange.imports.interpret import interpret
+from frepo.exchange.imports.read import Foreign, read_arrays
+from frepo.exchange.imports.stored import DTYPES, PAIRS
 
 CLASSES, IPC, SHAPE = 3, 2, (4, 5, 3)
 KINDS = ("flax", "npz", "safetensors")
@@ -913,5 +913,5 @@ def test_labels_too_large_to_add_up_are_no_error():
 
 
 def test_importing_the_readers_does_not_import_jax():
-    code = "import sys, frepo.foreign.read, frepo.foreign.interpret; print({'jax', 'flax'} & set(sys.modules))"
+    code = "import sys; from frepo.exchange.imports import read, interpret; print({'jax', 'flax'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from frepo.errors import FrepoError, SpecError
-from frepo.importing import import_data
+from frepo.exchange.imports.run import import_data
 from frepo.runtime import RuntimeOptions
 from frepo.store.query import query
 

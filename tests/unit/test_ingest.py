@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from frepo import record, runner
 from frepo.errors import FrepoError
+from frepo.execute import runner
+from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
 from frepo.store import connect
 from frepo.store.connect import DatabaseBusyError, OlderDatabaseError, reading, writing

@@ -10,14 +10,14 @@ import numpy as np
 import optax
 import pytest
 
+from frepo.engine.journal import Journal
+from frepo.engine.loop import Loop, Milestone, run_steps
 from frepo.errors import FrepoError, Interrupted
-from frepo.journal import Journal
-from frepo.loop import Loop, Milestone, run_steps
-from frepo.models.build import build_model
+from frepo.networks.build import build_model
+from frepo.networks.training import Regime, Trainer, fixed_data, training_loop
 from frepo.runtime import Cadence
 from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec import Conv
-from frepo.training import Regime, Trainer, fixed_data, training_loop
 
 STEPS = 25
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from frepo.apps.membership import Exposure, attack_networks
-from frepo.data.digits import read_digits
+from frepo.applications.membership.stages import Exposure, attack_networks
 from frepo.data.load import load_dataset, load_outside
+from frepo.data.sources.digits import read_digits
 from frepo.errors import FrepoError
 from frepo.plan import AttackStage, ExposeStage, compile_plan
 from frepo.spec import Dataset, ExperimentSpec

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frepo import record, runner
 from frepo.data import load as loading
 from frepo.data.load import load_info
 from frepo.errors import FrepoError
-from frepo.export.find import find_run, find_stage
-from frepo.export.run import export_run
+from frepo.exchange.export.find import find_run, find_stage
+from frepo.exchange.export.run import export_run
+from frepo.execute import runner
+from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Dataset, load_spec
 

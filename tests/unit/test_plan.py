@@ -10,16 +10,16 @@ from frepo.spec import ExperimentSpec
 ALL = {"frepo", "evaluate-distilled", "random", "evaluate-random"}
 LIGHT_MODULES = [
     "frepo.spec",
-    "frepo.identity",
+    "frepo.plan.identity",
     "frepo.plan",
-    "frepo.record",
+    "frepo.rundir.record",
     "frepo.store.connect",
     "frepo.store.ingest",
     "frepo.store.query",
     "frepo.store.tables",
     "frepo.report.page",
     "frepo.cli",
-    "frepo.runner",
+    "frepo.execute.runner",
 ]
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from frepo.data.catalog import catalog, prepare
-from frepo.data.places import INDEX, not_there, own_directory, versions
-from frepo.data.prepared import own_source, prepare_own
+from frepo.data.sources.places import INDEX, not_there, own_directory, versions
+from frepo.data.sources.prepared import own_source, prepare_own
 from frepo.errors import FrepoError
 
 WNIDS = ("n01", "n02")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import frepo
-from frepo.provenance import code, git_state, provenance
+from frepo.rundir.provenance import code, git_state, provenance
 from frepo.runtime import RuntimeOptions
 
 
@@ -57,7 +57,7 @@ def test_outside_of_a_repository_there_is_no_commit(tmp_path):
     assert git_state(tmp_path) is None
 
 
-CODE = "import json, frepo.provenance; print(json.dumps(frepo.provenance.code()))"
+CODE = "import json, frepo.rundir.provenance; print(json.dumps(frepo.rundir.provenance.code()))"
 
 
 def code_of(package: Path) -> dict:

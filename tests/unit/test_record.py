@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frepo.errors import FrepoError
-from frepo.record import (
+from frepo.rundir.record import (
     METRICS,
     STAGE_FILE,
     RunRecord,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frepo import record
 from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.accuracies import accuracies
@@ -17,6 +16,7 @@ from frepo.report.caveats import caveats
 from frepo.report.gather import gather, report_runs, titles
 from frepo.report.labels import read_labels
 from frepo.report.page import MOST_IN_FULL, write_report
+from frepo.rundir import record
 from frepo.store.ingest import ingest
 
 TILE = 8

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from frepo import record
 from frepo.data.sheet import contact_sheet
 from frepo.plan import DistillStage
-from frepo.record import ImageSheet
 from frepo.report.page import write_report
+from frepo.rundir import record
+from frepo.rundir.record import ImageSheet
 from frepo.store.ingest import ingest
 
 STEPS = (0, 10, 100, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)

@@ -10,14 +10,15 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from frepo import record, runner, sharing
 from frepo.data.outside import mark_of_files
+from frepo.engine.journal import Journal
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
-from frepo.journal import Journal
-from frepo.outlook import damage, is_done, outlook
+from frepo.execute import runner, sharing
+from frepo.execute.several import Failures
 from frepo.plan import compile_plan
+from frepo.rundir import record
+from frepo.rundir.status import damage, is_done, outlook
 from frepo.runtime import Cadence, RuntimeOptions
-from frepo.several import Failures
 from frepo.spec import Dataset, load_spec
 from frepo.store.query import query
 
@@ -133,7 +134,7 @@ def test_a_finished_run_of_an_earlier_version_is_compared_once(place):
 FINISHED = """
 import sys
 from pathlib import Path
-from frepo import runner
+from frepo.execute import runner
 from frepo.runtime import RuntimeOptions
 from frepo.spec import load_spec
 runner.run([load_spec(Path("small.toml"))], RuntimeOptions(Path("runs"), Path("results.duckdb")))

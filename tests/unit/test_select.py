@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from frepo.data.select import chosen_per_class, herding, k_center, k_means
+from frepo.methods.select import chosen_per_class, herding, k_center, k_means
 
 SEEDED = partial(k_means, seed=(3, 1))
 METHODS = {"herding": herding, "k_center": k_center, "k_means": SEEDED}

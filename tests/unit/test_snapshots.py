@@ -8,9 +8,9 @@ from PIL import Image
 
 from frepo.data.load import load_dataset
 from frepo.data.preprocess import visible
-from frepo.distill.snapshots import snapshot_steps, write_sheets, written_sheets
-from frepo.distill.state import DistilledData
-from frepo.journal import Journal
+from frepo.engine.journal import Journal
+from frepo.methods.frepo.state import DistilledData
+from frepo.methods.snapshots import snapshot_steps, write_sheets, written_sheets
 from frepo.runtime import Cadence
 from frepo.spec import Dataset
 

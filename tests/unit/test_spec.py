@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from frepo.data.catalog import prepare
-from frepo.data.known import KNOWN
+from frepo.data.sources.known import KNOWN
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
 from frepo.spec import Conv, Evaluate, ExperimentSpec, Pool, RandomSelection, Standardize, json_schema, load_spec, names

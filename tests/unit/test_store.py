@@ -16,8 +16,8 @@ import pytest
 from filelock import FileLock
 from scipy import stats
 
-from frepo import record
 from frepo.errors import FrepoError
+from frepo.rundir import record
 from frepo.store import connect
 from frepo.store.connect import DatabaseBusyError, atomically, reading, writing
 from frepo.store.ingest import Ingested, ingest
@@ -432,7 +432,7 @@ def test_parameters_are_bound(db):
 WRITE = """
 import sys
 from pathlib import Path
-from frepo import record
+from frepo.rundir import record
 from frepo.store.ingest import Ingested, ingest
 
 database, metrics, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from frepo import record
-from frepo.tensorboard import EventFile, event_file, write_events
+from frepo.rundir import record
+from frepo.rundir.tensorboard import EventFile, event_file, write_events
 
 ROWS = [
     {"step": 0, "name": "loss", "value": float(np.float32(0.1))},
@@ -45,7 +45,7 @@ def test_where_it_is_not_wanted_none_is_written_and_none_stays_that_would_not_go
 
 
 def test_what_was_added_is_on_disk_within_seconds_while_the_file_is_open(tmp_path, scalars_in, monkeypatch):
-    monkeypatch.setattr("frepo.tensorboard.FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("frepo.rundir.tensorboard.FLUSH_SECONDS", -1.0)
     events = EventFile(tmp_path)
     events.begin(ROWS)
     assert scalars_in(tmp_path) == as_scalars(ROWS)
@@ -70,8 +70,8 @@ def test_a_finished_stage_gets_its_file_later_with_its_images_bit_for_bit(fake_r
 
 LIGHT = """
 import sys
-from frepo import runner
-from frepo.tensorboard import EventFile
+from frepo.execute import runner
+from frepo.rundir.tensorboard import EventFile
 from pathlib import Path
 assert "tensorboardX" not in sys.modules
 EventFile(Path(sys.argv[1])).begin([])

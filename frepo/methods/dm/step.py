@@ -10,11 +10,11 @@ import optax
 from flax import struct
 
 from frepo.data.residency import TrainingImages
-from frepo.devices import in_shares, share_evenly
-from frepo.distill.state import Array, DistilledData
-from frepo.distill.support import Features, in_chunks
+from frepo.engine.devices import in_shares, share_evenly
 from frepo.methods.dm.siamese import Siamese, siamese
-from frepo.models.build import Model
+from frepo.methods.frepo.state import Array, DistilledData
+from frepo.networks.build import Model
+from frepo.networks.chunks import Features, in_chunks
 
 Metrics = dict[str, jax.Array]
 

@@ -1,0 +1,1 @@
+"""Uses of distilled data: evaluation, continual learning, membership inference."""

@@ -1,0 +1,49 @@
+"""The choice among learning rates: what each candidate scored on held-out training images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from frepo.engine.journal import Journal
+from frepo.errors import FrepoError
+from frepo.plan import EvaluateStage, Stage, TuneStage
+from frepo.rundir import record
+
+
+def write_score(journal: Journal, accuracy: float) -> None:
+    """Write the accuracy in 0..1 of a candidate; 0 where its training diverged."""
+    journal.write_result(record.TUNING, json.dumps({"validation_accuracy": accuracy}).encode())
+
+
+def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
+    """Return the work of an evaluation, with the candidate that scored best; the smaller of two that scored the same.
+
+    Raises:
+        FrepoError: a score is missing or damaged, or all candidates diverged.
+    """
+    assert isinstance(stage.work, EvaluateStage)
+    tunings = [need for need in stage.needs if isinstance(need.work, TuneStage)]
+    if not tunings:
+        return stage.work
+    scores = [_read(run_directory / need.directory / record.TUNING) for need in tunings]
+    if max(scores) == 0:
+        raise FrepoError(f"{stage.label}: the training diverged with all learning_rates; smaller ones help")
+    best = _best([_rate(need) for need in tunings], scores)
+    recipe = stage.work.recipe.model_copy(update={"learning_rate": best, "learning_rates": ()})
+    return stage.work.model_copy(update={"recipe": recipe})
+
+
+def _best(rates: Sequence[float], scores: Sequence[float]) -> float:
+    return min(zip(rates, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))[0]
+
+
+def _rate(stage: Stage) -> float:
+    assert isinstance(stage.work, TuneStage)
+    return stage.work.recipe.learning_rate
+
+
+def _read(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text())["validation_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None

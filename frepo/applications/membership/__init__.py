@@ -1,0 +1,1 @@
+"""Membership inference: what networks expose, and attacks on it."""

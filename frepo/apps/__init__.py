@@ -1,1 +1,0 @@
-"""What is done with distilled data, one application a file."""

@@ -1,1 +1,0 @@
-"""Membership inference: telling by what a network says of an example whether it was trained on it."""

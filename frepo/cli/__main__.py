@@ -1,0 +1,5 @@
+"""`python -m frepo.cli`."""
+
+from frepo.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Places that images come from: TFDS, archives, folders."""

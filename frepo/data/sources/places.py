@@ -1,0 +1,84 @@
+"""Where prepared data sets lie below a data directory, and what is near where one is not there."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from frepo.data.sources.known import KNOWN
+
+INDEX = "index.json"
+"""Written last when a data set is prepared from its archive."""
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def own_directory(name: str, data_dir: Path) -> Path:
+    """Return where the data set `name` lies when it is prepared from its archive."""
+    return data_dir / name / "frepo"
+
+
+def versions(directory: Path) -> list[Path]:
+    """Return what TFDS has prepared of a data set, or of a configuration, in its `directory`; the newest is last."""
+    found = [path.parent for path in directory.glob("*.*.*/dataset_info.json") if VERSION.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def names_in(data_dir: Path) -> list[str]:
+    """Return the names of all data sets that are prepared in `data_dir`, sorted, with their configurations."""
+    infos = [*data_dir.glob("*/*.*.*/dataset_info.json")]
+    infos += [info for info in data_dir.glob("*/*/*.*.*/dataset_info.json") if _is_of_configuration(info)]
+    names = {str(info.parents[1].relative_to(data_dir)) for info in infos if VERSION.fullmatch(info.parent.name)}
+    return sorted(names | {index.parents[1].name for index in data_dir.glob(f"*/frepo/{INDEX}")})
+
+
+def _is_of_configuration(info: Path) -> bool:
+    """Return whether what lies two levels down is a configuration, not a data set in another data directory."""
+    try:
+        return json.loads(info.read_text())["name"] == info.parents[2].name
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def not_there(name: str, data_dir: Path) -> str:
+    """Return the sentences that say that a data set is not prepared in `data_dir`, and what is there instead."""
+    return " ".join([f"data set '{name}' is not prepared in {data_dir}.", *_near(name, data_dir)])
+
+
+def elsewhere(data_dir: Path, names: Iterable[str] = KNOWN) -> tuple[Path, list[str]] | None:
+    """Return a directory one or two levels above `data_dir`, or one below, with those of `names` prepared in it."""
+    places = [*data_dir.absolute().parents[:2], *sorted(data_dir.glob("*/"))]
+    found = ((place, [name for name in names if _holds(place, name)]) for place in places)
+    return next((there for there in found if there[1]), None)
+
+
+def _holds(place: Path, name: str) -> bool:
+    try:
+        return bool(versions(place / name)) or (own_directory(name, place) / INDEX).is_file()
+    except OSError:  # one may not look into it
+        return False
+
+
+def near_name(name: str, known: Iterable[str]) -> str:
+    """Return a question for the one of `known` that is near `name`, or nothing."""
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
+    return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def misplaced_version(name: str) -> str:
+    """Return advice where `name` has a version in place of a configuration, else nothing."""
+    head, _, tail = name.partition("/")
+    return f"A version comes after a colon: '{head}:{tail}'." if VERSION.fullmatch(tail) else ""
+
+
+def _near(name: str, data_dir: Path) -> list[str]:
+    family = name.partition(":")[0]
+    if advice := misplaced_version(name):
+        return [advice]
+    if there := versions(data_dir / family):
+        return [f"There is version {', '.join(path.name for path in there)} of it."]
+    if configurations := [known for known in names_in(data_dir) if known.startswith(f"{family}/")]:
+        return [f"There is {', '.join(configurations)}."]
+    if other := elsewhere(data_dir, [family]):
+        return [f"It is in {other[0]}: --data-dir {other[0]}."]
+    return list(filter(None, [near_name(family, {*KNOWN, *names_in(data_dir)} - {family})]))

@@ -1,0 +1,231 @@
+"""Data sets that are prepared from their publishers' archives: Tiny ImageNet, Imagenette and Imagewoof.
+
+Prepared they are image files by class, and an index that is written last.
+"""
+
+import json
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from frepo.data.pixels import read_pixels, silent_pillow
+from frepo.data.sources.folder import files_source
+from frepo.data.sources.known import KNOWN
+from frepo.data.sources.places import INDEX, not_there, own_directory
+from frepo.data.sources.source import Source
+from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
+from frepo.errors import FrepoError
+from frepo.progress import note, warn
+from frepo.rundir.files import directory_written_atomically, sha256_of_file
+from frepo.signals import raise_if_stopping
+
+UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
+"""What damaged archives raise, and encrypted ones."""
+
+Image = tuple[str, str, Path]
+"""Split, class (WordNet id) and file of an image."""
+
+WORDS = {
+    "imagenette": {
+        "n01440764": "tench",
+        "n02102040": "English springer",
+        "n02979186": "cassette player",
+        "n03000684": "chain saw",
+        "n03028079": "church",
+        "n03394916": "French horn",
+        "n03417042": "garbage truck",
+        "n03425413": "gas pump",
+        "n03445777": "golf ball",
+        "n03888257": "parachute",
+    },
+    "imagewoof": {
+        "n02086240": "Shih-Tzu",
+        "n02087394": "Rhodesian ridgeback",
+        "n02088364": "beagle",
+        "n02089973": "English foxhound",
+        "n02093754": "Border terrier",
+        "n02096294": "Australian terrier",
+        "n02099601": "golden retriever",
+        "n02105641": "Old English sheepdog",
+        "n02111889": "Samoyed",
+        "n02115641": "dingo",
+    },
+}
+
+
+def is_own(name: str) -> bool:
+    """Return whether `name` is a data set that is prepared from its archive."""
+    return name in KNOWN and KNOWN[name].comes_from == "archive"
+
+
+def own_source(name: str, data_dir: Path) -> Source:
+    """Return the prepared data set `name`.
+
+    Raises:
+        FrepoError: it is not prepared, or its index is damaged.
+    """
+    directory = own_directory(name, data_dir)
+    index = directory / INDEX
+    if not index.is_file():
+        raise FrepoError(
+            f"{not_there(name, data_dir)} Get {KNOWN[name].archive}, then: frepo data prepare {name} --from ARCHIVE"
+        )
+    try:
+        content = json.loads(index.read_text())
+        names = tuple(str(entry) for entry in content["class_names"])
+        train, test = (
+            [(directory / str(file), int(label)) for file, label in content[split]] for split in ("train", "test")
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FrepoError(f"{index} is damaged ({error}); remove {directory} and prepare it again") from None
+    return files_source(name, names, train, test, sha256_of_file(index), str(directory))
+
+
+@silent_pillow()
+def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
+    """Copy the images of `origin`, the archive of data set `name` or its unpacked folder, and return where they are.
+
+    Each image is decoded once. Nothing is left of an attempt that fails or is stopped.
+
+    Raises:
+        FrepoError: `origin` is no such archive or folder, an image is damaged, or it is prepared already.
+        Interrupted: a signal came.
+    """
+    directory = own_directory(name, data_dir)
+    if directory.exists():
+        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove that to prepare it again")
+    if not origin.exists():
+        raise FrepoError(f"--from {origin}: there is no such file or folder")
+    with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
+        root = origin if origin.is_dir() else _unpack(origin, Path(scratch))
+        layout, words = _layout(name, root)
+        _copy(name, sorted(layout(root)), words, temporary)
+    return directory
+
+
+def _unpack(archive: Path, into: Path) -> Path:
+    note(f"unpacking {archive}")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(into)  # noqa: S202 (zipfile keeps names inside of the folder)
+        else:
+            with tarfile.open(archive) as opened:
+                opened.extractall(into, filter="data")
+    except UNPACKING as error:
+        raise FrepoError(f"{archive} cannot be unpacked ({error}); it has to be an intact zip or tar archive") from None
+    return into
+
+
+def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Image]], dict[str, str]]:
+    """Return what finds the images of data set `name`, and the names of its classes."""
+    if name != "tiny_imagenet":
+        return _by_class, WORDS[name]
+    words = next(_visible(root, "words.txt"), None)
+    if words is None:
+        raise FrepoError(f"{root} has no words.txt; Tiny ImageNet's archive has one beside train/ and val/")
+    lines = (line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    return _tiny_imagenet, {wnid: text.strip() for wnid, text in lines}
+
+
+def _by_class(root: Path) -> Iterator[Image]:
+    """Find images in train/CLASS/ and val/CLASS/, wherever below `root` these are."""
+    base = _base(root)
+    return chain(_classes(base / "train", "train"), _classes(base / "val", "test"))
+
+
+def _classes(folder: Path, split: str) -> Iterator[Image]:
+    return ((split, file.relative_to(folder).parts[0], file) for file in _images(folder))
+
+
+def _tiny_imagenet(root: Path) -> Iterator[Image]:
+    """Find images in train/CLASS/images/ and val/images/, the classes of the latter in val/val_annotations.txt.
+
+    Many sort val/ into folders of classes; then these tell the classes.
+    """
+    base = _base(root)
+    yield from _classes(base / "train", "train")
+    if not _images(base / "val" / "images"):
+        yield from _classes(base / "val", "test")
+        return
+    annotations = base / "val" / "val_annotations.txt"
+    if not annotations.is_file():
+        raise FrepoError(f"{annotations} is missing; it says of which class the images in val/images are")
+    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+        parts = line.split("\t")
+        if len(parts) < 2:
+            raise FrepoError(f"{annotations}:{number}: expected a file and a class, separated by tabs")
+        file = base / "val" / "images" / Path(parts[0]).name
+        if not file.is_file():
+            raise FrepoError(f"{annotations}:{number}: there is no {file}")
+        yield "test", parts[1], file
+
+
+def _base(root: Path) -> Path:
+    base = next((path.parent for path in _visible(root, "train") if (path.parent / "val").is_dir()), None)
+    if base is None:
+        raise FrepoError(f"{root} has no folders train/ and val/ beside each other")
+    return base
+
+
+def _visible(root: Path, name: str) -> Iterator[Path]:
+    """Find what is called `name` below `root`, but not in what is hidden, such as the __MACOSX of Mac archives."""
+    found = sorted(root.rglob(name))
+    return (path for path in found if not any(map(is_hidden, path.relative_to(root).parts)))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return the images at any depth below `folder`, none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = below(folder)
+    refuse(folder, found.problems)
+    return [file for file in found.files if is_image(file)]
+
+
+def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path) -> None:
+    """Copy images into `directory`, and write their index.
+
+    Raises:
+        FrepoError: a class is not one of the data set, two files would be one, or images are damaged.
+        Interrupted: a signal came.
+    """
+    classes = sorted({wnid for split, wnid, _ in found if split == "train"})
+    strange = next((wnid for _, wnid, _ in found if wnid not in classes or wnid not in words), None)
+    if strange is not None:
+        raise FrepoError(f"the class {strange} is not one of {name}, or has no training images")
+    if len(classes) < 2 or not any(split == "test" for split, _, _ in found):
+        raise FrepoError(f"{name} needs images of at least two classes for training, and images for testing")
+    note(f"copying {len(found):,} images of {len(classes)} classes")
+    index: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
+    wrong: list[FrepoError] = []
+    for split, wnid, file in found:
+        raise_if_stopping()
+        try:
+            read_pixels(file, 3)  # a damaged file is better found now
+        except FrepoError as error:
+            wrong.append(error)
+        relative = Path(split, wnid, file.name)
+        (directory / relative).parent.mkdir(parents=True, exist_ok=True)
+        if (directory / relative).exists():
+            raise FrepoError(f"{file.name} of the class {wnid} is there twice, the second time as {file}; remove one")
+        shutil.copyfile(file, directory / relative)
+        index[split].append((str(relative), classes.index(wnid)))
+    if wrong:
+        raise one_error(wrong)
+    _compare_counts(name, index)
+    content = {"class_names": [words[wnid] for wnid in classes], **index}
+    (directory / INDEX).write_text(json.dumps(content))
+
+
+def _compare_counts(name: str, index: dict[str, list[tuple[str, int]]]) -> None:
+    """Say where the images are not as many as were published: results of a part are not those of the whole."""
+    for split, expected in (("train", KNOWN[name].train), ("test", KNOWN[name].test)):
+        if len(index[split]) != expected:
+            warn(f"{name} has {expected:,} images for {split}ing, but {len(index[split]):,} are here")

@@ -1,0 +1,244 @@
+"""Prepared data sets of tensorflow-datasets, read without TensorFlow."""
+
+import io
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from frepo.data.pixels import GRAY_MODES, eight_bits
+from frepo.data.sources.places import VERSION, not_there, versions
+from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.tfrecord import Records, find_records
+from frepo.errors import FrepoError
+from frepo.progress import note
+from frepo.signals import raise_if_stopping
+
+TEST_SPLITS = ("test", "validation")
+FORMATS = ("array_record", "tfrecord")
+
+
+def find_prepared(name: str, data_dir: Path) -> Any:
+    """Return the TFDS builder of the prepared data set `name` (`name/config:version` where given).
+
+    Raises:
+        FrepoError: it is not there, or prepared in a format that cannot be read without TensorFlow; the message says
+            how to prepare it.
+    """
+    import tensorflow_datasets as tfds
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)  # it warns that Pillow decodes slower than OpenCV
+    family, version = name.partition(":")[::2]
+    if not (data_dir.is_dir() and os.access(data_dir, os.R_OK | os.X_OK)):
+        reason = "is not a directory that can be read" if data_dir.exists() else "does not exist"
+        raise FrepoError(f"the data directory {data_dir} {reason}; name another with --data-dir.\n{_how_to(name)}")
+    there = [path for path in versions(data_dir / family) if version in ("", path.name)]
+    if not there:
+        raise FrepoError(f"{not_there(name, data_dir)}\n{_how_to(name)}")
+    newest = there[-1]
+    try:
+        builder = tfds.builder_from_directory(newest)
+    except Exception as error:  # a dozen kinds, from JSON errors to missing keys
+        raise _damaged(name, newest, error) from error
+    stored_as = builder.info.file_format
+    if stored_as is None or stored_as.value not in FORMATS:
+        raise FrepoError(
+            f"data set '{name}' in {newest} is stored as {stored_as.value if stored_as else 'an unknown format'}, "
+            f"which cannot be read without TensorFlow.\n{_how_to(name)}"
+        )
+    return builder
+
+
+def tfds_source(name: str, data_dir: Path) -> Source:
+    """Return the prepared data set `name`.
+
+    Raises:
+        FrepoError: as `find_prepared`; or it is no image-classification data set with a split for training and one for
+            testing. Of several splits for testing the first whose labels are told is used.
+    """
+    builder = find_prepared(name, data_dir)
+    directory = Path(builder.data_path)
+    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir())
+    image_key, label_key = _keys(builder)
+    test_splits = [split for split in TEST_SPLITS if split in builder.info.splits]
+    if "train" not in builder.info.splits or not test_splits:
+        found = ", ".join(builder.info.splits) or "none"
+        raise FrepoError(
+            f"data set '{builder.info.name}' needs the splits train and test (or validation); it has {found}"
+        )
+
+    def both() -> tuple[Examples, Examples]:
+        return _examples(builder, "train", image_key, label_key), _labelled(builder, test_splits, image_key, label_key)
+
+    class_names = tuple(builder.info.features[label_key].names)
+    return Source(name, class_names, [str(directory.resolve()), [list(file) for file in files]], str(directory), both)
+
+
+def _keys(builder: Any) -> tuple[str, str]:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    image = "image" if "image" in images else (images or [None])[0]
+    label = "label" if "label" in labels else (labels or [None])[0]
+    if image is None or label is None:
+        raise FrepoError(f"data set '{builder.info.name}' is not for image classification: its features are {features}")
+    kind = np.dtype(features[image].np_dtype)
+    if kind not in (np.uint8, np.uint16):
+        raise FrepoError(f"data set '{builder.info.name}' has images of {kind}; frepo reads 8-bit and 16-bit ones")
+    if not features[label].num_classes:
+        raise FrepoError(f"data set '{builder.info.name}' does not say how many classes its '{label}' has")
+    return image, label
+
+
+def _labelled(builder: Any, splits: Sequence[str], image_key: str, label_key: str) -> Examples:
+    """Return the first of `splits` with labels that are told, else the first, of which `decode` says what is wrong.
+
+    Labels of test images that are kept for a contest are -1.
+    """
+    found: list[Examples] = []
+    for split in splits:
+        examples = _examples(builder, split, image_key, label_key)
+        labels = _labels(builder, split, label_key, examples)
+        found.append(replace(examples, labels=labels))
+        if np.any(labels >= 0):
+            if split != splits[0]:
+                note(f"{builder.info.name}: testing on {split}, because {splits[0]} has no labels")
+            return found[-1]
+    return found[0]
+
+
+def _labels(builder: Any, split: str, label_key: str, examples: Examples) -> np.ndarray:
+    """Return the labels of a split, int64 [n], without decoding an image."""
+    import tensorflow_datasets as tfds
+
+    features = tfds.features.FeaturesDict({label_key: builder.info.features[label_key]})
+    labels: list[int] = []
+    for start in range(0, examples.count, AT_ONCE):
+        raise_if_stopping()
+        stored = examples.fetch(list(range(start, min(start + AT_ONCE, examples.count))))
+        try:
+            parsed: list[Any] = [features.deserialize_example_np(example) for example in stored]
+            labels += [int(example[label_key]) for example in parsed]
+        except Exception as error:  # protobuf raises several kinds
+            raise _damaged(builder.info.name, f"{builder.data_path}, split {split},", error) from error
+    return np.array(labels, np.int64)
+
+
+def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examples:
+    import tensorflow_datasets as tfds
+
+    records = _records(builder, split)
+    features = tfds.features.FeaturesDict({key: builder.info.features[key] for key in (image_key, label_key)})
+    as_stored = {image_key: tfds.decode.SkipDecoding()}
+    channels = builder.info.features[image_key].shape[-1]
+
+    def damaged(indices: list[int], error: Exception) -> FrepoError:
+        which = f"example {indices[0]}" if len(indices) == 1 else f"examples {indices[0]} to {indices[-1]}"
+        return _damaged(builder.info.name, f"{builder.data_path}, {which} of {split},", error)
+
+    def fetch(indices: list[int]) -> Sequence[bytes]:
+        try:
+            return records.__getitems__(indices)  # a hundred times as fast as one by one
+        except FrepoError:
+            raise
+        except Exception as error:  # array_record raises several kinds for damaged files
+            raise damaged(indices, error) from error
+
+    def decode(stored: bytes, index: int) -> tuple[np.ndarray, int]:
+        try:
+            example: Any = features.deserialize_example_np(stored, decoders=as_stored)
+            # Not by TFDS: it takes OpenCV where that is installed, whose JPEGs differ, and takes 16 bits modulo 256.
+            with Image.open(io.BytesIO(example[image_key])) as image:
+                return eight_bits(image, channels or (1 if image.mode in GRAY_MODES else 3)), int(example[label_key])
+        except Exception as error:  # protobuf and Pillow raise a dozen kinds
+            raise damaged([index], error) from error
+
+    return Examples(len(records), fetch, decode, lambda index: f"example {index} of {split} of {builder.info.name}")
+
+
+def _records(builder: Any, split: str) -> Any:
+    """Return the records of a split, from files that hold as many as TFDS says that it has written.
+
+    Raises:
+        FrepoError: a file is missing, damaged, or holds another number of records.
+    """
+    import tensorflow_datasets as tfds
+
+    info = builder.info.splits[split]
+    paths = [Path(path) for path in info.filepaths]
+    are_tfrecords = builder.info.file_format.value == "tfrecord"
+    try:
+        places = [find_records(path) for path in paths] if are_tfrecords else []
+        counts = [len(part) for part in places] if are_tfrecords else [_array_records(path) for path in paths]
+        _files_must_be_whole(builder, paths, counts, info.shard_lengths)
+        if are_tfrecords or not sum(counts):
+            return Records(tuple(itertools.chain(*places)))
+        return builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    except FrepoError:
+        raise
+    except Exception as error:  # files that are missing or none of array_record's
+        raise _damaged(builder.info.name, builder.data_path, error) from error
+
+
+def _array_records(path: Path) -> int:
+    from array_record.python.array_record_module import ArrayRecordReader  # pyright: ignore
+
+    reader: Any = ArrayRecordReader(str(path))
+    try:
+        return reader.num_records()
+    finally:
+        reader.close()
+
+
+def _files_must_be_whole(builder: Any, paths: list[Path], counts: list[int], written: Sequence[int]) -> None:
+    for path, found, expected in zip(paths, counts, written, strict=True):
+        if found != expected:
+            raise FrepoError(
+                f"data set '{builder.info.name}': {path} holds {found:,} examples, but {expected:,} by "
+                "dataset_info.json; prepare it again"
+            )
+
+
+def _damaged(name: str, where: object, error: Exception) -> FrepoError:
+    reason = " ".join(str(error).split())[:200]
+    return FrepoError(
+        f"data set '{name}' in {where} cannot be read ({type(error).__name__}: {reason}); prepare it again"
+    )
+
+
+def _how_to(name: str) -> str:
+    plain = re.sub(f"[:/]{VERSION.pattern}$", "", name)
+    return (
+        "To download and prepare it, once: pip install 'frepo[tf]', then\n"
+        f"  frepo data prepare {plain}          # --data-dir DIR for another place than TFDS's own"
+    )
+
+
+def prepare_tfds(name: str, data_dir: Path) -> Path:
+    """Download the data set `name` and prepare it; return where it is. TFDS lets a whole one appear only.
+
+    Raises:
+        FrepoError: TensorFlow is not installed, TFDS knows no such data set, or the download failed.
+    """
+    import importlib.util
+
+    import tensorflow_datasets as tfds
+
+    if importlib.util.find_spec("tensorflow") is None:
+        raise FrepoError(f"preparing '{name}' needs TensorFlow, once: pip install 'frepo[tf]' and try again")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+        builder.download_and_prepare()
+    except Exception as error:  # unknown names, no network, checksums, full disks: a dozen kinds
+        reason = " ".join(str(error).split())[:300]
+        raise FrepoError(f"'{name}' could not be prepared ({type(error).__name__}: {reason})") from error
+    return Path(builder.data_path)

@@ -1,0 +1,1 @@
+"""How steps run on a device: loops, blocks of steps, devices, saved states, randomness, cost."""

@@ -1,0 +1,128 @@
+"""Saving and restoring a pytree, with a digest, so that a damaged file is noticed and an older one used."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from flax import serialization
+
+from frepo.errors import FrepoError
+from frepo.progress import warn
+from frepo.rundir.files import write_atomically
+
+FAMILY = b"frepo-state-"
+MAGIC = FAMILY + b"2\n"
+OLD_MAGIC = FAMILY + b"1\n"
+"""Of files that say nothing of how they were made, and whose digest is of the pytree alone."""
+KEPT = 2
+
+T = TypeVar("T")
+
+
+class _Damaged(Exception):  # noqa: N818 (why, for the warning)
+    """The bytes are not those that were written."""
+
+
+def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, Any] | None = None) -> Path:
+    """Write `state` as of `step`, atomically, and drop all but the newest two.
+
+    The file is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
+    `made_under`, and Flax's msgpack of the pytree.
+
+    Raises:
+        OSError: the disk is full or cannot be written; earlier states are as they were.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(made_under or {}, sort_keys=True).encode()
+    body = b"".join((len(text).to_bytes(4, "little"), text, serialization.to_bytes(jax.device_get(state))))
+    path = directory / f"{step:012}.state"
+    write_atomically(path, b"".join((MAGIC, _digest(MAGIC, body), body)))
+    for old in sorted(directory.glob("*.state"))[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def restore_newest(
+    directory: Path, like: T, accept: Callable[[Mapping[str, Any], Path], None] = lambda *_: None
+) -> tuple[int, T] | None:
+    """Return (step, state) of the newest intact file, or None; a damaged file is renamed and warned of.
+
+    `like` is a pytree of arrays or `jax.ShapeDtypeStruct` with the structure, shapes and dtypes to expect. `accept` is
+    called with what the file says it was made under, and its path, and may raise.
+
+    Raises:
+        FrepoError: an intact file cannot be used, or a file cannot be read at the moment; all are left as they are.
+    """
+    for path in sorted(directory.glob("*.state"), reverse=True):
+        try:
+            made_under, payload = _read(path)
+        except _Damaged as error:
+            aside = path.with_suffix(".damaged")
+            path.rename(aside)
+            warn(f"the saved state {path} is damaged ({error}); set aside as {aside.name}, trying an older one")
+            continue
+        accept(made_under, path)
+        return int(path.stem), _in_form_of(like, payload, path)
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
+    """Return what an intact file says it was made under, and its msgpack."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FrepoError(
+            f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
+            "again; where that does not help, move the file away to go on from an older one"
+        ) from None
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    magic, digest, body = content[: len(MAGIC)], content[len(MAGIC) : start], memoryview(content)[start:]
+    if magic == OLD_MAGIC and digest == _digest(b"", body):
+        return {}, body
+    if not magic.startswith(FAMILY) or digest != _digest(magic, body):
+        raise _Damaged("its digest does not match")
+    if magic != MAGIC:
+        raise FrepoError(f"the saved state {path} is of a newer frepo: go on with that, or start again with --fresh")
+    end = 4 + int.from_bytes(body[:4], "little")
+    return json.loads(bytes(body[4:end])), body[end:]
+
+
+def _digest(magic: bytes, body: bytes | memoryview) -> bytes:
+    found = hashlib.sha256(magic)
+    found.update(body)
+    return found.digest()
+
+
+def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
+    found: Any = serialization.msgpack_restore(payload)  # pyright: ignore[reportArgumentType] (any buffer will do)
+    wanted = _leaves(serialization.to_state_dict(like))
+    got = _leaves(found)
+    differ = [name for name in {**wanted, **got} if wanted.get(name) != got.get(name)]
+    if differ:
+        name = differ[0]
+        raise FrepoError(
+            f"the saved state {path} is intact, but has another structure: {name or 'all of it'} is "
+            f"{got.get(name, 'not there')}, not {wanted.get(name, 'there')}. Another version of frepo, JAX, Flax or "
+            "optax saved it: go on with those that stand in stage.json, or start again with --fresh"
+        )
+    state: Any = serialization.from_state_dict(like, found)
+    return state
+
+
+def _leaves(tree: Any) -> dict[str, str]:
+    """Return dtype and shape of each leaf of a state dict of Flax by its path; what is None or empty is one, too."""
+    leaves = jax.tree_util.tree_leaves_with_path(
+        tree, is_leaf=lambda node: not node if isinstance(node, dict) else node is None
+    )
+    return {jax.tree_util.keystr(path): _described(leaf) for path, leaf in leaves}
+
+
+def _described(leaf: Any) -> str:
+    if leaf is None or isinstance(leaf, dict):
+        return "None" if leaf is None else "empty"
+    array = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    return f"{np.dtype(array.dtype).name} {list(np.shape(array))}"

@@ -1,0 +1,176 @@
+"""What a stage tells the disk while it works: rows of metrics, saved states, results."""
+
+import hashlib
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from frepo.engine.checkpoint import restore_newest, save_state
+from frepo.engine.environment import must_go_on_from, numerics
+from frepo.errors import DivergedError, Interrupted
+from frepo.rundir import record
+from frepo.rundir.files import sync, write_atomically
+from frepo.rundir.record import ImageSheet, ResultFile, Row
+from frepo.rundir.tensorboard import EventFile
+from frepo.runtime import Cadence
+
+T = TypeVar("T")
+ABOUT_ROWS = 200
+
+
+@dataclass
+class Journal:
+    """The directory of one stage while one process works on it."""
+
+    directory: Path
+    label: str
+    checkpoint_every: Cadence
+    log_every: int | None
+    on_saved: Callable[[int, int], None]
+    """Called with (step, steps) after each saved state, and where less is saved than `recorded_step` says."""
+    position: str = ""
+    """Which stage of how many this is, for the eye."""
+    events: EventFile | None = None
+    """What TensorBoard reads, where it is wanted."""
+    recorded_step: int = 0
+    """What the stage's record says is saved."""
+    first_step: int = 0
+    last_step: int = 0
+    saved_step: int | None = None
+    """What the newest saved state holds; None before that is known."""
+    images: list[ImageSheet] = field(default_factory=list)
+    results: dict[str, ResultFile] = field(default_factory=dict)
+    """The files of results that were written, but for the contact sheets."""
+    newest: dict[str, float] = field(default_factory=dict)
+    """The metrics of the newest rows."""
+    _saved_at: float = 0.0
+    _written: set[tuple[int, str]] = field(default_factory=set)
+    """Step and name of the rows that an earlier attempt left."""
+    _held: Callable[[], None] | None = None
+
+    def restore(self, like: T, steps: int) -> tuple[int, T] | None:
+        """Return (step, state) to go on from, or None; rows of later steps are dropped.
+
+        Raises:
+            FrepoError: there is a state that cannot be gone on from; nothing is changed.
+        """
+        found = restore_newest(self.directory / record.STATE, like, must_go_on_from)
+        self.first_step = self.last_step = self.saved_step = found[0] if found else 0
+        self._saved_at = time.monotonic()
+        record.keep_rows_before(self.directory / record.METRICS, self.first_step)
+        rows = record.read_rows(self.directory / record.METRICS)
+        self._written = {(row["step"], row["name"]) for row in rows}
+        if self.events:
+            self.events.begin(rows)
+        if self.first_step < self.recorded_step:
+            self.on_saved(self.first_step, steps)
+        return found
+
+    def logs(self, step: int, steps: int) -> bool:
+        """Return whether the metrics of `step` are recorded."""
+        every = self.log_every or max(1, steps // ABOUT_ROWS)
+        return step % every == 0 or step == steps - 1
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record the metrics of `step`, but for those that an earlier attempt has recorded.
+
+        Raises:
+            DivergedError: one of them is not finite.
+        """
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                raise DivergedError(
+                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
+                    "learning_rate or a larger distill.reg helps"
+                )
+        rows: list[Row] = [
+            {"step": step, "name": name, "value": value}
+            for name, value in metrics.items()
+            if (step, name) not in self._written
+        ]
+        record.append_rows(self.directory / record.METRICS, rows)
+        self.newest.update(metrics)
+        if self.events:
+            self.events.add(rows)
+
+    def save_is_due(self, step: int) -> bool:
+        """Return whether enough steps or seconds have passed since the last saved state."""
+        return self.checkpoint_every.due(step - (self.saved_step or 0), time.monotonic() - self._saved_at)
+
+    def save(self, step: int, steps: int, state: Any) -> None:
+        """Save the state as of `step`, after the rows of metrics that belong to it."""
+        sync(self.directory / record.METRICS)
+        save_state(self.directory / record.STATE, step, state, numerics())
+        self.last_step = self.saved_step = step
+        self._saved_at = time.monotonic()
+        self.on_saved(step, steps)
+
+    def hold(self, step: int, steps: int, state: Callable[[], Any]) -> None:
+        """Keep the state as of `step` at hand, which what comes next, such as scoring, does not change."""
+
+        def save() -> None:
+            if self.saved_step != step:
+                self.save(step, steps, state())
+
+        self._held = save
+
+    def release(self) -> None:
+        """Let go of the state: the next step gives up its arrays."""
+        self._held = None
+
+    @contextmanager
+    def saving_where_stopped(self) -> Generator[None]:
+        """Where a signal ends the block, save the state that is held."""
+        try:
+            yield
+        except Interrupted:
+            if self._held:
+                self._held()
+            raise
+
+    def write_result(self, name: str, content: bytes) -> Path:
+        """Write a result file, atomically."""
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+        if path.parent.name != record.IMAGES:
+            self.results[name] = ResultFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return path
+
+    def write_rows(self, name: str, rows: list[Row]) -> None:
+        """Write result rows in place of those that an earlier attempt may have left, atomically."""
+        self.write_result(name, record.json_lines(rows).encode())
+
+
+class Follower(Journal):
+    """The journal of a process that computes along with the one that writes: it reads what that one has saved."""
+
+    def restore(self, like: T, steps: int) -> tuple[int, T] | None:  # noqa: ARG002
+        """Return (step, state) to go on from, or None."""
+        return restore_newest(self.directory / record.STATE, like, must_go_on_from)
+
+    def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
+        """Say no: the first process records metrics."""
+        return False
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Do nothing: the first process records metrics."""
+
+    def save_is_due(self, step: int) -> bool:  # noqa: ARG002
+        """Leave it to the first process to say."""
+        return False
+
+    def save(self, step: int, steps: int, state: Any) -> None:
+        """Do nothing: the first process saves."""
+
+    def write_result(self, name: str, content: bytes) -> Path:  # noqa: ARG002
+        """Return the path that the first process writes."""
+        return self.directory / name
+
+    def write_rows(self, name: str, rows: list[Row]) -> None:
+        """Do nothing: the first process writes."""

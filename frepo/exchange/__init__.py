@@ -1,0 +1,1 @@
+"""Distilled data of others, and ours for others."""

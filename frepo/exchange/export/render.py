@@ -1,0 +1,97 @@
+"""The texts of exports: READMEs and the PyTorch script."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+import frepo
+from frepo.exchange.export.exported import Exported
+from frepo.exchange.export.formats import DataFormat, MotionFormat
+from frepo.jinja import templates
+from frepo.networks import augmentation as augment
+from frepo.networks.padding import margin
+from frepo.spec import Architecture, Conv, Recipe
+
+WARPS = ("crop", "rotate", "translate")
+PAPER_DEPTHS = ((32, 3), (64, 4))
+"""(at most so many pixels a side, depth of the paper's network)."""
+MOST_DEPTH = 5
+
+
+def readme(exported: Exported, kind: DataFormat) -> str:
+    """Return how an export is used, in Markdown."""
+    outside = np.mean((exported.pixels < 0) | (exported.pixels > 1))
+    return (
+        templates(html=False)
+        .get_template("export_readme.md.j2")
+        .render(
+            kind=kind,
+            e=exported,
+            accuracy=exported.accuracy,
+            architecture=exported.recipe["architecture"],
+            network=script_network(exported),
+            outside=f"{100 * outside:.1f}%",
+            dataset=exported.provenance["spec"]["dataset"],
+            distill=exported.provenance["spec"]["distill"],
+            version=frepo.__version__,
+            **_common(exported),
+        )
+    )
+
+
+def torch_script(exported: Exported) -> str:
+    """Return a program that trains the paper's network on an export in PyTorch, by the exported recipe.
+
+    Raises:
+        pydantic.ValidationError: the recipe is none: nothing else may get into a program.
+    """
+    Recipe.model_validate({key: exported.recipe[key] for key in Recipe.model_fields})
+    return (
+        templates(html=False)
+        .get_template("export_train.py.j2")
+        .render(
+            network=script_network(exported),
+            padding=margin(exported.images.shape[3]),
+            decay=bool(exported.recipe["weight_decay"]),
+            warps=any(name in WARPS for name in exported.recipe["augmentation"]),
+            whitened=exported.preprocess.whiten is not None,
+            block=exported.preprocess.block,
+            **_common(exported),
+        )
+    )
+
+
+def evolution_readme(
+    provenance: dict[str, Any], kind: MotionFormat, steps: Sequence[int], size: tuple[int, int]
+) -> str:
+    """Return what an animation shows, in Markdown; `steps` of the frames, and width and height in pixels."""
+    template = templates(html=False).get_template("export_evolution.md.j2")
+    return template.render(kind=kind, provenance=provenance, steps=steps, size=size, version=frepo.__version__)
+
+
+def script_network(exported: Exported) -> Conv:
+    """Return the network of the PyTorch script: the recipe's where it is `conv`, else the paper's of width 128."""
+    network = TypeAdapter(Architecture).validate_python(exported.recipe["architecture"])
+    if isinstance(network, Conv):
+        return network
+    _, height, width, channels = exported.images.shape
+    side = min(height, width)
+    usual = next((depth for most, depth in PAPER_DEPTHS if side <= most), MOST_DEPTH)
+    room = (side + 2 * margin(channels)).bit_length() - 1
+    return Conv(depth=min(usual, room), normalization=network.normalization)
+
+
+def _common(exported: Exported) -> dict[str, Any]:
+    count, height, width, channels = exported.images.shape
+    return {
+        "count": count,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "classes": len(exported.class_names),
+        "recipe": exported.recipe,
+        "augment": augment,
+        "data_file": "data.safetensors",
+    }

@@ -1,0 +1,1 @@
+"""Distilled data of others: files of many formats, read without unpickling."""

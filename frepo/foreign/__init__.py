@@ -1,1 +1,0 @@
-"""Distilled data that another program made."""

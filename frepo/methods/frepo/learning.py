@@ -1,0 +1,86 @@
+"""From a spec and its data to what the loop runs: the step, its start, its data and its inputs."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from frepo.data.batches import batch_indices
+from frepo.data.dataset import Dataset
+from frepo.data.residency import training_images
+from frepo.data.split import split
+from frepo.engine.loop import Loop, Milestone, every
+from frepo.engine.randomness import key_of
+from frepo.engine.seeds import Stream
+from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
+from frepo.methods.frepo.state import Best, DistilledData, DistillState
+from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.validation import make_validation, validation_steps
+from frepo.networks.build import build_model
+from frepo.networks.precision import numerics
+from frepo.networks.training import Trainer
+from frepo.plan import DistillStage
+from frepo.runtime import Residency
+from frepo.spec import Frepo
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What the loop runs."""
+
+    loop: Loop[DistillState]
+    """Its choices say whether a step replaces its member of the pool instead of training it."""
+    training: PoolTraining
+
+
+def prepare(
+    settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset, residency: Residency, chunk: int
+) -> Learning:
+    """Return what learns from `start`, real images with their centred one-hot labels, on the data set.
+
+    The labels of the support start as (one-hot minus 1/C) / sqrt(C/10), where C is `label_classes` of the data set.
+    """
+    assert work.architecture is not None
+    assert work.pool is not None
+    info, pool = dataset.info, work.pool
+    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
+    training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
+    schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
+    kept, held_out = split(settings.validation_fraction, dataset.train_labels)
+    support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.label_classes / 10)))
+
+    def initial() -> DistillState:
+        keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
+        opt_state = meta_optimizer(settings).init(learned_part(support, settings))
+        data = jax.tree.map(jnp.asarray, support)
+        best = Best(data, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
+        return DistillState(data, opt_state, training.fresh_pool(keys), best)
+
+    target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
+
+    def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
+        seed = (work.seed, Stream.TARGET_BATCHES)
+        batches = kept[batch_indices(seed, len(kept), settings.batch_size, first, count)].astype(np.int32)
+        part = slice(first, first + count)
+        steps = np.arange(first, first + count, dtype=np.int32)
+        return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
+
+    step = make_step(settings, training, target, info.label_classes, (work.seed, Stream.POOL_STEP), chunk)
+    precision = work.architecture.precision
+    milestones: list[Milestone[DistillState]] = []
+    if len(held_out):
+        validate = make_validation(settings, training, dataset, held_out, chunk)
+        milestones.append(Milestone(every(validation_steps(settings.steps), settings.steps), validate))
+    loop = Loop(
+        step,
+        initial,
+        target.constants,
+        inputs,
+        settings.steps,
+        bytes_per_step=target.bytes_per_step,
+        precision=precision,
+        milestones=tuple(milestones),
+    )
+    return Learning(loop, training)

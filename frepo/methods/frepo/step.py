@@ -1,0 +1,133 @@
+"""One step of FRePo: regress, update the distilled data, let the pool's member train or be replaced."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from frepo.data.residency import TrainingImages
+from frepo.engine.blocks import branch
+from frepo.engine.devices import in_shares
+from frepo.engine.randomness import keys_for_program
+from frepo.methods.frepo.pool import PoolTraining
+from frepo.methods.frepo.state import Array, DistilledData, DistillState
+from frepo.networks.chunks import in_chunks
+from frepo.networks.krr import krr_predict
+from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
+from frepo.networks.training import Network
+from frepo.spec import Frepo
+
+Metrics = dict[str, jax.Array]
+
+
+class StepInput(NamedTuple):
+    """What a step gets from the host: all of it follows from (seed, step)."""
+
+    step: Array
+    member: Array
+    batch: Any
+    """The target batch, or what leads to it on the device."""
+
+
+def meta_optimizer(settings: Frepo) -> optax.GradientTransformation:
+    """Return the optimiser of the distilled data: LAMB or Adam, cosine decay to a tenth over all steps."""
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
+    return {"lamb": optax.lamb, "adam": optax.adam}[settings.optimizer](schedule)
+
+
+def meta_loss(
+    data: DistilledData,
+    features: Callable[[jax.Array], jax.Array],
+    f_TxD: jax.Array,
+    y_TxC: jax.Array,
+    label_classes: int,
+    settings: Frepo,
+) -> tuple[jax.Array, Metrics]:
+    """Return the loss of the distilled data against one target batch, and what is worth knowing of it.
+
+    Half squared error of the regression from support to target, plus the label margin where labels are learned
+    (Zhou et al. 2022, section 3). With `flip` the support is the images and their mirror images, labels twice.
+    """
+    images, labels = both_sides(data, flip=settings.flip)
+    prediction = krr_predict(f_TxD, features(images), labels, settings.reg)
+    error = half_squared_error(prediction, y_TxC)
+    loss = error + label_margin(data.labels, label_classes) if settings.learn_labels else error
+    hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(y_TxC, axis=-1)
+    return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
+
+
+def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array]:
+    """Return images and labels of the support: with `flip` the images and their mirror images, the labels twice."""
+    if not flip:
+        return data.images, data.labels
+    return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
+
+
+DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, Metrics]]
+
+
+def make_step(
+    settings: Frepo,
+    training: PoolTraining,
+    target: TrainingImages,
+    label_classes: int,
+    seed: tuple[int, ...],
+    chunk: int,
+) -> DistillStep:
+    """Return `step(state, constants, input, replace) -> (state, metrics)`.
+
+    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. `replace` says whether
+    the member is replaced instead of trained: a Python bool, or a traced one inside a scan. At most `chunk` images of
+    the support go through the network at once.
+    """
+    optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
+
+    def step(state: DistillState, constants: Any, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
+        member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
+
+        def features(images: jax.Array) -> jax.Array:
+            return in_shares(partial(training.features, member), images)
+
+        images, labels = target.take(constants, given.batch)
+        f_TxD = features(images)
+        y_TxC = centered_one_hot(labels, state.data.labels.shape[-1], label_classes)
+
+        def loss(learned: DistilledData) -> tuple[jax.Array, Metrics]:
+            in_parts = partial(in_chunks, features, chunk=chunk)
+            return meta_loss(learned, in_parts, f_TxD, y_TxC, label_classes, settings)
+
+        gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
+        data, opt_state = _update(optimizer, settings, gradient, state)
+
+        step_key = jax.random.fold_in(keys()[0], given.step)
+
+        def train(_: None) -> Network:
+            return training.train(member, data, step_key)
+
+        def start_anew(_: None) -> Network:
+            return training.trainer.fresh(step_key)
+
+        member = branch(replace, start_anew, train, None)
+        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
+        return DistillState(data, opt_state, pool, state.best), metrics
+
+    return step
+
+
+def _update(
+    optimizer: optax.GradientTransformation, settings: Frepo, gradient: DistilledData, state: DistillState
+) -> tuple[DistilledData, optax.OptState]:
+    """Apply one optimiser step to the images, and to the labels where they are learned."""
+    learned = learned_part(state.data, settings)
+    updates, opt_state = optimizer.update(learned_part(gradient, settings), state.opt_state, learned)
+    updated: Any = optax.apply_updates(learned, updates)
+    return DistilledData(updated["images"], updated.get("labels", state.data.labels)), opt_state
+
+
+def learned_part(data: DistilledData, settings: Frepo) -> dict[str, jax.Array]:
+    """Return what the optimiser updates; the images are one tensor (LAMB's trust ratio is per tensor)."""
+    images = {"images": data.images}
+    return {**images, "labels": data.labels} if settings.learn_labels else images

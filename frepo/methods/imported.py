@@ -1,0 +1,50 @@
+"""Imported data as it waits for the stages that use it, found by its digest."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from frepo.errors import FrepoError
+from frepo.rundir.arrays import npz_bytes, read_npz
+from frepo.rundir.files import write_atomically
+
+REMEDY = "import the data again: frepo import CHECKPOINT --spec SPEC"
+
+
+def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
+    """Store images float32 [n, h, w, c] and labels float32 [n, C], and return the digest by which they are found again.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    digest = _digest(images, labels)
+    path = _path(digest, cache_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, npz_bytes(images=images, labels=labels))
+    return digest
+
+
+def kept(digest: str, cache_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and labels that were stored.
+
+    Raises:
+        FrepoError: it is not there, or damaged.
+    """
+    path = _path(digest, cache_dir)
+    images, labels = read_npz(path, ("images", "labels"), REMEDY)
+    if _digest(images, labels) != digest:
+        raise FrepoError(f"{path} cannot be read (it is not what was imported); {REMEDY}")
+    return images, labels
+
+
+def _path(digest: str, cache_dir: Path) -> Path:
+    return cache_dir / "imported" / f"{digest}.npz"
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

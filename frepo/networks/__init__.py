@@ -1,0 +1,1 @@
+"""Networks: models, training, scoring, recipes, losses and augmentation."""

@@ -1,0 +1,78 @@
+"""From an `[architecture]` table to a network."""
+
+from frepo.errors import FrepoError
+from frepo.networks.alexnet import AlexNet
+from frepo.networks.conv import ConvNet
+from frepo.networks.dcconv import DcConvNet
+from frepo.networks.kipconv import KipConvNet
+from frepo.networks.padding import margin
+from frepo.networks.resnet18 import ResNet18
+from frepo.networks.resnet18_ap import ResNet18Ap
+from frepo.networks.vgg11 import Vgg11
+from frepo.spec import architecture as tables
+
+Model = ConvNet | DcConvNet | KipConvNet | AlexNet | Vgg11 | ResNet18 | ResNet18Ap
+"""Maps images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
+
+
+def build_model(
+    architecture: tables.Architecture,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    batch_momentum: float = 0.9,
+) -> Model:
+    """Return the network of `architecture` for images of `image_shape` (height, width, channels).
+
+    `batch_momentum` is the share of the old value in batch normalisation's running averages.
+
+    Raises:
+        FrepoError: the images are too small for so many halvings.
+    """
+    added = 2 * margin(image_shape[2])
+    normalization, precision = architecture.normalization, architecture.precision
+    shared = normalization, precision, batch_momentum
+    match architecture:
+        case tables.Conv(width=width, depth=depth, pooling=pooling):
+            _require_room_for_blocks(architecture, image_shape, added)
+            return ConvNet(num_classes, width, depth, *shared, pooling)
+        case tables.DcConv(width=width, depth=depth, pooling=pooling):
+            _require_room_for_blocks(architecture, image_shape, added)
+            return DcConvNet(num_classes, width, depth, *shared, pooling)
+        case tables.KipConv(width=width, depth=depth, pooling=pooling):
+            _require_room_for_blocks(architecture, image_shape, 0)
+            return KipConvNet(num_classes, width, depth, *shared, pooling)
+        case tables.AlexNet(pooling=pooling):
+            _require_side(architecture, image_shape, 8 - added)
+            return AlexNet(num_classes, architecture.widths, *shared, pooling)
+        case tables.Vgg11(pooling=pooling):
+            _require_side(architecture, image_shape, 32 - added)
+            return Vgg11(num_classes, architecture.widths, *shared, pooling)
+        case tables.ResNet18():
+            # Instance normalisation turns the one pixel that 8 pixels leave into zeros, whatever it was.
+            _require_side(architecture, image_shape, 9 if normalization == "instance" else 1)
+            return ResNet18(num_classes, architecture.widths, *shared)
+        case tables.ResNet18Ap():
+            _require_side(architecture, image_shape, 16 if normalization == "instance" else 8)
+            return ResNet18Ap(num_classes, architecture.widths, *shared)
+
+
+def _require_room_for_blocks(
+    architecture: tables.Conv | tables.DcConv | tables.KipConv, image_shape: tuple[int, int, int], added: int
+) -> None:
+    height, width, _ = image_shape
+    side = min(height, width) + added
+    if architecture.pooling != "none" and side >> architecture.depth == 0:
+        raise FrepoError(
+            f"architecture.depth = {architecture.depth} halves images of {height}x{width} pixels to nothing; "
+            f"at most {side.bit_length() - 1} blocks fit"
+        )
+
+
+def _require_side(architecture: tables.Architecture, image_shape: tuple[int, int, int], least: int) -> None:
+    height, width, _ = image_shape
+    if min(height, width) < least:
+        raise FrepoError(
+            f"architecture.type = {architecture.type!r} with normalization = {architecture.normalization!r} needs "
+            f"images of at least {least}x{least} pixels, not {height}x{width}; set another type, or a larger "
+            "resolution in [dataset]"
+        )

@@ -1,0 +1,79 @@
+"""How a stage trains its networks: from its work and its data to the trainer and the loop."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.residency import TrainingImages, training_images
+from frepo.data.split import split
+from frepo.engine.loop import Loop
+from frepo.engine.seeds import Stream
+from frepo.networks import recipe as recipes
+from frepo.networks.build import build_model
+from frepo.networks.precision import numerics
+from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop
+from frepo.plan import Evaluation
+from frepo.runtime import Residency
+
+
+class Labelled(Protocol):
+    """Network inputs float32 [n, h, w, c] with centred labels float32 [n, C], host arrays."""
+
+    @property
+    def images(self) -> Any: ...  # noqa: D102
+    @property
+    def labels(self) -> Any: ...  # noqa: D102
+
+
+class Prepared(NamedTuple):
+    """What trains networks."""
+
+    trainer: Trainer
+    loop: Loop[Any]
+
+
+def prepare(
+    work: Evaluation,
+    data: Labelled | None,
+    dataset: Dataset,
+    residency: Residency,
+    positions: np.ndarray | None = None,
+    stream: Stream = Stream.EVALUATION,
+) -> Prepared:
+    """Return how networks are trained on `data`, or on real images where it is None.
+
+    Real images are all of them, or those at `positions`, int [networks, n], for each network.
+    """
+    recipe = work.recipe
+    source, everything = _source(work, data, dataset, residency)
+    positions = everything if positions is None else positions
+    steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
+    trainer = trainer_of(work, dataset.info, steps)
+    seeds = [(work.seed, stream, i) for i in range(recipe.num_models)]
+    regime = Regime(
+        steps,
+        recipe.batch_size,
+        recipe.operations,
+        recipe.augmentation_mode,
+        lambda labels: recipes.targets(recipe, labels),
+    )
+    return Prepared(trainer, training_loop(trainer, source, positions, seeds, regime))
+
+
+def trainer_of(work: Evaluation, info: DatasetInfo, steps: int) -> Trainer:
+    """Return how the networks of `work` are made and trained for `steps` steps."""
+    model = build_model(work.architecture, info.num_classes, info.image_shape)
+    return Trainer(model, recipes.optimizer(work.recipe, steps), info.image_shape, recipes.loss(work.recipe))
+
+
+def _source(
+    work: Evaluation, data: Labelled | None, dataset: Dataset, residency: Residency
+) -> tuple[TrainingImages, np.ndarray]:
+    """Return images with centred labels, and which of them are trained on."""
+    if data is not None:
+        return fixed_data(data.images, data.labels), np.arange(len(data.images))
+    kept, _ = split(work.validation_fraction, dataset.train_labels)
+    dtype = numerics(work.architecture.precision).dtype
+    images = training_images(dataset, work.recipe.batch_size, residency, dtype)
+    return centered_data(images, dataset.info.num_classes, dataset.info.label_classes), kept

@@ -1,0 +1,73 @@
+"""From a recipe to the optimiser, the loss and the labels that networks are trained with."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from frepo.networks.losses import cross_entropy, half_squared_error
+from frepo.spec import Recipe
+
+DEFAULT_STEPS = ((10, 1000), (100, 2000), (500, 5000), (1000, 10_000))
+"""(at most this many images, training steps)."""
+MOST_STEPS = 40_000
+
+
+def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
+    """Return the training steps of a network: by passes over the data, as the recipe says, or by the images' number."""
+    if epochs is not None:
+        return -(-epochs * num_images // min(recipe.batch_size, num_images))
+    if recipe.steps is not None:
+        return recipe.steps
+    return next((steps for most, steps in DEFAULT_STEPS if num_images <= most), MOST_STEPS)
+
+
+def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+    """Return the optimiser of a training of `steps` steps, its schedule included."""
+    schedule = _schedule(recipe, steps)
+    match recipe.optimizer:
+        case "adam" if recipe.weight_decay:
+            return optax.adamw(schedule, weight_decay=recipe.weight_decay)
+        case "adam":
+            return optax.adam(schedule)
+        case "lamb":
+            return optax.lamb(schedule, weight_decay=recipe.weight_decay)
+        case "sgd":
+            momentum = optax.trace(0.9 if recipe.momentum is None else recipe.momentum)
+            decay = optax.add_decayed_weights(recipe.weight_decay)
+            return optax.chain(momentum, decay, optax.scale_by_learning_rate(schedule))
+
+
+def _schedule(recipe: Recipe, steps: int) -> optax.Schedule:
+    peak, warmup = recipe.learning_rate, recipe.warmup_of(steps)
+    match recipe.schedule:
+        case "cosine":
+            after = optax.cosine_decay_schedule(peak, max(1, steps - warmup), alpha=0.01)
+        case "step":
+            after = optax.piecewise_constant_schedule(peak, {max(0, steps // 2 - warmup): 0.1})
+        case "constant":
+            after = optax.constant_schedule(peak)
+    rise = optax.linear_schedule(0.0, peak, warmup) if warmup else optax.constant_schedule(peak)
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return (logits [n, C], targets [n, C]) -> loss."""
+    return half_squared_error if recipe.loss == "mse" else cross_entropy
+
+
+def targets(recipe: Recipe, labels: jax.Array) -> jax.Array:
+    """Return what the loss holds logits against, float32 [n, C], from centred labels of the same shape.
+
+    `mse` takes centred labels, `xent` one-hot ones and `soft_xent` the softmax of labels over the temperature, as the
+    paper's code does (it leaves the logits as they are).
+    """
+    if recipe.loss == "soft_xent":
+        return jax.nn.softmax(labels / (recipe.temperature or 1.0))
+    if recipe.labels == "soft":
+        return labels
+    num_classes = labels.shape[-1]
+    one_hot = jax.nn.one_hot(jnp.argmax(labels, axis=-1), num_classes, dtype=jnp.float32)
+    return one_hot if recipe.loss == "xent" else one_hot - np.float32(1 / num_classes)

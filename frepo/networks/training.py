@@ -1,0 +1,261 @@
+"""Training and scoring networks on given data, one or many at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from frepo.data.batches import batch_indices
+from frepo.data.residency import LabelledImages, TrainingImages
+from frepo.engine.blocks import on_cpu
+from frepo.engine.devices import compiled, in_shares, place, share_evenly
+from frepo.engine.loop import Loop, SavedForm
+from frepo.engine.randomness import keys_for_program
+from frepo.networks.augmentation import augment
+from frepo.networks.build import Model
+from frepo.networks.losses import centered_one_hot, half_squared_error
+from frepo.signals import raise_if_stopping
+from frepo.spec.recipe import Augmentation, AugmentationMode
+
+Params = Any
+"""A pytree of float32 arrays, as Flax keeps it."""
+
+SCORED_AT_ONCE = 1000
+
+
+@struct.dataclass
+class Network:
+    """Weights of one network and what its optimiser remembers; or of several, stacked on a leading axis."""
+
+    params: Params
+    batch_stats: Params
+    opt_state: optax.OptState
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a network is made, takes a step and is applied."""
+
+    model: Model
+    optimizer: optax.GradientTransformation
+    image_shape: tuple[int, int, int]
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = half_squared_error
+    """(logits [n, C], targets [n, C]) -> scalar."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of learned weights of a network."""
+        fresh = jax.eval_shape(lambda: self.fresh(jax.random.key(0)))
+        return sum(leaf.size for leaf in jax.tree.leaves(fresh.params))
+
+    def fresh(self, key: jax.Array) -> Network:
+        """Return a newly initialised network."""
+        variables = self.model.init(key, jnp.zeros((1, *self.image_shape)), train=False)
+        return Network(variables["params"], variables.get("batch_stats", {}), self.optimizer.init(variables["params"]))
+
+    def apply(self, network: Network, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Map images [n, h, w, c] to (features [n, d], logits [n, C]), batch norm on its running averages."""
+        variables = {"params": network.params, "batch_stats": network.batch_stats}
+        outputs: Any = self.model.apply(variables, images, train=False)
+        return outputs
+
+    def step(self, network: Network, images: jax.Array, labels: jax.Array) -> tuple[Network, jax.Array]:
+        """Return the network after one step on the loss, batch norm in training mode, and the loss before it."""
+
+        def loss(params: Params) -> tuple[jax.Array, Params]:
+            variables = {"params": params, "batch_stats": network.batch_stats}
+            (_, logits), updated = self.model.apply(variables, images, train=True, mutable=["batch_stats"])
+            return self.loss(logits, labels), updated.get("batch_stats", {})
+
+        (value, batch_stats), gradient = jax.value_and_grad(loss, has_aux=True)(network.params)
+        updates, opt_state = self.optimizer.update(gradient, network.opt_state, network.params)
+        return Network(optax.apply_updates(network.params, updates), batch_stats, opt_state), value
+
+
+def fixed_data(images: Any, labels: Any) -> TrainingImages:
+    """Return images float32 [n, h, w, c] and labels float32 [n, C] as a loop reads them, both on the device."""
+    data = place(LabelledImages(images, labels))
+    return TrainingImages(
+        data, lambda indices: indices, lambda data, indices: (data.images[indices], data.labels[indices]), 0
+    )
+
+
+def centered_data(images: TrainingImages, num_classes: int, label_classes: int) -> TrainingImages:
+    """Return training images whose labels, int32 on the way, come as centred one-hot ones."""
+
+    def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
+        inputs, labels = images.take(constants, given)
+        return inputs, centered_one_hot(labels, num_classes, label_classes)
+
+    return replace(images, take=take)
+
+
+class Regime(NamedTuple):
+    """What a training does besides what its `Trainer` says."""
+
+    steps: int
+    batch_size: int
+    augmentation: tuple[Augmentation, ...] = ()
+    augmentation_mode: AugmentationMode = "one"
+    targets: Callable[[jax.Array], jax.Array] = lambda labels: labels
+    """Centred labels [n, C] -> what the loss takes."""
+
+
+class _Given(NamedTuple):
+    step: jax.Array | np.ndarray
+    batch: Any
+    """For each network its batch, or what leads to it on the device."""
+
+
+def training_loop(
+    trainer: Trainer, data: TrainingImages, positions: np.ndarray, seeds: Sequence[tuple[int, ...]], regime: Regime
+) -> Loop[Any]:
+    """Return the loop that trains one network for each entry of `seeds` on `data[positions]`, all side by side.
+
+    `positions` is int [n], or [networks, n] where each network has its own images.
+
+    A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
+    the networks are written out in one program, elsewhere they are vectorised over their weights.
+    """
+    keys = keys_for_program(*seeds)
+    count = positions.shape[-1]
+    own_positions = np.broadcast_to(positions, (len(seeds), count))
+    size = min(regime.batch_size, count)
+    operations, mode = regime.augmentation, regime.augmentation_mode
+
+    def train_one(network: Network, key: jax.Array, batch: Any, step: Any, constants: Any) -> Any:
+        images, labels = data.take(constants, batch)
+        images = augment(operations, mode, jax.random.fold_in(key, step), images)
+        return trainer.step(network, share_evenly(images), regime.targets(labels))
+
+    def step(networks: Any, constants: Any, given: _Given, choice: Any) -> Any:  # noqa: ARG001
+        if isinstance(networks, tuple):
+            pairs = [
+                train_one(n, keys()[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants)
+                for i, n in enumerate(networks)
+            ]
+            networks, losses = zip(*pairs, strict=True)
+            return tuple(networks), {"train_loss": jnp.mean(jnp.stack(losses))}
+        networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(
+            networks, keys(), given.batch, given.step, constants
+        )
+        return networks, {"train_loss": jnp.mean(losses)}
+
+    def inputs(first: int, steps: int) -> tuple[_Given, np.ndarray]:
+        batches = [
+            own[batch_indices(seed, len(own), size, first, steps)]
+            for own, seed in zip(own_positions, seeds, strict=True)
+        ]
+        batch = data.given(np.stack(batches, axis=1).astype(np.int32))
+        return _Given(np.arange(first, first + steps), batch), np.zeros(steps, bool)
+
+    def one_after_the_other() -> tuple[Network, ...]:
+        return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
+
+    def side_by_side() -> Network:
+        return jax.vmap(trainer.fresh)(keys())
+
+    return Loop(
+        step,
+        one_after_the_other if on_cpu() else side_by_side,
+        data.constants,
+        inputs,
+        regime.steps,
+        bytes_per_step=len(seeds) * data.bytes_per_step,
+        precision=trainer.model.precision,
+        saved_form=SavedForm(side_by_side, stacked, lambda saved: tuple(one_by_one(saved))) if on_cpu() else None,
+    )
+
+
+def stacked(networks: Sequence[Network]) -> Network:
+    """Return networks stacked on a leading axis, host arrays of the same bits."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(networks))
+
+
+def one_by_one(networks: Any) -> list[Network]:
+    """Return the networks of a training loop's state."""
+    if isinstance(networks, tuple):
+        return list(networks)
+    count = len(jax.tree.leaves(networks)[0])
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(count)]
+
+
+def parts(count: int) -> Iterator[slice]:
+    """Yield slices of `count` images that go through a network at once.
+
+    Raises:
+        Interrupted: a signal came, and there is one process: of several, none leaves while others compute with it.
+    """
+    for start in range(0, count, SCORED_AT_ONCE):
+        if jax.process_count() == 1:
+            raise_if_stopping()
+        yield slice(start, start + SCORED_AT_ONCE)
+
+
+class Outputs:
+    """What networks of one kind say of images.
+
+    `output` maps a network and its inputs [n, h, w, c] to [n, ...], `to_inputs` images as they are stored to inputs.
+    """
+
+    def __init__(
+        self, output: Callable[[Network, jax.Array], jax.Array], to_inputs: Callable[[jax.Array], jax.Array]
+    ) -> None:
+        def apply(network: Network, images: jax.Array) -> jax.Array:
+            return in_shares(lambda share: output(network, to_inputs(share)), images)
+
+        self._apply = compiled(apply)
+
+    def __call__(self, network: Network, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the outputs for images [n, h, w, c], host arrays, that come part by part; whole, [sum of n, ...]."""
+        return np.concatenate([np.asarray(jax.device_get(self._apply(network, place(part)))) for part in images])
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a network does on labelled images."""
+
+    top5: float
+    """Share of images whose class is among the five most likely, in 0..1."""
+    confusion: np.ndarray
+    """Counts int64 [C, C]: true class, predicted class."""
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose class is the most likely, in 0..1."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+
+class Scorer:
+    """Counts how often networks of one kind are right.
+
+    `predict` maps a network and its inputs [n, h, w, c] to scores [n, C], `to_inputs` images as they are stored to
+    inputs.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Any, jax.Array], jax.Array],
+        to_inputs: Callable[[jax.Array], jax.Array],
+        num_classes: int,
+    ) -> None:
+        def hits(network: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+            scores = in_shares(lambda share: predict(network, to_inputs(share)), images)
+            best = jax.lax.top_k(scores, min(5, num_classes))[1]
+            return best[:, 0], jnp.any(best == labels[:, None], axis=1)
+
+        self._hits, self._num_classes = compiled(hits), num_classes
+
+    def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
+        """Score all of images [n, h, w, c] and labels int [n], host arrays."""
+        confusion, top5 = np.zeros((self._num_classes, self._num_classes), np.int64), 0
+        for part in parts(len(images)):
+            best, among = jax.device_get(self._hits(network, *place((images[part], labels[part]))))
+            np.add.at(confusion, (labels[part], best), 1)
+            top5 += int(among.sum())
+        return Score(top5 / len(images), confusion)

@@ -1,0 +1,1 @@
+"""What lies on disk: the records of runs and stages, their status, provenance, and atomic files."""

@@ -1,0 +1,203 @@
+"""What a run and its stages leave on disk: the only thing that is handed on.
+
+runs/<name>/run-<fp8>.json            the spec and the stages it consists of
+runs/<name>/<label>-<fp8>/stage.json  identity, status, attempts, digests of results; `done` is written last
+                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
+                          continual.jsonl, attacks.jsonl      result rows
+                         /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
+                         /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
+                         /state/                             while it runs: what a resumed run goes on from
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from frepo.errors import FrepoError
+from frepo.rundir.files import write_atomically
+from frepo.spec import Architecture
+
+STAGE_FILE = "stage.json"
+METRICS = "metrics.jsonl"
+EVALUATIONS = "evaluations.jsonl"
+CONFUSIONS = "confusions.jsonl"
+TUNING = "tuning.json"
+SCORES = "scores.jsonl"
+CONTINUAL = "continual.jsonl"
+ATTACKS = "attacks.jsonl"
+EXPOSED = "exposed.npz"
+DISTILLED = "distilled.npz"
+NETWORK = "network"
+IMAGES = "images"
+STATE = "state"
+LOCK = ".lock"
+
+Row = dict[str, Any]
+Status = Literal["running", "stopped", "failed", "done"]
+View = Literal["pixels", "inputs"]
+"""Of distilled images: as pixels, whitening undone; or as the network gets them, scaled to be seen."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=_Record)
+
+
+class Attempt(_Record):
+    """One process that worked on a stage."""
+
+    started: datetime
+    ended: datetime | None = None
+    """None while it runs, and for ever when it was killed."""
+    first_step: int = 0
+    last_step: int | None = None
+    """What the newest saved state holds, or all steps; None before there is one."""
+    device: str | None = None
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    provenance: dict[str, Any]
+    """Code, packages, machine and command, and `numerics`: what besides changes numbers."""
+
+
+class ImageSheet(_Record):
+    """A contact sheet of distilled images: one row of tiles for each class, one column for each image of a class."""
+
+    path: str
+    """Relative to the stage's directory."""
+    view: View = "pixels"
+    sha256: str
+    step: int
+    rows: int
+    columns: int
+
+
+class ResultFile(_Record):
+    """What a file of results held when it was written."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+
+
+class StageRecord(_Record):
+    """State and history of a stage."""
+
+    fingerprint: str
+    identity: dict[str, Any]
+    label: str
+    status: Status
+    step: int = 0
+    steps: int | None = None
+    dataset: dict[str, Any] | None = None
+    """Facts found in the data: number of classes, class names, image shape, fingerprint of the pixels."""
+    data_files: str | None = None
+    """Digest of names, sizes and times of the files that the data was read from."""
+    attempts: tuple[Attempt, ...] = ()
+    images: tuple[ImageSheet, ...] = ()
+    results: dict[str, ResultFile] = {}
+    """Name of a file in the stage's directory -> what it holds."""
+
+
+class RunRecord(_Record):
+    """A spec and the directories of its stages."""
+
+    run_id: str
+    name: str
+    fingerprint: str
+    spec: dict[str, Any]
+    spec_file: str
+    spec_text: str
+    overrides: tuple[str, ...]
+    stages: tuple[str, ...]
+    created: datetime
+    provenance: dict[str, Any]
+
+
+def network_columns(architecture: Architecture) -> Row:
+    """Return what result rows say of a network; None for what its kind does not have."""
+    return {
+        "architecture": architecture.type,
+        "normalization": architecture.normalization,
+        "pooling": getattr(architecture, "pooling", None),
+        "width": architecture.width,
+        "depth": getattr(architecture, "depth", None),
+    }
+
+
+def write_record(path: Path, record: StageRecord | RunRecord) -> None:
+    """Write a record atomically."""
+    write_atomically(path, record.model_dump_json(indent=1).encode())
+
+
+def read_stage(directory: Path) -> StageRecord | None:
+    """Return the record of a stage, or None where there is none.
+
+    Raises:
+        FrepoError: the record is damaged.
+    """
+    return _read(directory / STAGE_FILE, StageRecord)
+
+
+def run_files(run_directory: Path) -> list[Path]:
+    """Return the files of the run records below `runs/<name>/`."""
+    return sorted(run_directory.glob("run-*.json"))
+
+
+def read_run(path: Path) -> RunRecord | None:
+    """Return a run record, or None where there is none.
+
+    Raises:
+        FrepoError: the record is damaged.
+    """
+    return _read(path, RunRecord)
+
+
+def read_runs(run_directory: Path) -> Iterator[RunRecord]:
+    """Yield the run records below `runs/<name>/`, oldest first."""
+    records = [read_run(path) for path in run_files(run_directory)]
+    yield from sorted((record for record in records if record), key=lambda record: record.created)
+
+
+def _read(path: Path, model: type[R]) -> R | None:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise FrepoError(f"{path} is damaged ({reason}); move its directory away and run the spec again") from None
+
+
+def append_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Append rows as JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json_lines(rows))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file of JSON lines; a last line cut off by a kill is left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        raise FrepoError(f"{path} is damaged; move its directory away and run the spec again") from None
+
+
+def keep_rows_before(path: Path, step: int) -> None:
+    """Drop the rows of `step` and later, which a resumed run writes again."""
+    if path.exists():
+        write_atomically(path, json_lines(row for row in read_rows(path) if row["step"] < step).encode())
+
+
+def json_lines(rows: Iterable[Row]) -> str:
+    """Return rows as the text of a file of JSON lines."""
+    return "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows)
