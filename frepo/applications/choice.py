@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from frepo.engine.journal import Journal
 from frepo.errors import FrepoError
-from frepo.plan import EvaluateStage, Stage, TuneStage
+from frepo.plan import EvaluateStage, Stage
 from frepo.rundir import record
 
 
@@ -21,16 +22,16 @@ def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
     Raises:
         FrepoError: a score is missing or damaged, or all candidates diverged.
     """
-    assert isinstance(stage.work, EvaluateStage)
-    tunings = [need for need in stage.needs if isinstance(need.work, TuneStage)]
+    work: Any = stage.work
+    tunings = [need for need in stage.needs if need not in stage.data]
     if not tunings:
-        return stage.work
+        return work
     scores = [_read(run_directory / need.directory / record.TUNING) for need in tunings]
     if max(scores) == 0:
         raise FrepoError(f"{stage.label}: the training diverged with all learning_rates; smaller ones help")
     best = _best([_rate(need) for need in tunings], scores)
-    recipe = stage.work.recipe.model_copy(update={"learning_rate": best, "learning_rates": ()})
-    return stage.work.model_copy(update={"recipe": recipe})
+    recipe = work.recipe.model_copy(update={"learning_rate": best, "learning_rates": ()})
+    return work.model_copy(update={"recipe": recipe})
 
 
 def _best(rates: Sequence[float], scores: Sequence[float]) -> float:
@@ -38,8 +39,8 @@ def _best(rates: Sequence[float], scores: Sequence[float]) -> float:
 
 
 def _rate(stage: Stage) -> float:
-    assert isinstance(stage.work, TuneStage)
-    return stage.work.recipe.learning_rate
+    work: Any = stage.work
+    return work.recipe.learning_rate
 
 
 def _read(path: Path) -> float:

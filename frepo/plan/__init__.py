@@ -2,7 +2,7 @@
 
 from frepo.plan.compile import compile_plan
 from frepo.plan.evaluations import FairParts
-from frepo.plan.stage import NUMERICS_VERSION, Plan, Stage
+from frepo.plan.stage import Plan, Stage
 from frepo.plan.work import (
     AttackStage,
     ContinualStage,
@@ -17,7 +17,6 @@ from frepo.plan.work import (
 )
 
 __all__ = [
-    "NUMERICS_VERSION",
     "AttackStage",
     "ContinualStage",
     "DistillStage",

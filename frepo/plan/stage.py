@@ -5,20 +5,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from frepo.plan.identity import fingerprint
+from frepo.plan.kinds import DISTILL, KINDS, StageKind
 from frepo.plan.work import OfImages, Work
 from frepo.spec import Dataset, ExperimentSpec, without_place
-
-NUMERICS_VERSION = {
-    "distill": 4,
-    "features": 2,
-    "tune": 2,
-    "evaluate": 4,
-    "fair_scores": 1,
-    "continual": 3,
-    "expose": 2,
-    "attack": 2,
-}
-"""Raised when the code changes what a stage of that kind computes, so that old results are not taken for new ones."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +18,22 @@ class Stage:
     work: Work
     needs: tuple["Stage", ...] = ()
 
+    @property
+    def kind(self) -> StageKind:
+        """All that depends on the kind of its work."""
+        return KINDS[self.work.kind]
+
+    @property
+    def data(self) -> tuple["Stage", ...]:
+        """The stages among `needs` that make the data that its networks are trained on."""
+        return tuple(need for need in self.needs if need.kind is DISTILL)
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, as JSON, and where its images lie, to be read beside a result."""
         return {
             **self.work.model_dump(mode="json"),
-            "numerics_version": NUMERICS_VERSION[self.work.kind],
+            "numerics_version": self.kind.version,
             "needs": [stage.fingerprint for stage in self.needs],
         }
 

@@ -18,20 +18,20 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from frepo.errors import FrepoError
+from frepo.plan.kinds import ATTACKS as ATTACKS
+from frepo.plan.kinds import CONFUSIONS as CONFUSIONS
+from frepo.plan.kinds import CONTINUAL as CONTINUAL
+from frepo.plan.kinds import DISTILLED as DISTILLED
+from frepo.plan.kinds import EVALUATIONS as EVALUATIONS
+from frepo.plan.kinds import EXPOSED as EXPOSED
+from frepo.plan.kinds import NETWORK as NETWORK
+from frepo.plan.kinds import SCORES as SCORES
+from frepo.plan.kinds import TUNING as TUNING
 from frepo.rundir.files import write_atomically
 from frepo.spec import Architecture
 
 STAGE_FILE = "stage.json"
 METRICS = "metrics.jsonl"
-EVALUATIONS = "evaluations.jsonl"
-CONFUSIONS = "confusions.jsonl"
-TUNING = "tuning.json"
-SCORES = "scores.jsonl"
-CONTINUAL = "continual.jsonl"
-ATTACKS = "attacks.jsonl"
-EXPOSED = "exposed.npz"
-DISTILLED = "distilled.npz"
-NETWORK = "network"
 IMAGES = "images"
 STATE = "state"
 LOCK = ".lock"

@@ -10,19 +10,6 @@ from frepo.rundir import record
 from frepo.rundir.files import sha256_of_file
 from frepo.rundir.record import ResultFile, StageRecord
 
-RESULTS = {
-    "distill": record.DISTILLED,
-    "features": record.NETWORK,
-    "tune": record.TUNING,
-    "evaluate": record.EVALUATIONS,
-    "fair_scores": record.SCORES,
-    "continual": record.CONTINUAL,
-    "expose": record.EXPOSED,
-    "attack": record.ATTACKS,
-}
-"""Kind of a stage -> what it leaves."""
-
-
 HASHED_UP_TO = 2**24
 """Of larger results only the size is looked at, so that a finished spec is recognised at once."""
 
@@ -45,7 +32,7 @@ def _finished(stage: Stage, run_directory: Path) -> StageRecord | None:
 
 
 def _damage(stage: Stage, found: StageRecord, directory: Path) -> str | None:
-    result = directory / RESULTS[stage.work.kind]
+    result = directory / stage.kind.result
     if not result.exists() or _is_empty(result):
         return f"{result.name} is {'empty' if result.exists() else 'missing'}"
     return next(

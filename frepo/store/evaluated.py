@@ -18,7 +18,7 @@ def identities_of(database: Path, run_ids: Sequence[str]) -> Identities:
     rows = query(
         database,
         """SELECT DISTINCT run, stage, identity FROM stages JOIN run_stages USING (run, stage)
-        WHERE kind = 'evaluate' AND list_contains(?, run_id)""",
+        WHERE list_contains(?, run_id) AND (run, stage) IN (SELECT (run, stage) FROM evaluations)""",
         [list(run_ids)],
     ).dicts()
     return {(row["run"], row["stage"]): json.loads(row["identity"]) for row in rows}

@@ -21,7 +21,7 @@ from frepo.store.records import (
     stage_row,
     status_of_run,
 )
-from frepo.store.rows import FILES, Mark, digest_of, news
+from frepo.store.rows import TABLES, Mark, digest_of, news
 from frepo.store.values import Column, misfit
 
 Row = dict[str, Any]
@@ -96,7 +96,7 @@ class OfName:
                 status = actual_status(stage, directory)
                 self._record(name, stage, status, path)
                 few = 0 < len((stage.dataset or {}).get("class_names") or ()) <= TOP_OF_ALL
-                for table in FILES:
+                for table in TABLES:
                     self._file(name, table, without_top5=few)
                 return status
         except (FrepoError, OSError) as error:
@@ -116,7 +116,7 @@ class OfName:
             self._replace("images", name, [self._placed(name, image) for image in images])
 
     def _file(self, stage: str, table: str, *, without_top5: bool) -> None:
-        file, names = FILES[table]
+        file, names = TABLES[table].file, TABLES[table].columns
         path, known = self.directory / stage / file, self.known.get((stage, file))
         try:
             found = news(path, known)
@@ -156,7 +156,7 @@ class OfName:
 
     def _forget(self, stage: str) -> None:
         """Let nothing stay of a stage, whatever was noted before."""
-        for table in ("stages", "images", *FILES):
+        for table in ("stages", "images", *TABLES):
             self._new[table] = [row for row in self._new.get(table, ()) if row["stage"] != stage]
             self._old.setdefault(table, set()).add(stage)
         self._marks = {place: mark for place, mark in self._marks.items() if place[0] != stage}
@@ -178,7 +178,7 @@ class OfName:
 def remove(
     connection: duckdb.DuckDBPyConnection,
     name: str,
-    tables: Sequence[str] = ("runs", "run_stages", "stages", "images", "ingested_files", *FILES),
+    tables: Sequence[str] = ("runs", "run_stages", "stages", "images", "ingested_files", *TABLES),
 ) -> None:
     """Delete the rows of the runs of a name."""
     for table in tables:

@@ -6,37 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frepo.errors import FrepoError
+from frepo.plan.kinds import ROW_TABLES, RowTable
 from frepo.rundir import record
 
-FILES = {
-    "metrics": (record.METRICS, ("step", "name", "value")),
-    "evaluations": (
-        record.EVALUATIONS,
-        (
-            *("model", "architecture", "normalization", "pooling", "width", "depth", "source", "predictor", "labels"),
-            *("loss", "optimizer", "learning_rate", "augmentation", "augmentation_mode"),
-            *("seed", "steps", "top1", "top5", "n_test"),
-        ),
-    ),
-    "confusions": (record.CONFUSIONS, ("model", "predictor", "label", "predicted", "count")),
-    "scores": (record.SCORES, ("name", "value", "standard_error")),
-    "continual": (
-        record.CONTINUAL,
-        (
-            *("seed", "source", "predictor", "model", "step", "num_steps", "task", "steps"),
-            *("correct", "n_test"),
-        ),
-    ),
-    "attacks": (
-        record.ATTACKS,
-        (
-            *("chunk_index", "source", "train_steps", "model", "attack", "test_accuracy"),
-            *("auc", "auc_low", "auc_high", "advantage", "tpr_at_1_in_100", "tpr_at_1_in_1000"),
-            *("members", "non_members"),
-        ),
-    ),
-}
-"""Table -> the file of a stage's directory that its rows come from, and its columns after run and stage."""
+METRIC_ROWS = RowTable("metrics", record.METRICS, ("step", "name", "value"))
+TABLES = {table.name: table for table in (METRIC_ROWS, *ROW_TABLES)}
+"""The tables of rows that stages leave, by name."""
 
 
 class Mark(NamedTuple):

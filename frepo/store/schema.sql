@@ -206,7 +206,7 @@ WITH parts AS (
             (dataset->>'$.chunk_size') || ' training images, piece ' || (dataset->>'$.chunk_index'),
             format('{:g}% of the training images held out', 100 * (identity->>'$.validation_fraction')::DOUBLE)
         ), '') AS part
-    FROM (SELECT *, identity->'$.dataset' AS dataset FROM stages WHERE kind = 'evaluate')
+    FROM (SELECT *, identity->'$.dataset' AS dataset FROM stages)
 ), means AS (
     SELECT
         r.run_id, r.name, r.dataset, t.part, t.resolution, r.method, r.ipc, r.seed,

@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from frepo.plan import NUMERICS_VERSION, FairParts, Plan, compile_plan
+from frepo.plan import FairParts, Plan, compile_plan
+from frepo.plan.kinds import KINDS
 from frepo.spec import ExperimentSpec
 
 ALL = {"frepo", "evaluate-distilled", "random", "evaluate-random"}
@@ -262,7 +264,7 @@ def test_the_identity_says_what_was_hashed():
 @pytest.mark.parametrize("kind", ["distill", "evaluate"])
 def test_a_new_version_of_the_numerics_changes_the_stages_of_that_kind(monkeypatch, kind):
     before = fingerprints(plan())
-    monkeypatch.setitem(NUMERICS_VERSION, kind, 10_000)
+    monkeypatch.setitem(KINDS, kind, replace(KINDS[kind], version=10_000))
     after = fingerprints(plan())
     changed = {label for label in ALL if before[label] != after[label]}
     assert changed == (ALL if kind == "distill" else {"evaluate-distilled", "evaluate-random"})
