@@ -1,38 +1,30 @@
 """Walking a plan: skip what is done, resume what is not, record what was done."""
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from frepo.errors import FrepoError, Interrupted
+from frepo.execute.index import bring_up
 from frepo.execute.sameness import DataOfToday
 from frepo.execute.several import Failures
 from frepo.execute.sharing import share
+from frepo.execute.stage import Found, run_stage
 from frepo.plan import Plan, Stage, compile_plan
-from frepo.progress import note, warn
-from frepo.rundir import record
+from frepo.progress import note
 from frepo.rundir.directory import (
-    LOCK_PATIENCE_SECONDS,
     StageBusyError,
-    locked,
     make_directory,
     record_run,
     set_damaged_aside,
     set_run_aside,
 )
-from frepo.rundir.files import sync
-from frepo.rundir.provenance import now, peak_host_bytes, provenance
-from frepo.rundir.record import Attempt, StageRecord
 from frepo.rundir.status import is_done
-from frepo.rundir.tensorboard import event_file, write_events
+from frepo.rundir.tensorboard import write_events
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec import LoadedSpec
 from frepo.store.connect import DatabaseBusyError
-from frepo.store.ingest import ingest
 
 if TYPE_CHECKING:
     from frepo.data.dataset import DatasetInfo
@@ -59,7 +51,7 @@ def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = F
             return []
     make_directory(options.runs_dir)
     with suppress(DatabaseBusyError):  # a database that cannot be written is better found now than after a day
-        _ingest(options, (), patience=0.0)
+        bring_up(options, (), patience=0.0)
     with stop_on_signals():
         return _run_all(specs, options, fresh=fresh)
 
@@ -127,7 +119,7 @@ def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, data: DataOfToday) ->
     if options.tensorboard:
         for stage in plan.stages:
             write_events(directory / stage.directory)
-    _ingest(options, [plan.spec.name], patience=None)
+    bring_up(options, [plan.spec.name], patience=None)
     return plan.run_id
 
 
@@ -157,7 +149,8 @@ def _run_pending(
     def work_on(stage: Stage) -> None:
         raise_if_stopping()
         info, place = facts[stage.fingerprint].to_json(), position[stage.fingerprint]
-        _run_stage(stage, directory, options, info, data.files(stage), device, loaded.path, place, say)
+        found = Found(info, data.files(stage), device, loaded.path)
+        run_stage(stage, directory, options, found, place, lambda what: say(stage, what))
         _meet(options, stage.directory)
 
     for stage in plan.stages:
@@ -175,140 +168,3 @@ def _meet(options: RuntimeOptions, place: str) -> None:
         from frepo.engine.processes import meet
 
         meet(place)
-
-
-def _run_stage(
-    stage: Stage,
-    run_directory: Path,
-    options: RuntimeOptions,
-    dataset: dict[str, Any],
-    files: str | None,
-    device: str,
-    spec: Path,
-    position: str,
-    say: Callable[[Stage, str], None],
-) -> None:
-    from frepo.engine.journal import Journal
-    from frepo.execute import stages
-
-    directory = run_directory / stage.directory
-    make_directory(directory)
-    with locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
-        if is_done(stage, run_directory):
-            say(stage, "done by another process")
-            return
-        say(stage, f"starts on {device}")
-        with event_file(directory, wanted=options.tensorboard) as events:
-            log = _StageLog(stage, directory, dataset, device, spec, options)
-            log.files = files
-
-            def saved(step: int, steps: int) -> None:
-                log.saved(journal.first_step, step, steps)
-                _ingest_if_free(options, run_directory.name)
-
-            journal = Journal(
-                directory,
-                stage.directory,
-                options.checkpoint_every,
-                options.log_every,
-                saved,
-                position,
-                events,
-                recorded_step=log.step,
-            )
-            log.write("running")
-            try:
-                stages.execute(stage, run_directory, options, journal)
-                if events:
-                    events.add_images(journal.images)
-            except (FrepoError, OSError) as error:
-                with suppress(OSError):  # a full disk has no room for the record either
-                    status = "stopped" if isinstance(error, Interrupted) else "failed"
-                    log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
-                    _ingest_if_free(options, run_directory.name, LOCK_PATIENCE_SECONDS)
-                raise
-            sync(directory / record.METRICS)
-            log.images, log.results = tuple(journal.images), journal.results
-            log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
-        shutil.rmtree(directory / record.STATE, ignore_errors=True)
-    _ingest_if_free(options, run_directory.name)
-
-
-class _StageLog:
-    """The record of a stage while this process works on it."""
-
-    def __init__(
-        self,
-        stage: Stage,
-        directory: Path,
-        dataset: dict[str, Any],
-        device: str,
-        spec: Path,
-        options: RuntimeOptions,
-    ) -> None:
-        from frepo.engine.environment import numerics
-
-        previous = record.read_stage(directory)
-        self._path = directory / record.STAGE_FILE
-        self._earlier = previous.attempts if previous else ()
-        here = {**provenance(spec, options), "numerics": numerics()}
-        self._attempt = Attempt(started=now(), device=device, provenance=here)
-        self._stage, self._dataset = stage, dataset
-        self.step, self._steps = (previous.step, previous.steps) if previous else (0, None)
-        self.images: tuple[record.ImageSheet, ...] = ()
-        self.results: dict[str, record.ResultFile] = {}
-        self.files: str | None = None
-
-    def write(self, status: record.Status) -> None:
-        stage_record = StageRecord(
-            fingerprint=self._stage.fingerprint,
-            identity=self._stage.identity,
-            label=self._stage.label,
-            status=status,
-            step=self.step,
-            steps=self._steps,
-            dataset=self._dataset,
-            attempts=(*self._earlier, self._attempt),
-            images=self.images,
-            results=self.results,
-            data_files=self.files,
-        )
-        record.write_record(self._path, stage_record)
-
-    def saved(self, first_step: int, step: int, steps: int) -> None:
-        """Write what a saved state holds."""
-        self.step, self._steps = step, steps
-        self._attempt = self._attempt.model_copy(update={"first_step": first_step, "last_step": step})
-        self.write("running")
-
-    def finish(self, status: record.Status, first_step: int, last_step: int | None, peak_device: int | None) -> None:
-        """Write how the attempt ended; `last_step` is None where it never came to know what is saved."""
-        self.step = self.step if last_step is None else last_step
-        self._attempt = self._attempt.model_copy(
-            update={
-                "ended": now(),
-                "first_step": first_step,
-                "last_step": last_step,
-                "peak_host_bytes": peak_host_bytes(),
-                "peak_device_bytes": peak_device,
-            }
-        )
-        self.write(status)
-
-
-def _ingest_if_free(options: RuntimeOptions, name: str, patience: float = 0.0) -> None:
-    """Bring the database up to date unless somebody else has it open: the next time, or `frepo ingest`, catches up."""
-    try:
-        with suppress(DatabaseBusyError):
-            _ingest(options, [name], patience)
-    except FrepoError as error:
-        _warn_once(str(error))
-
-
-def _ingest(options: RuntimeOptions, names: Sequence[str], patience: float | None) -> None:
-    for problem in ingest(options.database, options.runs_dir, names, patience=patience).problems:
-        _warn_once(problem)
-
-
-_warn_once = cache(warn)
-"""What is damaged is met at every checkpoint."""

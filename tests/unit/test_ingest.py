@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frepo.errors import FrepoError
-from frepo.execute import runner
+from frepo.execute.index import bring_up_if_free
 from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
 from frepo.store import connect
@@ -307,12 +307,12 @@ HOLD = "import duckdb, sys\nheld = duckdb.connect(sys.argv[1])\nprint('held', fl
 def test_a_run_never_waits_for_a_database_that_somebody_has_open(fake_runs, db, monkeypatch, capsys):
     fake_runs()
     options = RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db)
-    runner._ingest_if_free(options, "small")
+    bring_up_if_free(options, "small")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(db)], **pipes) as holder:
         assert holder.stdout.readline() == "held\n"
         monkeypatch.setattr(connect.time, "sleep", lambda _: pytest.fail("it waits"))
-        runner._ingest_if_free(options, "small")
+        bring_up_if_free(options, "small")
         assert capsys.readouterr().err == ""
         with pytest.raises(DatabaseBusyError):
             ingest(db, fake_runs.runs_dir, patience=0.0)
@@ -324,7 +324,7 @@ def test_a_damaged_file_is_warned_of_once_in_a_run_and_stops_nothing(fake_runs, 
     (fake_runs.directory("small", plan.stages[0]) / record.METRICS).write_text("{\n")
     options = RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db)
     for _ in range(3):
-        runner._ingest_if_free(options, "small")
+        bring_up_if_free(options, "small")
     assert capsys.readouterr().err.count("metrics.jsonl, line 1 is damaged") == 1
     assert query(db, "SELECT count(*) FROM evaluations").rows == ((4,),)
 
@@ -332,7 +332,7 @@ def test_a_damaged_file_is_warned_of_once_in_a_run_and_stops_nothing(fake_runs, 
 def test_a_database_that_cannot_be_written_is_warned_of_and_stops_nothing(fake_runs, db, capsys):
     fake_runs()
     db.write_text("somebody's notes, not a database")
-    runner._ingest_if_free(RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db), "small")
+    bring_up_if_free(RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db), "small")
     assert "it is not a valid DuckDB database" in capsys.readouterr().err
 
 

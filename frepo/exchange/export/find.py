@@ -76,7 +76,7 @@ def find_stage(run_directory: Path, run: RunRecord, label: str | None = None) ->
 
 def _distill_stages(run_directory: Path, run: RunRecord) -> list[tuple[Path, StageRecord]]:
     found = ((run_directory / name, read_stage(run_directory / name)) for name in run.stages)
-    return [(path, stage) for path, stage in found if stage is not None and stage.identity.get("kind") == "distill"]
+    return [(path, stage) for path, stage in found if stage is not None and "distill" in stage.identity]
 
 
 def _is_that_of(run: RunRecord, stage: StageRecord) -> bool:

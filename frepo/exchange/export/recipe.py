@@ -45,7 +45,7 @@ def accuracies(found: FoundStage, exported: Evaluation) -> list[Row]:
     rows: list[Row] = []
     for name in found.run.stages:
         stage = read_stage(found.run_directory / name)
-        if stage is None or stage.status != "done" or stage.identity.get("kind") != "evaluate":
+        if stage is None or stage.status != "done" or not (found.run_directory / name / record.EVALUATIONS).exists():
             continue
         if found.stage.fingerprint not in stage.identity["needs"]:
             continue

@@ -1,0 +1,156 @@
+"""One stage of a run: locked, computed and recorded."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frepo.errors import FrepoError, Interrupted
+from frepo.execute.index import bring_up_if_free
+from frepo.plan import Stage
+from frepo.rundir import record
+from frepo.rundir.directory import LOCK_PATIENCE_SECONDS, locked, make_directory
+from frepo.rundir.files import sync
+from frepo.rundir.provenance import now, peak_host_bytes, provenance
+from frepo.rundir.record import Attempt, StageRecord
+from frepo.rundir.status import is_done
+from frepo.rundir.tensorboard import event_file
+from frepo.runtime import RuntimeOptions
+
+
+@dataclass(frozen=True)
+class Found:
+    """Facts that were found before a stage starts.
+
+    Attributes:
+        dataset: facts of its data, as JSON.
+        files: mark of the files that the data is read from; None where they are not there.
+        device: in words.
+        spec: the file of the spec.
+    """
+
+    dataset: dict[str, Any]
+    files: str | None
+    device: str
+    spec: Path
+
+
+def run_stage(
+    stage: Stage,
+    run_directory: Path,
+    options: RuntimeOptions,
+    found: Found,
+    position: str,
+    say: Callable[[str], None],
+) -> None:
+    """Compute a stage in its directory, from its saved state where there is one, unless it is done by then.
+
+    Raises:
+        StageBusyError: another process works on it.
+        Interrupted: a signal came; the state is saved.
+        FrepoError: it failed.
+    """
+    from frepo.engine.journal import Journal
+    from frepo.execute import stages
+
+    directory = run_directory / stage.directory
+    make_directory(directory)
+    with locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
+        if is_done(stage, run_directory):
+            say("done by another process")
+            return
+        say(f"starts on {found.device}")
+        with event_file(directory, wanted=options.tensorboard) as events:
+            log = _StageLog(stage, directory, found, options)
+
+            def saved(step: int, steps: int) -> None:
+                log.saved(journal.first_step, step, steps)
+                bring_up_if_free(options, run_directory.name)
+
+            journal = Journal(
+                directory,
+                stage.directory,
+                options.checkpoint_every,
+                options.log_every,
+                saved,
+                position,
+                events,
+                recorded_step=log.step,
+            )
+            log.write("running")
+            try:
+                stages.execute(stage, run_directory, options, journal)
+                if events:
+                    events.add_images(journal.images)
+            except (FrepoError, OSError) as error:
+                with suppress(OSError):  # a full disk has no room for the record either
+                    status = "stopped" if isinstance(error, Interrupted) else "failed"
+                    log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
+                    bring_up_if_free(options, run_directory.name, LOCK_PATIENCE_SECONDS)
+                raise
+            sync(directory / record.METRICS)
+            log.images, log.results = tuple(journal.images), journal.results
+            log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
+        shutil.rmtree(directory / record.STATE, ignore_errors=True)
+    bring_up_if_free(options, run_directory.name)
+
+
+class _StageLog:
+    """The record of a stage while this process works on it."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        directory: Path,
+        found: Found,
+        options: RuntimeOptions,
+    ) -> None:
+        from frepo.engine.environment import numerics
+
+        previous = record.read_stage(directory)
+        self._path = directory / record.STAGE_FILE
+        self._earlier = previous.attempts if previous else ()
+        here = {**provenance(found.spec, options), "numerics": numerics()}
+        self._attempt = Attempt(started=now(), device=found.device, provenance=here)
+        self._stage, self._found = stage, found
+        self.step, self._steps = (previous.step, previous.steps) if previous else (0, None)
+        self.images: tuple[record.ImageSheet, ...] = ()
+        self.results: dict[str, record.ResultFile] = {}
+
+    def write(self, status: record.Status) -> None:
+        stage_record = StageRecord(
+            fingerprint=self._stage.fingerprint,
+            identity=self._stage.identity,
+            label=self._stage.label,
+            status=status,
+            step=self.step,
+            steps=self._steps,
+            dataset=self._found.dataset,
+            attempts=(*self._earlier, self._attempt),
+            images=self.images,
+            results=self.results,
+            data_files=self._found.files,
+        )
+        record.write_record(self._path, stage_record)
+
+    def saved(self, first_step: int, step: int, steps: int) -> None:
+        """Write what a saved state holds."""
+        self.step, self._steps = step, steps
+        self._attempt = self._attempt.model_copy(update={"first_step": first_step, "last_step": step})
+        self.write("running")
+
+    def finish(self, status: record.Status, first_step: int, last_step: int | None, peak_device: int | None) -> None:
+        """Write how the attempt ended; `last_step` is None where it never came to know what is saved."""
+        self.step = self.step if last_step is None else last_step
+        self._attempt = self._attempt.model_copy(
+            update={
+                "ended": now(),
+                "first_step": first_step,
+                "last_step": last_step,
+                "peak_host_bytes": peak_host_bytes(),
+                "peak_device_bytes": peak_device,
+            }
+        )
+        self.write(status)
