@@ -1,12 +1,12 @@
 "use strict";
-// Galleries: a slider and a button through the steps, a choice of views, and what is known of the image pointed at.
+// Galleries: a slider and a button through the steps, a choice of views, and class and label of the image pointed at.
 
 const PAUSE = 500; // milliseconds between frames
 const SHOWN_DIGITS = 2;
 
 function element(tag, text, kind) {
   const made = document.createElement(tag);
-  made.textContent = text; // never as HTML: class names are somebody's text
+  made.textContent = text; // never as HTML: class names come from the data set
   if (kind) made.className = kind;
   return made;
 }
@@ -28,7 +28,7 @@ function steps(gallery) {
     const text = `step ${step.toLocaleString("en")}`;
     at.textContent = text;
     slider.setAttribute("aria-valuetext", text);
-    const which = index === 0 ? "Start" : index === all.length - 1 ? "End" : "On the way";
+    const which = index === 0 ? "Start" : index === all.length - 1 ? "End" : "In between";
     end.querySelector("figcaption").textContent = `${which}: after ${step.toLocaleString("en")} steps`;
   }
   function stop() {

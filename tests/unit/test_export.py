@@ -287,7 +287,7 @@ def test_the_readme_has_the_numbers(tmp_path, kind):
     assert "# 6 distilled images of any_data" in text
     assert "678 steps; linear from 0 over the first 45, then a cosine to a hundredth" in text
     assert "learning rate 0.0123" in text
-    assert "conv, width 8, depth 2, pooling average, normalization identity" in text
+    assert "conv, width 8, depth 2, pooling average, normalization none" in text
     assert "some-run-0123abcd" in text
     assert "commit `c0ffee` with uncommitted changes" in text
     assert "licence and the terms of use of `any_data` apply" in text
@@ -316,9 +316,9 @@ def test_the_readme_says_what_is_not_known_and_what_differs(tmp_path):
     spec["dataset"] |= {"resolution": 32, "classes": [4, 2]}
     write(exported, "torch", tmp_path / "out")
     text = " ".join((tmp_path / "out" / "README.md").read_text().split())
-    assert "the accuracy to expect is not known" in text
+    assert "the expected accuracy is unknown" in text
     assert (
-        "The recipe's network is `alexnet`, which the script does not have: it trains a `conv` of width 128, depth 2"
+        "The recipe's network is `alexnet`, which the script does not have. It trains a `conv` of width 128, depth 2"
         in text
     )
     assert "normalization instance in its place" in text

@@ -312,7 +312,7 @@ def test_labels_that_cannot_be_read_are_none(monkeypatch, tmp_path, content):
 def test_images_without_labels_are_shown_with_a_note(fake_runs, report):
     fake_runs()
     page = report()
-    assert page.text.count("The labels of the images are missing or cannot be read.") == 2
+    assert page.text.count("The labels of the images are missing or unreadable.") == 2
     assert page.values("data-label") == []
 
 
@@ -326,7 +326,7 @@ def test_many_runs_are_an_index_and_the_newest_in_full(fake_runs, report):
         value.partition("-")[0] for value in page.values("id") if value.startswith("run") and "-" in value
     ] == newest
     assert page.cells.count("62.5 ± 17.7%") == 2 * (MOST_IN_FULL + 2)  # in the index and in the table
-    assert "`frepo report NAME` writes any other".replace("`", "") in page.text
+    assert "`frepo report NAME` writes the others".replace("`", "") in page.text
 
 
 def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
@@ -336,7 +336,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
     assert page.text.index("old and new") < page.text.index("Test accuracy")
     for change in ("seed: 0 -> 3", "distill.ipc: 1 -> 2"):
         assert change in page.text
-    assert "name: " not in page.text.partition("What they learned")[0]
+    assert "name: " not in page.text.partition("Learned images")[0]
     assert page.cells[2:8] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", "", ""]
     assert page.cells[8:12] == ["random", "conv width 128 depth 3, identity", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
