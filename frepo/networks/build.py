@@ -1,14 +1,10 @@
 """From an `[architecture]` table to a network."""
 
 from frepo.errors import FrepoError
-from frepo.networks.alexnet import AlexNet
-from frepo.networks.conv import ConvNet
-from frepo.networks.dcconv import DcConvNet
-from frepo.networks.kipconv import KipConvNet
-from frepo.networks.padding import margin
-from frepo.networks.resnet18 import ResNet18
-from frepo.networks.resnet18_ap import ResNet18Ap
-from frepo.networks.vgg11 import Vgg11
+from frepo.networks.convnets import ConvNet, DcConvNet, KipConvNet
+from frepo.networks.layers import margin
+from frepo.networks.plain import AlexNet, Vgg11
+from frepo.networks.resnets import ResNet18, ResNet18Ap
 from frepo.spec import architecture as tables
 
 Model = ConvNet | DcConvNet | KipConvNet | AlexNet | Vgg11 | ResNet18 | ResNet18Ap

@@ -11,7 +11,7 @@ from frepo.engine.loop import Loop
 from frepo.engine.seeds import Stream
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
-from frepo.networks.precision import numerics
+from frepo.networks.layers import numerics
 from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop
 from frepo.plan import Evaluation
 from frepo.runtime import Residency

@@ -44,13 +44,12 @@ def _schedule(recipe: Recipe, steps: int) -> optax.Schedule:
     peak, warmup = recipe.learning_rate, recipe.warmup_of(steps)
     match recipe.schedule:
         case "cosine":
-            after = optax.cosine_decay_schedule(peak, max(1, steps - warmup), alpha=0.01)
+            return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, end_value=peak / 100)
         case "step":
             after = optax.piecewise_constant_schedule(peak, {max(0, steps // 2 - warmup): 0.1})
         case "constant":
             after = optax.constant_schedule(peak)
-    rise = optax.linear_schedule(0.0, peak, warmup) if warmup else optax.constant_schedule(peak)
-    return optax.join_schedules([rise, after], [warmup])
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
 def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -19,6 +19,8 @@ from frepo.runtime import DEFAULT_DATABASE
 
 SCHEMA_VERSION = 5
 PATIENCE_SECONDS = 60.0
+MOST_DEGREES = 1000
+"""Degrees of freedom up to which the database has quantiles of Student's distribution."""
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -205,6 +207,16 @@ def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
         raise FrepoError(f"{database} is a DuckDB database of another program; name another with --db")
     connection.execute(files("frepo.store").joinpath("schema.sql").read_text(encoding="utf-8"))
     connection.execute("INSERT INTO frepo_schema VALUES (?)", [SCHEMA_VERSION])
+    _fill_student(connection)
+
+
+def _fill_student(connection: duckdb.DuckDBPyConnection) -> None:
+    # Slow to import, and needed once in a database's life.
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    degrees = range(1, MOST_DEGREES + 1)
+    quantiles = [float(stdtrit(n, 0.975)) for n in degrees]
+    connection.execute("INSERT INTO student SELECT unnest(?), unnest(?)", [list(degrees), quantiles])
 
 
 def _check_version(connection: duckdb.DuckDBPyConnection, database: Path) -> None:

@@ -31,7 +31,7 @@ from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.frepo.step import learned_part, meta_optimizer
 from frepo.methods.stage import real_images
-from frepo.networks.conv import ConvNet
+from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
 from frepo.plan import DistillStage, compile_plan

@@ -15,11 +15,9 @@ from jsonschema import Draft202012Validator
 from frepo.data.sources.digits import read_digits
 from frepo.errors import FrepoError, SpecError
 from frepo.networks.build import build_model
+from frepo.networks.layers import normalize, pad_one_channel, relu_pool
 from frepo.networks.losses import centered_one_hot
-from frepo.networks.norm import normalize
-from frepo.networks.padding import pad_one_channel
-from frepo.networks.pooling import relu_pool
-from frepo.networks.residual import ResidualBlock
+from frepo.networks.resnets import ResidualBlock
 from frepo.networks.training import Network, Trainer
 from frepo.spec import AlexNet, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11, json_schema, load_spec
 

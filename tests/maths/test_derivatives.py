@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 
-from frepo.networks import convolution, pooling
+from frepo.networks import convolution, layers
 from frepo.networks.build import build_model
 from frepo.networks.chunks import in_chunks
 from frepo.spec import AlexNet, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
@@ -49,7 +49,7 @@ def test_the_convolution(channels):
 def test_pooling(shape):
     x = normal(0, 2, *shape, 2)
     x += jnp.sign(x) / 2  # no step crosses zero
-    check_grads(jax.jit(pooling.relu_average_pool), (x,), 2, MODES, atol=1e-2, rtol=1e-2, eps=0.01)
+    check_grads(jax.jit(layers.relu_average_pool), (x,), 2, MODES, atol=1e-2, rtol=1e-2, eps=0.01)
 
 
 def second_order(function, x, direction):
@@ -100,7 +100,7 @@ def test_chunks_give_the_derivatives_of_the_whole_to_images_and_weights():
     def function(chunk):
         def total(weights, images):
             def features(x):
-                return pooling.relu_average_pool(convolution._convolve_on_cpu(x, weights)).reshape(len(x), -1)
+                return layers.relu_average_pool(convolution._convolve_on_cpu(x, weights)).reshape(len(x), -1)
 
             return jnp.sum(jnp.sin(in_chunks(features, images, chunk)))
 

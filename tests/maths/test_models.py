@@ -11,9 +11,9 @@ import pytest
 
 from frepo.errors import FrepoError
 from frepo.networks.build import build_model
-from frepo.networks.conv import ConvNet
+from frepo.networks.convnets import ConvNet
 from frepo.networks.convolution import convolution
-from frepo.networks.pooling import relu_average_pool
+from frepo.networks.layers import relu_average_pool
 from frepo.networks.training import Scorer, Trainer
 from frepo.spec import Conv
 

@@ -12,7 +12,7 @@ from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.methods.frepo.state import DistilledData, DistillState
 from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
-from frepo.networks.conv import ConvNet
+from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
 from frepo.networks.training import Trainer

@@ -32,6 +32,16 @@ def test_the_cosine_rises_to_the_peak_and_falls_to_a_hundredth():
     np.testing.assert_allclose(found[4:], 0.5 * (0.01 + 0.99 * (1 + np.cos(np.pi * share)) / 2), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 7), (3, 50), (500, 13)])
+def test_the_cosine_has_the_bits_of_its_two_parts(warmup, steps):
+    recipe = Recipe(learning_rate=3e-4, warmup_steps=warmup)
+    waiting = recipe.warmup_of(steps)
+    rise = optax.linear_schedule(0.0, 3e-4, waiting)
+    fall = optax.cosine_decay_schedule(3e-4, steps - waiting, alpha=0.01)
+    each = [rise(step) if step < waiting else fall(step - waiting) for step in range(steps)]
+    np.testing.assert_array_equal(rates(recipe, steps), each)
+
+
 def test_the_step_falls_to_a_tenth_halfway_and_the_constant_stays():
     step = rates(Recipe(learning_rate=0.5, warmup_steps=2, steps=10, schedule="step"), 10)
     np.testing.assert_allclose(step, [0, 0.25, *[0.5] * 3, *[0.05] * 5], rtol=1e-6, atol=1e-9)

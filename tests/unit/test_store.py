@@ -553,8 +553,9 @@ def test_the_interval_of_the_mean_is_that_of_student(fake_runs, db):
 
 def test_the_quantiles_are_those_of_student(db, tmp_path):
     ingest(db, tmp_path / "nothing")
-    for degrees, quantile in query(db, "SELECT * FROM student").rows:
-        assert quantile == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
+    degrees, quantiles = zip(*query(db, "SELECT * FROM student ORDER BY degrees").rows, strict=True)
+    assert degrees == tuple(range(1, 1001))
+    assert quantiles == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-12)
 
 
 def test_one_network_is_no_comparison_of_architectures(fake_runs, db):

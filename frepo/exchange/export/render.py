@@ -11,7 +11,7 @@ from frepo.exchange.export.exported import Exported
 from frepo.exchange.export.formats import DataFormat, MotionFormat
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
-from frepo.networks.padding import margin
+from frepo.networks.layers import margin
 from frepo.spec import Architecture, Conv, Recipe
 
 WARPS = ("crop", "rotate", "translate")

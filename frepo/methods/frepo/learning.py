@@ -19,7 +19,7 @@ from frepo.methods.frepo.state import Best, DistilledData, DistillState
 from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
 from frepo.networks.build import build_model
-from frepo.networks.precision import numerics
+from frepo.networks.layers import numerics
 from frepo.networks.training import Trainer
 from frepo.plan import DistillStage
 from frepo.runtime import Residency

@@ -1,15 +1,14 @@
-"""The residual blocks of ResNet-18 and how they are stacked."""
+"""ResNet-18 for small images, halving by strides or by average pooling."""
 
 from functools import partial
 from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from frepo.networks.convolution import convolution
-from frepo.networks.norm import normalize
-from frepo.networks.pooling import relu_average_pool
-from frepo.networks.precision import numerics
+from frepo.networks.layers import dense_head, normalize, numerics, relu_average_pool
 from frepo.spec.architecture import Normalization, Precision
 
 BLOCKS_PER_STAGE = 2
@@ -78,3 +77,43 @@ class ResidualStages(nn.Module):
                     x, train=train
                 )
         return x
+
+
+class ResNet18(nn.Module):
+    """Residual stages that halve by strides of 2, means over all pixels, then a dense head.
+
+    He, Zhang, Ren and Sun (2016), with the first convolution 3x3 and no pooling after it, as is usual for small images
+    and in github.com/VICO-UoE/DatasetCondensation.
+    """
+
+    num_classes: int
+    widths: tuple[int, ...]
+    normalization: Normalization
+    precision: Precision
+    batch_momentum: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Map images [n, h, w, c] to (features [n, widths[-1]], logits [n, num_classes]), both float32."""
+        stages = ResidualStages(self.widths, "stride", self.normalization, self.precision, self.batch_momentum)
+        x = jnp.mean(stages(x, train=train).astype(jnp.float32), axis=(1, 2))
+        return dense_head(x, self.num_classes, self.precision)
+
+
+class ResNet18Ap(nn.Module):
+    """Residual stages that halve by 2x2 average pooling, then a dense head on all pixels of the last one.
+
+    The ResNet18_AP of github.com/VICO-UoE/DatasetCondensation.
+    """
+
+    num_classes: int
+    widths: tuple[int, ...]
+    normalization: Normalization
+    precision: Precision
+    batch_momentum: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Map images [n, h, w, c] to (features [n, h/8 * w/8 * widths[-1]], logits [n, num_classes]), both float32."""
+        stages = ResidualStages(self.widths, "average", self.normalization, self.precision, self.batch_momentum)
+        return dense_head(stages(x, train=train), self.num_classes, self.precision)
