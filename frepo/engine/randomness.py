@@ -1,10 +1,25 @@
-"""JAX keys from seeds."""
+"""Where randomness comes from: a seed, a number for each use of it, and JAX keys made of them."""
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import jax
 import numpy as np
+
+
+class Stream(IntEnum):
+    """What randomness is drawn for; combined with the spec's seed. Values never change: results depend on them."""
+
+    SELECTION = 0
+    POOL_SCHEDULE = 1
+    TARGET_BATCHES = 2
+    POOL_START = 3
+    POOL_STEP = 4
+    EVALUATION = 5
+    FEATURES = 6
+    SHADOWS = 7
+    ATTACKS = 8
 
 
 def key_of(seed: tuple[int, ...]) -> jax.Array:

@@ -12,8 +12,8 @@ from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.decode import share_of
 from frepo.data.split import split
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream
+from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.methods.features import read_features
 from frepo.methods.frepo.learning import prepare

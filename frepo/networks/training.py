@@ -133,7 +133,7 @@ def training_loop(
         images = augment(operations, mode, jax.random.fold_in(key, step), images)
         return trainer.step(network, share_evenly(images), regime.targets(labels))
 
-    def step(networks: Any, constants: Any, given: _Given, choice: Any) -> Any:  # noqa: ARG001
+    def step(networks: Any, constants: Any, given: _Given) -> Any:
         if isinstance(networks, tuple):
             pairs = [
                 train_one(n, keys()[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants)
@@ -146,13 +146,13 @@ def training_loop(
         )
         return networks, {"train_loss": jnp.mean(losses)}
 
-    def inputs(first: int, steps: int) -> tuple[_Given, np.ndarray]:
+    def inputs(first: int, steps: int) -> _Given:
         batches = [
             own[batch_indices(seed, len(own), size, first, steps)]
             for own, seed in zip(own_positions, seeds, strict=True)
         ]
         batch = data.given(np.stack(batches, axis=1).astype(np.int32))
-        return _Given(np.arange(first, first + steps), batch), np.zeros(steps, bool)
+        return _Given(np.arange(first, first + steps), batch)
 
     def one_after_the_other() -> tuple[Network, ...]:
         return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))

@@ -51,7 +51,7 @@ def compiled_loop(learning: Learning) -> Advance:
 
     def advance(count: int) -> None:
         nonlocal state, position
-        state, _ = runner(state, loop.constants, *loop.inputs(position, count), lambda: False)
+        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda: False)
         jax.block_until_ready(state)
         position += count
 
@@ -125,7 +125,7 @@ def step_by_step_loop(
 
     def advance(count: int) -> None:
         nonlocal data, opt_state, position
-        given, replaces = learning.loop.inputs(position, count)
+        given = learning.loop.inputs(position, count)
         for i in range(count):
             batch, batch_labels = next(batches)
             member = pool[given.member[i]]
@@ -134,7 +134,7 @@ def step_by_step_loop(
             data, opt_state, error = update_data(data, opt_state, member, features, y_TxC)
             float(error)
             key = jax.random.key(position + i)
-            pool[given.member[i]] = jax.device_get(fresh(key) if replaces[i] else train_member(member, data, key))
+            pool[given.member[i]] = jax.device_get(fresh(key) if given.replace[i] else train_member(member, data, key))
         jax.block_until_ready(data)
         position += count
 

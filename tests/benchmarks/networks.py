@@ -43,9 +43,9 @@ def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: 
     seconds: dict[str, list[float]] = {name: [] for name in states}
     for first in range(-1, rounds):
         for name, runner in runners.items():
-            given, choices = loops[name].inputs((first + 1) * steps, steps)
+            given = loops[name].inputs((first + 1) * steps, steps)
             began = time.perf_counter()
-            states[name], _ = runner(states[name], data.constants, given, choices, lambda: False)
+            states[name], _ = runner(states[name], data.constants, given, lambda: False)
             jax.block_until_ready(states[name])
             if first >= 0:  # the round before the first one compiles
                 seconds[name].append((time.perf_counter() - began) / steps)

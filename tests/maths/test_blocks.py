@@ -8,9 +8,9 @@ import pytest
 
 from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.preprocess import fit_preprocess
-from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps
+from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps, branch
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
+from frepo.engine.run import run_steps
 from frepo.methods.frepo.learning import prepare
 from frepo.methods.frepo.state import DistilledData
 from frepo.networks.build import build_model
@@ -60,15 +60,15 @@ def assert_close(one, other, tolerance):
 
 
 def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
-    given, replace = learning.loop.inputs(0, 20)
-    assert replace.any()
-    assert not replace.all()
+    given = learning.loop.inputs(0, 20)
+    assert given.replace.any()
+    assert not given.replace.all()
     looped, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, never
     )
     as_on_a_gpu()
     scanned, scanned_metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, never
     )
     assert len(metrics) == len(scanned_metrics) == 20
     assert_close(looped.data, scanned.data, 1e-3)
@@ -80,18 +80,18 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
 def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
     as_on_a_gpu()
     runner = BlockRunner(learning.loop.step)
-    given, replace = learning.loop.inputs(0, 10)
-    state, _ = runner(jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never)
+    given = learning.loop.inputs(0, 10)
+    state, _ = runner(jax.jit(learning.loop.initial)(), learning.loop.constants, given, never)
     with jax.transfer_guard("disallow"):
-        state, metrics = runner(state, learning.loop.constants, given, replace, never)
+        state, metrics = runner(state, learning.loop.constants, given, never)
     assert all(np.isfinite(values["loss"]) for values in metrics)
 
 
 def test_the_host_loop_stops_where_it_is_told_to(learning):
-    given, replace = learning.loop.inputs(0, 10)
+    given = learning.loop.inputs(0, 10)
     answers = iter([False] * 4 + [True])
     _, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, lambda: next(answers)
+        jax.jit(learning.loop.initial)(), learning.loop.constants, given, lambda: next(answers)
     )
     assert len(metrics) == 4
     assert block_steps() == STEPS_OF_HOST_LOOP
@@ -121,3 +121,23 @@ def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path
         assert_close(one.params, other.params, 1e-3)
         assert_close(one.batch_stats, other.batch_stats, 1e-3)
     assert "15/15" in capsys.readouterr().err
+
+
+def test_choices_are_python_bools_in_the_host_loop_and_traced_in_a_scan(as_on_a_gpu):
+    kinds = []
+
+    def step(state, constants, given):
+        number, add, double = given["number"], given["choices"][0], given["choices"][1]
+        kinds.append((type(add), type(double)))
+        state = branch(add, lambda x: x + number, lambda x: x, state)
+        return branch(double, lambda x: 2 * x, lambda x: x, state), {"state": state}
+
+    choices = [np.array([True, False, True, True]), np.array([False, False, False, True])]
+    given = {"number": np.arange(1.0, 5.0, dtype=np.float32), "choices": choices}
+    looped, _ = BlockRunner(step)(jnp.float32(0), (), given, never)
+    assert kinds == [(bool, bool)] * 3  # a program for each combination that comes
+    as_on_a_gpu()
+    scanned, metrics = BlockRunner(step)(jnp.float32(0), (), given, never)
+    assert looped == scanned == 16
+    assert len(metrics) == 4
+    assert bool not in {kind for pair in kinds[3:] for kind in pair}

@@ -1,5 +1,7 @@
 """Who is used when, who is replaced, and in which order a step does things."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,8 +71,8 @@ def small_world(normalization="batch", *, learn_labels=True, flip=True, optimize
     return settings_, training, target, DistillState(data, opt_state, pool)
 
 
-def given_at(step, member):
-    return StepInput(np.int32(step), np.int32(member), np.arange(step, step + 16, dtype=np.int32))
+def given_at(step, member, replace=False):
+    return StepInput(np.int32(step), np.int32(member), replace, np.arange(step, step + 16, dtype=np.int32))
 
 
 def member_of(pool, index):
@@ -85,7 +87,7 @@ def assert_trees_close(one, other, **tolerance):
 def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(learn_labels):
     settings_, training, target, state = small_world(learn_labels=learn_labels)
     step = make_step(settings_, training, RESIDENT, 3, (1,), 1000)
-    after, metrics = step(state, target, given_at(0, 1), False)
+    after, metrics = step(state, target, given_at(0, 1))
 
     member, trainer = member_of(state.pool, 1), training.trainer
     f_t = trainer.apply(member, target.images[:16])[0]
@@ -113,7 +115,7 @@ def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(lear
 def test_a_replaced_member_starts_anew_and_takes_no_step():
     settings_, training, target, state = small_world()
     key = jax.random.key(1)
-    after, _ = make_step(settings_, training, RESIDENT, 3, (1,), 1000)(state, target, given_at(5, 0), True)
+    after, _ = make_step(settings_, training, RESIDENT, 3, (1,), 1000)(state, target, given_at(5, 0, True))
     fresh = training.trainer.fresh(jax.random.fold_in(key, 5))
     assert_trees_close(member_of(after.pool, 0), fresh, rtol=0, atol=0)
     assert np.any(np.asarray(after.data.images) != np.asarray(state.data.images))
@@ -123,8 +125,8 @@ def test_a_traced_choice_gives_what_a_static_one_gives():
     settings_, training, target, state = small_world()
     step = make_step(settings_, training, RESIDENT, 3, (1,), 1000)
     for replace in (False, True):
-        static, _ = jax.jit(step, static_argnums=3)(state, target, given_at(2, 1), replace)
-        traced, _ = jax.jit(step)(state, target, given_at(2, 1), jnp.asarray(replace))
+        static, _ = jax.jit(partial(step, given=given_at(2, 1, replace)))(state, target)
+        traced, _ = jax.jit(step)(state, target, given_at(2, 1, jnp.asarray(replace)))
         assert_trees_close(static, traced, rtol=1e-4, atol=1e-5)
 
 

@@ -13,8 +13,8 @@ from frepo.applications.membership.trained import trained_attack
 from frepo.data.dataset import Dataset
 from frepo.data.residency import input_maker
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream
+from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.methods.frepo.state import DistilledData
 from frepo.networks.prepare import prepare

@@ -12,8 +12,7 @@ from frepo.data.dataset import Dataset
 from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.loop import Loop, Milestone, every
-from frepo.engine.randomness import key_of
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream, key_of
 from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.methods.frepo.state import Best, DistilledData, DistillState
 from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
@@ -31,7 +30,6 @@ class Learning:
     """What the loop runs."""
 
     loop: Loop[DistillState]
-    """Its choices say whether a step replaces its member of the pool instead of training it."""
     training: PoolTraining
 
 
@@ -60,12 +58,12 @@ def prepare(
 
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
 
-    def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
+    def inputs(first: int, count: int) -> StepInput:
         seed = (work.seed, Stream.TARGET_BATCHES)
         batches = kept[batch_indices(seed, len(kept), settings.batch_size, first, count)].astype(np.int32)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
-        return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
+        return StepInput(steps, schedule.member[part], schedule.replace[part], target.given(batches))
 
     step = make_step(settings, training, target, info.label_classes, (work.seed, Stream.POOL_STEP), chunk)
     precision = work.architecture.precision

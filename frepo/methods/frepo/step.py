@@ -28,6 +28,9 @@ class StepInput(NamedTuple):
 
     step: Array
     member: Array
+    """Which of the pool it uses."""
+    replace: Any
+    """Whether that is replaced instead of trained: a choice."""
     batch: Any
     """The target batch, or what leads to it on the device."""
 
@@ -66,7 +69,7 @@ def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array
     return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
 
 
-DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, Metrics]]
+DistillStep = Callable[[DistillState, Any, StepInput], tuple[DistillState, Metrics]]
 
 
 def make_step(
@@ -77,15 +80,14 @@ def make_step(
     seed: tuple[int, ...],
     chunk: int,
 ) -> DistillStep:
-    """Return `step(state, constants, input, replace) -> (state, metrics)`.
+    """Return `step(state, constants, given) -> (state, metrics)`.
 
-    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. `replace` says whether
-    the member is replaced instead of trained: a Python bool, or a traced one inside a scan. At most `chunk` images of
-    the support go through the network at once.
+    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. At most `chunk` images
+    of the support go through the network at once.
     """
     optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
 
-    def step(state: DistillState, constants: Any, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
+    def step(state: DistillState, constants: Any, given: StepInput) -> tuple[DistillState, Metrics]:
         member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
 
         def features(images: jax.Array) -> jax.Array:
@@ -110,7 +112,7 @@ def make_step(
         def start_anew(_: None) -> Network:
             return training.trainer.fresh(step_key)
 
-        member = branch(replace, start_anew, train, None)
+        member = branch(given.replace, start_anew, train, None)
         pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
         return DistillState(data, opt_state, pool, state.best), metrics
 
