@@ -8,7 +8,6 @@ from typing import Any
 import jax
 
 from frepo.engine.blocks import BlockRunner, block_steps
-from frepo.engine.devices import compiled, place
 from frepo.engine.loop import Loop
 from frepo.spec.architecture import Precision
 
@@ -45,7 +44,7 @@ class Cost:
 
 def measure(loop: Loop[Any], parameters: int) -> Cost:
     """Compile the program of `loop`, run a few of its steps and return what they cost."""
-    runner, state = BlockRunner(loop.step), place(compiled(loop.initial)())
+    runner, state = BlockRunner(loop.step), loop.first_state()
     count = min(block_steps(loop.bytes_per_step), loop.steps)
     given = loop.inputs(0, count)
     began = time.perf_counter()

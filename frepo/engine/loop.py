@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from frepo.engine.blocks import Step
+from frepo.engine.devices import compiled, place
 from frepo.spec.architecture import Precision
 
 S = TypeVar("S")
@@ -29,8 +30,8 @@ def every(steps: int, of: int) -> tuple[int, ...]:
 class SavedForm(Generic[S]):
     """How a state is saved where that is not as the loop holds it: in the same form on every backend."""
 
-    initial: Callable[[], Any]
-    """What `pack` makes of the state before step 0; traced, for its shapes."""
+    initial: Callable[[Any], Any]
+    """What `pack` makes of the state before step 0, from the loop's `start`; traced, for its shapes."""
     pack: Callable[[S], Any]
     unpack: Callable[[Any], S]
     """Of host arrays, which keep their bits, as those of `pack` do."""
@@ -38,13 +39,18 @@ class SavedForm(Generic[S]):
 
 @dataclass(frozen=True)
 class Loop(Generic[S]):
-    """What is done step by step, as pure functions of (seed, step)."""
+    """What is done step by step, as pure functions of (seed, step).
+
+    What follows from the seed is an argument of `initial` and `step`: so one program serves all seeds.
+    """
 
     step: Step
-    initial: Callable[[], S]
-    """Makes the state before step 0; traced."""
+    initial: Callable[[Any], S]
+    """Makes the state before step 0 from `start`; traced."""
+    start: Any
+    """A pytree of host arrays: keys, images to start from."""
     constants: Any
-    """What no step changes, on the device."""
+    """What no step changes, on the device: training data, keys."""
     inputs: Callable[[int, int], Any]
     """(first step, count) -> host arrays with a leading axis of length count; those of bool [count] are choices that
     `branch` takes."""
@@ -56,3 +62,7 @@ class Loop(Generic[S]):
     milestones: tuple[Milestone[S], ...] = ()
     saved_form: SavedForm[S] | None = None
     """None where a state is saved as it is."""
+
+    def first_state(self) -> S:
+        """Return the state before step 0, on the device."""
+        return place(compiled(self.initial)(place(self.start)))

@@ -1,8 +1,6 @@
 """Where randomness comes from: a seed, a number for each use of it, and JAX keys made of them."""
 
-from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
 
 import jax
 import numpy as np
@@ -30,10 +28,10 @@ def key_of(seed: tuple[int, ...]) -> jax.Array:
     return key
 
 
-def keys_for_program(*seeds: tuple[int, ...]) -> Callable[[], jax.Array]:
-    """Return what gives, inside a compiled program, the keys of `seeds` stacked on a leading axis.
+def key_data(*seeds: tuple[int, ...]) -> np.ndarray:
+    """Return the keys of `seeds` as uint32 [seeds, 2], as a compiled program takes them.
 
-    They are a constant made of a host array, which a program for any number of devices can hold.
+    They are its arguments (`jax.random.wrap_key_data` makes keys of them inside), never constants of it: so one
+    program serves all seeds.
     """
-    data: Any = np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])
-    return lambda: jax.random.wrap_key_data(data)
+    return np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])

@@ -8,7 +8,7 @@ import jax
 
 from frepo.engine.blocks import BlockRunner, block_steps
 from frepo.engine.cost import peak_flops
-from frepo.engine.devices import compiled, place
+from frepo.engine.devices import place
 from frepo.engine.journal import Journal
 from frepo.engine.loop import Loop
 from frepo.engine.prefetch import prefetched
@@ -61,10 +61,10 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
 def _start(loop: Loop[S], journal: Journal) -> tuple[int, S]:
     """Return (steps done, state) to begin with, on the device."""
     form = loop.saved_form
-    like = jax.eval_shape(form.initial if form else loop.initial)
+    like = jax.eval_shape(form.initial if form else loop.initial, loop.start)
     restored = first_goes_first(lambda: journal.restore(like, loop.steps), "restored")
     if restored is None:
-        return 0, place(compiled(loop.initial)())
+        return 0, loop.first_state()
     step, saved = restored
     return step, place(form.unpack(saved) if form else saved)
 

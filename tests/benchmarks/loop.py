@@ -47,7 +47,7 @@ Advance = Callable[[int], None]
 def compiled_loop(learning: Learning) -> Advance:
     """Return frepo's own loop."""
     loop = learning.loop
-    runner, state, position = BlockRunner(loop.step), jax.jit(loop.initial)(), 0
+    runner, state, position = BlockRunner(loop.step), loop.first_state(), 0
 
     def advance(count: int) -> None:
         nonlocal state, position
@@ -118,7 +118,7 @@ def step_by_step_loop(
         return data.replace(**optax.apply_updates(learned_part(data, settings), updates)), opt_state, error
 
     train_member, fresh = jax.jit(training.train), jax.jit(training.trainer.fresh)
-    state: DistillState = jax.device_get(jax.jit(learning.loop.initial)())
+    state: DistillState = jax.device_get(learning.loop.first_state())
     data, opt_state = state.data, state.opt_state
     pool = [jax.tree.map(lambda leaf, i=i: leaf[i], state.pool) for i in range(len(jax.tree.leaves(state.pool)[0]))]
     position = 0
@@ -153,7 +153,7 @@ def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int):
 
 def bare_arithmetic(learning: Learning, settings: Frepo, batch: jax.Array) -> Advance:
     """Return the forward pass of the target and the forward and backward pass of the support, and nothing else."""
-    state = jax.jit(learning.loop.initial)()
+    state = learning.loop.first_state()
     member = jax.tree.map(lambda leaf: leaf[0], state.pool)
     images = state.data.images
     support = jnp.concatenate([images, images[:, :, ::-1]]) if settings.flip else images

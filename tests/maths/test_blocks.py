@@ -7,18 +7,21 @@ import optax
 import pytest
 
 from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.load import load_dataset
 from frepo.data.preprocess import fit_preprocess
 from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps, branch
 from frepo.engine.journal import Journal
 from frepo.engine.run import run_steps
 from frepo.methods.frepo.learning import prepare
 from frepo.methods.frepo.state import DistilledData
+from frepo.methods.stage import with_labels
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
+from frepo.networks.prepare import prepare as prepare_training
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
-from frepo.plan import DistillStage
+from frepo.plan import DistillStage, EvaluateStage
 from frepo.runtime import Cadence
-from frepo.spec import Conv, Frepo, Pool, Standardize
+from frepo.spec import Conv, Frepo, Pool, Recipe, Standardize
 from frepo.spec import Dataset as DatasetTable
 
 SHAPE = (8, 8, 1)
@@ -30,8 +33,7 @@ def as_on_a_gpu(monkeypatch):
     return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
-@pytest.fixture
-def learning():
+def learning_of(seed):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
     labels = np.arange(60, dtype=np.int32) % 3
@@ -41,14 +43,19 @@ def learning():
     dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
     frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
     work = DistillStage(
-        seed=0,
+        seed=seed,
         dataset=DatasetTable(name="digits"),
         distill=frepo,
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    start = DistilledData(dataset.inputs(pixels[:3]), np.asarray(centered_one_hot(jnp.arange(3), 3)))
+    start = DistilledData(dataset.inputs(pixels[3 * seed :][:3]), np.asarray(centered_one_hot(jnp.arange(3), 3)))
     return prepare(frepo, work, start, dataset, "device", 1000)
+
+
+@pytest.fixture
+def learning():
+    return learning_of(0)
 
 
 def never():
@@ -64,11 +71,11 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
     assert given.replace.any()
     assert not given.replace.all()
     looped, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, never
+        learning.loop.first_state(), learning.loop.constants, given, never
     )
     as_on_a_gpu()
     scanned, scanned_metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, never
+        learning.loop.first_state(), learning.loop.constants, given, never
     )
     assert len(metrics) == len(scanned_metrics) == 20
     assert_close(looped.data, scanned.data, 1e-3)
@@ -81,7 +88,7 @@ def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
     as_on_a_gpu()
     runner = BlockRunner(learning.loop.step)
     given = learning.loop.inputs(0, 10)
-    state, _ = runner(jax.jit(learning.loop.initial)(), learning.loop.constants, given, never)
+    state, _ = runner(learning.loop.first_state(), learning.loop.constants, given, never)
     with jax.transfer_guard("disallow"):
         state, metrics = runner(state, learning.loop.constants, given, never)
     assert all(np.isfinite(values["loss"]) for values in metrics)
@@ -91,7 +98,7 @@ def test_the_host_loop_stops_where_it_is_told_to(learning):
     given = learning.loop.inputs(0, 10)
     answers = iter([False] * 4 + [True])
     _, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, lambda: next(answers)
+        learning.loop.first_state(), learning.loop.constants, given, lambda: next(answers)
     )
     assert len(metrics) == 4
     assert block_steps() == STEPS_OF_HOST_LOOP
@@ -141,3 +148,37 @@ def test_choices_are_python_bools_in_the_host_loop_and_traced_in_a_scan(as_on_a_
     assert looped == scanned == 16
     assert len(metrics) == 4
     assert bool not in {kind for pair in kinds[3:] for kind in pair}
+
+
+def programs(loop):
+    """Return the programs of a loop as they are before the compiler sees them: its start, and a step of either kind."""
+    runner, state, given = BlockRunner(loop.step), loop.first_state(), loop.inputs(0, 2)
+    lowered = [jax.jit(loop.initial).lower(loop.start), runner.lower_block(state, loop.constants, given)]
+    return [each.as_text() for each in lowered]
+
+
+def on_digits(seed, tmp_path):
+    """Return the loop of an evaluation by real images, drawn from the seed."""
+    dataset = load_dataset(DatasetTable(name="digits"), tmp_path, tmp_path)
+    recipe = Recipe(num_models=2, augmentation=("color",), steps=3, warmup_steps=0)
+    work = EvaluateStage(
+        seed=seed,
+        dataset=DatasetTable(name="digits"),
+        architecture=Conv(width=4, depth=1),
+        recipe=recipe,
+        source="random",
+        epochs=None,
+        validation_fraction=None,
+    )
+    chosen = np.random.default_rng(seed).permutation(20)
+    return prepare_training(work, with_labels(dataset, chosen), dataset, "device").loop
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+@pytest.mark.parametrize("loop_of", [lambda seed, _: learning_of(seed).loop, on_digits])
+def test_one_program_serves_all_seeds(loop_of, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    one, other = loop_of(0, tmp_path), loop_of(1, tmp_path)
+    assert programs(one) == programs(other)
+    same = jax.tree.map(np.array_equal, (one.start, one.constants), (other.start, other.constants))
+    assert not all(jax.tree.leaves(same))  # what differs is what they are given

@@ -41,7 +41,7 @@ def loop_that_is_scored(score) -> Loop:
     def call(state, done):
         return state, {"score": score(float(state), done)}
 
-    return Loop(step, lambda: jnp.float32(0), (), inputs, STEPS, milestones=(Milestone((10, STEPS), call),))
+    return Loop(step, jnp.float32, np.float32(0), (), inputs, STEPS, milestones=(Milestone((10, STEPS), call),))
 
 
 def rows(directory):
@@ -133,7 +133,7 @@ def test_networks_are_saved_in_one_form_on_every_backend(tmp_path, monkeypatch):
         )
 
     on_cpu = loop()
-    networks = jax.jit(on_cpu.initial)()
+    networks = on_cpu.first_state()
     assert isinstance(networks, tuple)
     journal = journal_in(tmp_path / "stage")
     journal.save(2, 2, on_cpu.saved_form.pack(networks))

@@ -1,6 +1,7 @@
 """From a spec and its data to what the loop runs: the step, its start, its data and its inputs."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,12 @@ from frepo.data.batches import batch_indices
 from frepo.data.dataset import Dataset
 from frepo.data.residency import training_images
 from frepo.data.split import split
+from frepo.engine.devices import place
 from frepo.engine.loop import Loop, Milestone, every
-from frepo.engine.randomness import Stream, key_of
+from frepo.engine.randomness import Stream, key_data
 from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.methods.frepo.state import Best, DistilledData, DistillState
-from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
 from frepo.networks.build import build_model
 from frepo.networks.precision import numerics
@@ -31,6 +33,12 @@ class Learning:
 
     loop: Loop[DistillState]
     training: PoolTraining
+
+
+class _Start(NamedTuple):
+    support: DistilledData
+    pool_key: Any
+    """uint32 [2], see `key_data`."""
 
 
 def prepare(
@@ -49,11 +57,12 @@ def prepare(
     kept, held_out = split(settings.validation_fraction, dataset.train_labels)
     support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.label_classes / 10)))
 
-    def initial() -> DistillState:
-        keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
-        opt_state = meta_optimizer(settings).init(learned_part(support, settings))
-        data = jax.tree.map(jnp.asarray, support)
-        best = Best(data, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
+    def initial(start: _Start) -> DistillState:
+        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool.size)
+        opt_state = meta_optimizer(settings).init(learned_part(start.support, settings))
+        # Copies: the buffers of a state are given up by the next step.
+        data, same = jax.tree.map(jnp.copy, (start.support, start.support))
+        best = Best(same, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
         return DistillState(data, opt_state, training.fresh_pool(keys), best)
 
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
@@ -65,7 +74,8 @@ def prepare(
         steps = np.arange(first, first + count, dtype=np.int32)
         return StepInput(steps, schedule.member[part], schedule.replace[part], target.given(batches))
 
-    step = make_step(settings, training, target, info.label_classes, (work.seed, Stream.POOL_STEP), chunk)
+    step = make_step(settings, training, target, info.label_classes, chunk)
+    pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
     precision = work.architecture.precision
     milestones: list[Milestone[DistillState]] = []
     if len(held_out):
@@ -74,7 +84,8 @@ def prepare(
     loop = Loop(
         step,
         initial,
-        target.constants,
+        _Start(support, pool_start),
+        StepConstants(target.constants, place(pool_step)),
         inputs,
         settings.steps,
         bytes_per_step=target.bytes_per_step,

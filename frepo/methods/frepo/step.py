@@ -11,7 +11,6 @@ import optax
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
-from frepo.engine.randomness import keys_for_program
 from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.state import Array, DistilledData, DistillState
 from frepo.networks.chunks import in_chunks
@@ -21,6 +20,15 @@ from frepo.networks.training import Network
 from frepo.spec import Frepo
 
 Metrics = dict[str, jax.Array]
+
+
+class StepConstants(NamedTuple):
+    """What no step changes."""
+
+    images: Any
+    """Those of the `TrainingImages`."""
+    key: Array
+    """uint32 [2], see `key_data`."""
 
 
 class StepInput(NamedTuple):
@@ -69,7 +77,7 @@ def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array
     return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
 
 
-DistillStep = Callable[[DistillState, Any, StepInput], tuple[DistillState, Metrics]]
+DistillStep = Callable[[DistillState, StepConstants, StepInput], tuple[DistillState, Metrics]]
 
 
 def make_step(
@@ -77,23 +85,22 @@ def make_step(
     training: PoolTraining,
     target: TrainingImages,
     label_classes: int,
-    seed: tuple[int, ...],
     chunk: int,
 ) -> DistillStep:
     """Return `step(state, constants, given) -> (state, metrics)`.
 
-    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. At most `chunk` images
-    of the support go through the network at once.
+    Labels of `target` are centred as among `label_classes` classes. At most `chunk` images of the support go through
+    the network at once.
     """
-    optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
+    optimizer = meta_optimizer(settings)
 
-    def step(state: DistillState, constants: Any, given: StepInput) -> tuple[DistillState, Metrics]:
+    def step(state: DistillState, constants: StepConstants, given: StepInput) -> tuple[DistillState, Metrics]:
         member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
 
         def features(images: jax.Array) -> jax.Array:
             return in_shares(partial(training.features, member), images)
 
-        images, labels = target.take(constants, given.batch)
+        images, labels = target.take(constants.images, given.batch)
         f_TxD = features(images)
         y_TxC = centered_one_hot(labels, state.data.labels.shape[-1], label_classes)
 
@@ -104,7 +111,7 @@ def make_step(
         gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
         data, opt_state = _update(optimizer, settings, gradient, state)
 
-        step_key = jax.random.fold_in(keys()[0], given.step)
+        step_key = jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
 
         def train(_: None) -> Network:
             return training.train(member, data, step_key)
