@@ -18,11 +18,12 @@ from frepo.engine.cost import Cost, measure
 from frepo.engine.environment import numerics, pinned
 from frepo.engine.journal import Journal
 from frepo.errors import DivergedError, FrepoError
+from frepo.methods.base import DistilledData
+from frepo.methods.chosen import with_labels
 from frepo.methods.features import train_features
-from frepo.methods.frepo.learning import prepare as prepare_learning
-from frepo.methods.frepo.state import DistilledData
 from frepo.methods.stage import check as check_distill
-from frepo.methods.stage import distill, read_distilled, real_images, with_labels
+from frepo.methods.stage import cost as cost_of_learning
+from frepo.methods.stage import distill, read_distilled
 from frepo.networks.build import build_model
 from frepo.networks.prepare import prepare
 from frepo.plan import (
@@ -41,7 +42,6 @@ from frepo.plan.identity import fingerprint
 from frepo.progress import warn
 from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
-from frepo.spec import Frepo
 
 
 def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
@@ -142,18 +142,15 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     check(stage, options)
     with pinned(), _memory_must_suffice():
         match stage.work:
-            case DistillStage(distill=Frepo() as settings) as work:
-                dataset = _dataset(work, options)
-                start = real_images(work, dataset)
-                learning = prepare_learning(settings, work, start, dataset, options.residency, options.chunk)
-                return measure(learning.loop, learning.training.trainer.num_parameters)
+            case DistillStage() as work:
+                return cost_of_learning(stage, Path(), _dataset(work, options), options)
             case FeaturesStage() | TuneStage() | EvaluateStage() | ContinualStage() | ExposeStage() as work:
                 dataset = _dataset(work, options)
                 sources = [need.work for need in stage.needs if isinstance(need.work, DistillStage)]
                 data = _stand_in(sources, dataset) if sources else None
                 trainer, loop = prepare(work, data, dataset, options.residency)
                 return measure(loop, trainer.num_parameters)
-            case DistillStage() | FairScoresStage() | AttackStage():
+            case FairScoresStage() | AttackStage():
                 return None
 
 

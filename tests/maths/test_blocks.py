@@ -1,5 +1,7 @@
 """The scan that a GPU runs gives what the host loop of a CPU gives."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,15 +14,15 @@ from frepo.data.preprocess import fit_preprocess
 from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps, branch
 from frepo.engine.journal import Journal
 from frepo.engine.run import run_steps
+from frepo.methods.base import Job
+from frepo.methods.chosen import with_labels
 from frepo.methods.frepo.learning import prepare
-from frepo.methods.frepo.state import DistilledData
-from frepo.methods.stage import with_labels
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
 from frepo.networks.prepare import prepare as prepare_training
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
-from frepo.plan import DistillStage, EvaluateStage
-from frepo.runtime import Cadence
+from frepo.plan import DistillStage, EvaluateStage, Stage
+from frepo.runtime import Cadence, RuntimeOptions
 from frepo.spec import Conv, Frepo, Pool, Recipe, Standardize
 from frepo.spec import Dataset as DatasetTable
 
@@ -46,11 +48,11 @@ def learning_of(seed):
         seed=seed,
         dataset=DatasetTable(name="digits"),
         distill=frepo,
+        method_version=frepo.version,
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    start = DistilledData(dataset.inputs(pixels[3 * seed :][:3]), np.asarray(centered_one_hot(jnp.arange(3), 3)))
-    return prepare(frepo, work, start, dataset, "device", 1000)
+    return prepare(Job(Stage("frepo", work), dataset, Path(), RuntimeOptions(residency="device")))
 
 
 @pytest.fixture

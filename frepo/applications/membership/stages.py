@@ -16,7 +16,7 @@ from frepo.engine.journal import Journal
 from frepo.engine.randomness import Stream
 from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.networks.prepare import prepare
 from frepo.networks.training import Outputs, one_by_one, parts
 from frepo.plan import AttackStage, ExposeStage

@@ -11,8 +11,9 @@ import optax
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
+from frepo.methods.base import Array, DistilledData
 from frepo.methods.frepo.pool import PoolTraining
-from frepo.methods.frepo.state import Array, DistilledData, DistillState
+from frepo.methods.frepo.state import DistillState
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
