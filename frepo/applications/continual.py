@@ -7,7 +7,7 @@ import numpy as np
 from frepo.applications.evaluate import train_and_score
 from frepo.data.dataset import Dataset
 from frepo.engine.journal import Journal
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.plan import ContinualStage
 from frepo.rundir.record import Row
 from frepo.runtime import RuntimeOptions

@@ -12,8 +12,9 @@ from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.residency import input_maker
 from frepo.data.split import split
 from frepo.engine.journal import Journal
-from frepo.engine.loop import Milestone, every, run_steps
-from frepo.methods.frepo.state import DistilledData
+from frepo.engine.loop import Milestone, every
+from frepo.engine.run import run_steps
+from frepo.methods.base import DistilledData
 from frepo.networks import recipe as recipes
 from frepo.networks.prepare import Prepared, prepare
 from frepo.networks.training import Network, Score, Scorer, Trainer, one_by_one

@@ -6,7 +6,7 @@ waiting for results, because XLA's CPU backend runs convolutions inside control 
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,7 +17,8 @@ from frepo.engine.devices import compiled, place
 
 State = Any
 Metrics = Mapping[str, jax.Array]
-Step = Callable[[State, Any, Any, Any], tuple[State, Metrics]]
+Step = Callable[[State, Any, Any], tuple[State, Metrics]]
+"""(state, constants, what the host gives) -> (state, metrics)."""
 
 STEPS_OF_SCAN = 100
 STEPS_OF_HOST_LOOP = 10
@@ -48,54 +49,68 @@ def branch(choice: Any, if_true: Callable[[Any], Any], if_false: Callable[[Any],
     return jax.lax.cond(choice, if_true, if_false, operand)
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Choice:
+    """A choice of the host loop: part of what a program is compiled for, not of what it is given."""
+
+    value: bool
+
+
 class BlockRunner:
-    """Compiles `step(state, constants, given, choice) -> (state, metrics)` once and runs blocks of it."""
+    """Compiles `step(state, constants, given) -> (state, metrics)` once and runs blocks of it.
+
+    `given` is a pytree. Its leaves of bool [] are choices: in the host loop each is a Python bool, and there is a
+    program for each combination of them that comes; in a scan they are traced. `branch` serves both.
+    """
 
     def __init__(self, step: Step) -> None:
-        self._step = compiled(step, donate_argnums=0, static_argnums=3)
+        def chosen(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
+            return step(state, constants, jax.tree.map(_value, given, is_leaf=_is_choice))
 
-        def scan(state: State, constants: Any, given: Any, choices: jax.Array) -> tuple[State, Metrics]:
-            return jax.lax.scan(lambda carry, x: step(carry, constants, *x), state, (given, choices))
+        def scan(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
+            return jax.lax.scan(lambda carry, x: step(carry, constants, x), state, given)
 
+        self._step = compiled(chosen, donate_argnums=0)
         self._scan = compiled(scan, donate_argnums=0)
 
     def __call__(
-        self, state: State, constants: Any, given: Any, choices: np.ndarray, stopping: Callable[[], bool]
+        self, state: State, constants: Any, given: Any, stopping: Callable[[], bool]
     ) -> tuple[State, Sequence[Metrics]]:
-        """Run as many steps as `choices` [n] has entries, fewer on a CPU where `stopping` says so.
+        """Run the n steps of `given`, a pytree of host arrays [n, ...]; fewer on a CPU where `stopping` says so.
 
-        `given` is a pytree of host arrays with a leading axis n. Returns the new state (the old one is given up) and
-        the metrics of each step done.
+        Returns the new state (the old one is given up) and the metrics of each step done.
         """
         if on_cpu():
-            return self._host_loop(state, constants, given, choices, stopping)
-        state, metrics = self._scan(state, constants, *place((given, choices)))
+            return self._host_loop(state, constants, given, stopping)
+        state, metrics = self._scan(state, constants, place(given))
         host = jax.device_get(metrics)
-        return state, [{name: values[i] for name, values in host.items()} for i in range(len(choices))]
+        return state, [{name: values[i] for name, values in host.items()} for i in range(_count(given))]
 
-    def lower_block(self, state: State, constants: Any, given: Any, choices: np.ndarray) -> Lowered:
-        """Return what runs a block, ready to be compiled: the scan, or one step of the host loop."""
-        if on_cpu():
-            return self._lower_step(state, constants, given)
-        return self._scan.lower(state, constants, *place((given, choices)))
+    def lower_block(self, state: State, constants: Any, given: Any) -> Lowered:
+        """Return what runs a block, ready to be compiled: the scan, or the first step of the host loop."""
+        return (
+            self.lower_step(state, constants, given) if on_cpu() else self._scan.lower(state, constants, place(given))
+        )
+
+    def lower_step(self, state: State, constants: Any, given: Any) -> Lowered:
+        """Return what runs the first of the steps of `given` alone, ready to be compiled."""
+        return self._step.lower(state, constants, place(_row(given, 0)))
 
     def flops_per_step(self, state: State, constants: Any, given: Any) -> float:
-        """Return the floating-point operations of a step, as XLA counts them."""
-        analysis: Any = self._lower_step(state, constants, given).cost_analysis()
+        """Return the floating-point operations of the first of the steps of `given`, as XLA counts them."""
+        analysis: Any = self.lower_step(state, constants, given).cost_analysis()
         return float(analysis["flops"])
 
-    def _lower_step(self, state: State, constants: Any, given: Any) -> Lowered:
-        return self._step.lower(state, constants, place(jax.tree.map(partial(_row, 0), given)), False)
-
     def _host_loop(
-        self, state: State, constants: Any, given: Any, choices: np.ndarray, stopping: Callable[[], bool]
+        self, state: State, constants: Any, given: Any, stopping: Callable[[], bool]
     ) -> tuple[State, Sequence[Metrics]]:
         done: list[Metrics] = []
         in_flight: deque[Metrics] = deque()
-        for i, choice in enumerate(choices.tolist()):
+        for i in range(_count(given)):
             if stopping():
                 break
-            state, metrics = self._step(state, constants, place(jax.tree.map(partial(_row, i), given)), choice)
+            state, metrics = self._step(state, constants, place(_row(given, i)))
             done.append(metrics)
             in_flight.append(metrics)
             if len(in_flight) > IN_FLIGHT:
@@ -103,5 +118,22 @@ class BlockRunner:
         return state, done
 
 
-def _row(i: int, array: np.ndarray) -> np.ndarray:
-    return array[i]
+def _count(given: Any) -> int:
+    return len(jax.tree.leaves(given)[0])
+
+
+def _row(given: Any, i: int) -> Any:
+    """Return what step `i` of a block gets in the host loop."""
+    return jax.tree.map(lambda array: _Choice(bool(array[i])) if _chooses(array) else array[i], given)
+
+
+def _chooses(array: np.ndarray) -> bool:
+    return array.dtype == np.bool_ and array.ndim == 1
+
+
+def _is_choice(leaf: Any) -> bool:
+    return isinstance(leaf, _Choice)
+
+
+def _value(leaf: Any) -> Any:
+    return leaf.value if isinstance(leaf, _Choice) else leaf

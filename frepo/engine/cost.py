@@ -1,5 +1,6 @@
-"""What a loop costs: measured on the device that would run it, before it runs."""
+"""What a loop costs: measured on the device that would run it, before it runs; and how fast a device could be."""
 
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,10 +8,18 @@ from typing import Any
 import jax
 
 from frepo.engine.blocks import BlockRunner, block_steps
-from frepo.engine.devices import compiled, place
 from frepo.engine.loop import Loop
+from frepo.spec.architecture import Precision
 
 SECONDS_TIMED = 3.0
+TERA = 1e12
+
+PEAKS: dict[str, dict[Precision, float]] = {
+    r"H200$|H100 80GB HBM3$": {"float32": 67 * TERA, "tf32": 494 * TERA, "bfloat16": 989 * TERA},
+    r"A100": {"float32": 19.5 * TERA, "tf32": 156 * TERA, "bfloat16": 312 * TERA},
+    r"L40S$": {"float32": 91.6 * TERA, "tf32": 183 * TERA, "bfloat16": 362 * TERA},
+}
+"""Operations a second of dense matrix products (NVIDIA's data sheets), by a pattern of the device's name in JAX."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +44,18 @@ class Cost:
 
 def measure(loop: Loop[Any], parameters: int) -> Cost:
     """Compile the program of `loop`, run a few of its steps and return what they cost."""
-    runner, state = BlockRunner(loop.step), place(compiled(loop.initial)())
+    runner, state = BlockRunner(loop.step), loop.first_state()
     count = min(block_steps(loop.bytes_per_step), loop.steps)
-    given, choices = loop.inputs(0, count)
+    given = loop.inputs(0, count)
     began = time.perf_counter()
-    memory: Any = runner.lower_block(state, loop.constants, given, choices).compile().memory_analysis()
+    memory: Any = runner.lower_block(state, loop.constants, given).compile().memory_analysis()
     compile_seconds = time.perf_counter() - began
     flops = runner.flops_per_step(state, loop.constants, given)
-    state, _ = runner(state, loop.constants, given, choices, _never)
+    state, _ = runner(state, loop.constants, given, _never)
     jax.block_until_ready(state)
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS_TIMED:
-        state, metrics = runner(state, loop.constants, given, choices, _never)
+        state, metrics = runner(state, loop.constants, given, _never)
         jax.block_until_ready(state)
         done += len(metrics)
     seconds_per_step = (time.perf_counter() - began) / done
@@ -61,3 +70,8 @@ def measure(loop: Loop[Any], parameters: int) -> Cost:
 
 def _never() -> bool:
     return False
+
+
+def peak_flops(device_kind: str, precision: Precision) -> float | None:
+    """Return the peak of a device by the name that JAX gives it, or None where it is not known."""
+    return next((rates[precision] for name, rates in PEAKS.items() if re.search(name, device_kind)), None)

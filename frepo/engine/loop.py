@@ -1,21 +1,11 @@
-"""From the start, or from a saved state, to the last step: block after block, with metrics and saved states."""
+"""What is done step by step, and between steps."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import jax
-import numpy as np
-
-from frepo.engine.blocks import BlockRunner, Step, block_steps
+from frepo.engine.blocks import Step
 from frepo.engine.devices import compiled, place
-from frepo.engine.journal import Journal
-from frepo.engine.peak import peak_flops
-from frepo.engine.prefetch import prefetched
-from frepo.engine.processes import any_process, first_goes_first
-from frepo.progress import step_progress
-from frepo.signals import raise_if_stopping, stopping
 from frepo.spec.architecture import Precision
 
 S = TypeVar("S")
@@ -40,8 +30,8 @@ def every(steps: int, of: int) -> tuple[int, ...]:
 class SavedForm(Generic[S]):
     """How a state is saved where that is not as the loop holds it: in the same form on every backend."""
 
-    initial: Callable[[], Any]
-    """What `pack` makes of the state before step 0; traced, for its shapes."""
+    initial: Callable[[Any], Any]
+    """What `pack` makes of the state before step 0, from the loop's `start`; traced, for its shapes."""
     pack: Callable[[S], Any]
     unpack: Callable[[Any], S]
     """Of host arrays, which keep their bits, as those of `pack` do."""
@@ -49,15 +39,21 @@ class SavedForm(Generic[S]):
 
 @dataclass(frozen=True)
 class Loop(Generic[S]):
-    """What is done step by step, as pure functions of (seed, step)."""
+    """What is done step by step, as pure functions of (seed, step).
+
+    What follows from the seed is an argument of `initial` and `step`: so one program serves all seeds.
+    """
 
     step: Step
-    initial: Callable[[], S]
-    """Makes the state before step 0; traced."""
+    initial: Callable[[Any], S]
+    """Makes the state before step 0 from `start`; traced."""
+    start: Any
+    """A pytree of host arrays: keys, images to start from."""
     constants: Any
-    """What no step changes, on the device."""
-    inputs: Callable[[int, int], tuple[Any, np.ndarray]]
-    """(first step, count) -> host arrays with a leading axis of length count, and the choices bool [count]."""
+    """What no step changes, on the device: training data, keys."""
+    inputs: Callable[[int, int], Any]
+    """(first step, count) -> host arrays with a leading axis of length count; those of bool [count] are choices that
+    `branch` takes."""
     steps: int
     bytes_per_step: int = 0
     """What `inputs` holds for a step, where it is much."""
@@ -67,95 +63,6 @@ class Loop(Generic[S]):
     saved_form: SavedForm[S] | None = None
     """None where a state is saved as it is."""
 
-
-def run_steps(loop: Loop[S], journal: Journal) -> S:
-    """Return the state after all steps, from the newest saved state or from the start.
-
-    Milestones of the step that it goes on from are called once more: what they found may have gone with the process.
-
-    Raises:
-        Interrupted: a signal came; the state is saved, or held by the journal.
-        FrepoError: a metric is not finite, or there is a saved state that cannot be used.
-    """
-    steps, runner = loop.steps, BlockRunner(loop.step)
-    step, state = _start(loop, journal)
-    size = block_steps(loop.bytes_per_step)
-    most = _steps_at_peak(loop, runner, state)
-    with (
-        step_progress(journal.label, step, steps, most, journal.position) as progress,
-        prefetched(loop.inputs) as inputs,
-    ):
-        if step:
-            state = _pass_milestones(loop, journal, state, step)
-        while step < steps:
-            journal.release()
-            end = _block_end(loop, step, size)
-            ahead = _block_end(loop, end, size)
-            state, metrics = runner(state, loop.constants, *inputs(step, end, ahead), _stop_or_save(journal, step))
-            for done, values in enumerate(metrics, start=step):
-                if journal.logs(done, steps):
-                    journal.log(done, {name: float(value) for name, value in values.items()})
-            step += len(metrics)
-            journal.last_step = step
-            state = _pass_milestones(loop, journal, state, step)
-            progress.update(step, journal.newest)
-            stop, save = any_process(stopping(), journal.save_is_due(step))
-            if step < steps and (stop or save):
-                journal.save(step, steps, _to_save(loop, state))
-                if stop:
-                    raise_if_stopping("another process")
-    return state
-
-
-def _start(loop: Loop[S], journal: Journal) -> tuple[int, S]:
-    """Return (steps done, state) to begin with, on the device."""
-    form = loop.saved_form
-    like = jax.eval_shape(form.initial if form else loop.initial)
-    restored = first_goes_first(lambda: journal.restore(like, loop.steps), "restored")
-    if restored is None:
-        return 0, place(compiled(loop.initial)())
-    step, saved = restored
-    return step, place(form.unpack(saved) if form else saved)
-
-
-def _to_save(loop: Loop[S], state: S) -> Any:
-    return loop.saved_form.pack(state) if loop.saved_form else state
-
-
-def _pass_milestones(loop: Loop[S], journal: Journal, state: S, step: int) -> S:
-    """Return the state after the milestones of `step`; a signal in one of them, or after, loses nothing."""
-    journal.hold(step, loop.steps, lambda: _to_save(loop, state))
-    for milestone in loop.milestones:
-        if step in milestone.steps:
-            state, values = milestone.call(state, step)
-            journal.log(step - 1, {name: float(value) for name, value in values.items()})
-    return state
-
-
-def _block_end(loop: Loop[Any], step: int, size: int) -> int:
-    ends = [step - step % size + size, loop.steps]
-    for milestone in loop.milestones:
-        ends.extend(milestone.steps[bisect_right(milestone.steps, step) :][:1])
-    return min(ends)
-
-
-def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | None:
-    """Return the steps a second that the devices would do at their published peak, or None where it is not known."""
-    peak = peak_flops(jax.devices()[0].device_kind, loop.precision)
-    if peak is None:
-        return None
-    return peak * jax.device_count() / runner.flops_per_step(state, loop.constants, loop.inputs(0, 1)[0])
-
-
-def _stop_or_save(journal: Journal, first: int) -> Callable[[], bool]:
-    """Return what ends a host loop early: a signal, or a state that is due; several processes end together only."""
-    step = first - 1
-    if jax.process_count() > 1:
-        return lambda: False
-
-    def ends() -> bool:
-        nonlocal step
-        step += 1
-        return stopping() or (step > first and journal.save_is_due(step))
-
-    return ends
+    def first_state(self) -> S:
+        """Return the state before step 0, on the device."""
+        return place(compiled(self.initial)(place(self.start)))

@@ -5,9 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-Inputs = tuple[Any, np.ndarray]
+Inputs = Any
+"""A pytree of host arrays."""
 
 
 @contextmanager

@@ -1,10 +1,23 @@
-"""JAX keys from seeds."""
+"""Where randomness comes from: a seed, a number for each use of it, and JAX keys made of them."""
 
-from collections.abc import Callable
-from typing import Any
+from enum import IntEnum
 
 import jax
 import numpy as np
+
+
+class Stream(IntEnum):
+    """What randomness is drawn for; combined with the spec's seed. Values never change: results depend on them."""
+
+    SELECTION = 0
+    POOL_SCHEDULE = 1
+    TARGET_BATCHES = 2
+    POOL_START = 3
+    POOL_STEP = 4
+    EVALUATION = 5
+    FEATURES = 6
+    SHADOWS = 7
+    ATTACKS = 8
 
 
 def key_of(seed: tuple[int, ...]) -> jax.Array:
@@ -15,10 +28,10 @@ def key_of(seed: tuple[int, ...]) -> jax.Array:
     return key
 
 
-def keys_for_program(*seeds: tuple[int, ...]) -> Callable[[], jax.Array]:
-    """Return what gives, inside a compiled program, the keys of `seeds` stacked on a leading axis.
+def key_data(*seeds: tuple[int, ...]) -> np.ndarray:
+    """Return the keys of `seeds` as uint32 [seeds, 2], as a compiled program takes them.
 
-    They are a constant made of a host array, which a program for any number of devices can hold.
+    They are its arguments (`jax.random.wrap_key_data` makes keys of them inside), never constants of it: so one
+    program serves all seeds.
     """
-    data: Any = np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])
-    return lambda: jax.random.wrap_key_data(data)
+    return np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])

@@ -2,14 +2,12 @@
 
 from frepo.data.context import Context
 from frepo.data.dataset import DatasetInfo
-from frepo.engine.cost import Cost, measure
+from frepo.engine.cost import Cost
 from frepo.engine.journal import Journal
 from frepo.methods.features import train_features
-from frepo.methods.frepo.learning import prepare
-from frepo.methods.stage import check, distill, real_images
+from frepo.methods.stage import check, cost, distill
 from frepo.networks.stage import NetworkStage
 from frepo.plan import Stage
-from frepo.spec import Frepo
 
 
 class Distill:
@@ -25,13 +23,7 @@ class Distill:
 
     def cost(self, context: Context) -> Cost | None:
         """Return the cost of a step of learning; None where images are only chosen."""
-        settings, options = context.work.distill, context.options
-        if not isinstance(settings, Frepo):
-            return None
-        dataset = context.dataset()
-        start = real_images(context.work, dataset)
-        learning = prepare(settings, context.work, start, dataset, options.residency, options.chunk)
-        return measure(learning.loop, learning.training.trainer.num_parameters)
+        return cost(context.stage, context.run_directory, context.dataset(), context.options)
 
 
 class Features(NetworkStage):

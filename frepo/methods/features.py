@@ -11,8 +11,8 @@ from frepo.data.residency import input_maker
 from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.engine.devices import place
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream
+from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.networks.prepare import prepare, trainer_of
 from frepo.networks.training import Outputs, one_by_one, parts

@@ -6,10 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from frepo.errors import FrepoError
+from frepo.methods.base import DistilledData, Job, Result
 from frepo.rundir.arrays import npz_bytes, read_npz
 from frepo.rundir.files import write_atomically
+from frepo.spec import Imported
 
 REMEDY = "import the data again: frepo import CHECKPOINT --spec SPEC"
+
+
+def prepare(job: Job) -> Result:
+    """Return the data that was imported.
+
+    Raises:
+        FrepoError: it is not there, or damaged.
+    """
+    settings = job.work.distill
+    assert isinstance(settings, Imported)
+    return Result(DistilledData(*kept(settings.sha256, job.options.cache_dir)))
 
 
 def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:

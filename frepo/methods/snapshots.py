@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,14 +12,17 @@ from frepo.data.preprocess import visible
 from frepo.data.sheet import contact_sheet
 from frepo.engine.journal import Journal
 from frepo.engine.loop import Milestone
-from frepo.methods.frepo.state import DistilledData, DistillState
-from frepo.methods.frepo.validation import ROUNDED_TO
+from frepo.methods.base import DistilledData
 from frepo.rundir import record
 from frepo.rundir.record import ImageSheet, View
 
 HALVINGS = 8
 LONG = 2_000
-"""From so many steps on the steps of snapshots are rounded to where blocks of steps end on a GPU."""
+"""From so many steps on the steps of snapshots are rounded."""
+ROUNDED_TO = 100
+"""Where blocks of steps end on a GPU."""
+
+S = TypeVar("S")
 
 
 def snapshot_steps(steps: int) -> tuple[int, ...]:
@@ -32,11 +35,13 @@ def snapshot_steps(steps: int) -> tuple[int, ...]:
     return tuple(sorted(step for step in halved if step < steps))
 
 
-def snapshots(steps: int, columns: int, dataset: Dataset, journal: Journal) -> Milestone[DistillState]:
-    """Return what writes sheets, `columns` images in a row, while a loop of `steps` steps goes on."""
+def snapshots(
+    steps: int, columns: int, dataset: Dataset, journal: Journal, shown: Callable[[S], DistilledData]
+) -> Milestone[S]:
+    """Return what writes sheets, `columns` images in a row, of `shown` states while a loop of `steps` steps goes on."""
 
-    def take(state: DistillState, step: int) -> tuple[DistillState, Mapping[str, Any]]:
-        write_sheets(jax.device_get(state.data), step, columns, dataset, journal)
+    def take(state: S, step: int) -> tuple[S, Mapping[str, Any]]:
+        write_sheets(jax.device_get(shown(state)), step, columns, dataset, journal)
         return state, {}
 
     return Milestone(snapshot_steps(steps), take)

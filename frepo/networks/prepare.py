@@ -8,7 +8,7 @@ from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.residency import TrainingImages, training_images
 from frepo.data.split import split
 from frepo.engine.loop import Loop
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics

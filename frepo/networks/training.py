@@ -15,7 +15,7 @@ from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.engine.blocks import on_cpu
 from frepo.engine.devices import compiled, in_shares, place, share_evenly
 from frepo.engine.loop import Loop, SavedForm
-from frepo.engine.randomness import keys_for_program
+from frepo.engine.randomness import key_data
 from frepo.networks.augmentation import augment
 from frepo.networks.build import Model
 from frepo.networks.losses import centered_one_hot, half_squared_error
@@ -106,6 +106,13 @@ class Regime(NamedTuple):
     """Centred labels [n, C] -> what the loss takes."""
 
 
+class _Constants(NamedTuple):
+    images: Any
+    """Those of the `TrainingImages`."""
+    keys: Any
+    """uint32 [networks, 2], see `key_data`."""
+
+
 class _Given(NamedTuple):
     step: jax.Array | np.ndarray
     batch: Any
@@ -122,48 +129,52 @@ def training_loop(
     A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
     the networks are written out in one program, elsewhere they are vectorised over their weights.
     """
-    keys = keys_for_program(*seeds)
+    start = key_data(*seeds)
     count = positions.shape[-1]
     own_positions = np.broadcast_to(positions, (len(seeds), count))
     size = min(regime.batch_size, count)
     operations, mode = regime.augmentation, regime.augmentation_mode
 
-    def train_one(network: Network, key: jax.Array, batch: Any, step: Any, constants: Any) -> Any:
-        images, labels = data.take(constants, batch)
+    def train_one(network: Network, key: jax.Array, batch: Any, step: Any, stored: Any) -> Any:
+        images, labels = data.take(stored, batch)
         images = augment(operations, mode, jax.random.fold_in(key, step), images)
         return trainer.step(network, share_evenly(images), regime.targets(labels))
 
-    def step(networks: Any, constants: Any, given: _Given, choice: Any) -> Any:  # noqa: ARG001
+    def step(networks: Any, constants: _Constants, given: _Given) -> Any:
+        keys = jax.random.wrap_key_data(constants.keys)
         if isinstance(networks, tuple):
             pairs = [
-                train_one(n, keys()[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants)
+                train_one(
+                    n, keys[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants.images
+                )
                 for i, n in enumerate(networks)
             ]
             networks, losses = zip(*pairs, strict=True)
             return tuple(networks), {"train_loss": jnp.mean(jnp.stack(losses))}
         networks, losses = jax.vmap(train_one, (0, 0, 0, None, None))(
-            networks, keys(), given.batch, given.step, constants
+            networks, keys, given.batch, given.step, constants.images
         )
         return networks, {"train_loss": jnp.mean(losses)}
 
-    def inputs(first: int, steps: int) -> tuple[_Given, np.ndarray]:
+    def inputs(first: int, steps: int) -> _Given:
         batches = [
             own[batch_indices(seed, len(own), size, first, steps)]
             for own, seed in zip(own_positions, seeds, strict=True)
         ]
         batch = data.given(np.stack(batches, axis=1).astype(np.int32))
-        return _Given(np.arange(first, first + steps), batch), np.zeros(steps, bool)
+        return _Given(np.arange(first, first + steps), batch)
 
-    def one_after_the_other() -> tuple[Network, ...]:
-        return tuple(trainer.fresh(keys()[i]) for i in range(len(seeds)))
+    def one_after_the_other(keys: jax.Array) -> tuple[Network, ...]:
+        return tuple(trainer.fresh(jax.random.wrap_key_data(keys)[i]) for i in range(len(seeds)))
 
-    def side_by_side() -> Network:
-        return jax.vmap(trainer.fresh)(keys())
+    def side_by_side(keys: jax.Array) -> Network:
+        return jax.vmap(trainer.fresh)(jax.random.wrap_key_data(keys))
 
     return Loop(
         step,
         one_after_the_other if on_cpu() else side_by_side,
-        data.constants,
+        start,
+        _Constants(data.constants, place(start)),
         inputs,
         regime.steps,
         bytes_per_step=len(seeds) * data.bytes_per_step,

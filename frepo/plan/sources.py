@@ -4,7 +4,7 @@ from typing import Any
 
 from frepo.plan.stage import Source, Stage
 from frepo.plan.work import DistillStage, FeaturesStage
-from frepo.spec import Coreset, Dataset, Distill, ExperimentSpec, Frepo, Full, Imported, RandomSelection, Recipe
+from frepo.spec import Coreset, Dataset, ExperimentSpec, Full, Made, RandomSelection, Recipe
 from frepo.spec.application import Baseline
 
 
@@ -16,15 +16,11 @@ def own_source(spec: ExperimentSpec) -> Source:
     return Source(source_name(distill), distill_stage(spec, distill))
 
 
-def source_name(distill: Distill) -> str:
+def source_name(distill: Made) -> str:
     """Return what tables call the data that `distill` makes."""
-    match distill:
-        case Frepo() | Imported():
-            return "distilled"
-        case Coreset(on="features"):
-            return f"{distill.method}_features"
-        case _:
-            return distill.method
+    if distill.learned:
+        return "distilled"
+    return distill.method if distill.feature_epochs is None else f"{distill.method}_features"
 
 
 def baseline_source(spec: ExperimentSpec, name: Baseline, full_epochs: int, feature_epochs: int) -> Source:
@@ -55,37 +51,37 @@ def _size(spec: ExperimentSpec) -> dict[str, Any]:
 
 def distill_stage(
     spec: ExperimentSpec,
-    distill: Frepo | RandomSelection | Coreset | Imported,
+    distill: Made,
     *,
     suffix: str = "",
     dataset: Dataset | None = None,
     seed: int | None = None,
 ) -> Stage:
     """Return the stage that makes data as `distill` says; `dataset` and `seed` stand in for those of the spec."""
-    learns = isinstance(distill, Frepo)
     seed, dataset = spec.seed if seed is None else seed, dataset or spec.dataset
     work = DistillStage(
         seed=seed,
         dataset=dataset,
-        distill=distill,
-        architecture=spec.architecture if learns else None,
-        pool=spec.pool if learns else None,
+        distill=distill.resolved(dataset.name),
+        method_version=distill.version,
+        architecture=spec.architecture if "architecture" in distill.reads else None,
+        pool=spec.pool if "pool" in distill.reads else None,
     )
     needs = ()
-    if isinstance(distill, Coreset) and distill.on == "features":
+    if distill.feature_epochs is not None:
         needs = (_features_stage(spec, distill, dataset, seed, suffix),)
-    name = distill.method if isinstance(distill, Frepo | Imported) else source_name(distill)
+    name = distill.method if distill.learned else source_name(distill)
     return Stage(name + suffix, work, needs)
 
 
-def _features_stage(spec: ExperimentSpec, distill: Coreset, dataset: Dataset, seed: int, suffix: str) -> Stage:
+def _features_stage(spec: ExperimentSpec, distill: Made, dataset: Dataset, seed: int, suffix: str) -> Stage:
     work = FeaturesStage(
         seed=seed,
         dataset=dataset,
         architecture=spec.architecture,
         recipe=Recipe(num_models=1, warmup_steps=0, augmentation=()),
         source="full",
-        epochs=distill.epochs,
+        epochs=distill.feature_epochs,
         validation_fraction=distill.validation_fraction,
     )
     return Stage(f"features{suffix}", work)

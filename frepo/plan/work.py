@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from frepo.spec import Architecture, Coreset, Dataset, Frepo, Imported, Pool, RandomSelection, Recipe
+from frepo.spec import Architecture, Dataset, Made, Pool, Recipe
 from frepo.spec.application import Attack
 from frepo.spec.recipe import Loss
 from frepo.spec.table import Table
@@ -14,7 +14,9 @@ class DistillStage(Table):
     kind: Literal["distill"] = "distill"
     seed: int
     dataset: Dataset
-    distill: Frepo | RandomSelection | Coreset | Imported
+    distill: Made
+    method_version: int
+    """Of the method's numerics."""
     architecture: Architecture | None
     """None where the method has no network, like `pool`: what is not read is not part of the identity."""
     pool: Pool | None

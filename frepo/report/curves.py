@@ -5,13 +5,13 @@ from typing import Any
 from markupsafe import Markup
 
 from frepo.report.vega import HEIGHT, WIDTH, by_line, svg
+from frepo.spec import method_tables
 
 MOST_LINES = 12
 """More could not be told apart."""
 
 CURVES = {
-    "krr_accuracy": ("Regression accuracy on training batches", "share right", False),
-    "krr_error": ("Regression error on training batches", "half squared error", True),
+    **{name: metric for table in method_tables().values() for name, metric in table.metrics.items()},
     "train_loss": ("Training loss of the evaluated networks (mean)", "loss", True),
     "test_accuracy": ("Test accuracy of the evaluated networks (mean)", "share right", False),
     "validation_accuracy": ("Accuracy on held-out training images", "share right", False),

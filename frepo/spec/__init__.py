@@ -3,7 +3,7 @@
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
-from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, RandomSelection
+from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, Made, RandomSelection, method_tables
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec
 from frepo.spec.pool import Pool
@@ -29,6 +29,7 @@ __all__ = [
     "Imported",
     "KipConv",
     "LoadedSpec",
+    "Made",
     "Membership",
     "Pool",
     "RandomSelection",
@@ -40,5 +41,6 @@ __all__ = [
     "Zca",
     "json_schema",
     "load_spec",
+    "method_tables",
     "without_place",
 ]

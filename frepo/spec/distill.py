@@ -1,14 +1,68 @@
 """The table `[distill]`: how the images are made."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
 from frepo.spec.table import Count, Epochs, Fraction, LearningRate, Positive, Steps, Table
 
 
-class Frepo(Table):
+class Metric(NamedTuple):
+    """How reports show a metric of a method's steps."""
+
+    title: str
+    axis: str
+    logarithmic: bool
+
+
+class Method(Table):
+    """Makes a few labelled images: what the rest of the program knows of a method, beside its fields.
+
+    Attributes:
+        code: module and function of its `prepare`, see `frepo.methods.base`; loaded when it is first used.
+        version: of its numerics; raised when its code changes the data that it makes.
+        reads: the tables of the spec that it reads besides its own and `[dataset]`.
+        learned: where its images are learned; None where they are real ones.
+        citation: its paper, where images are learned here.
+        metrics: those of its steps that reports draw, by name.
+    """
+
+    code: ClassVar[str]
+    version: ClassVar[int] = 1
+    reads: ClassVar[frozenset[Literal["architecture", "pool"]]] = frozenset()
+    learned: ClassVar[Literal["here", "elsewhere"] | None] = None
+    citation: ClassVar[str] = ""
+    metrics: ClassVar[Mapping[str, Metric]] = {}
+
+    def load(self) -> Callable[..., Any]:
+        """Return its `prepare`."""
+        module, _, name = self.code.partition(":")
+        return getattr(import_module(module), name)
+
+    @property
+    def feature_epochs(self) -> int | None:
+        """Passes over all real images of the network whose features it needs; None where it needs none."""
+        return None
+
+    def resolved(self, dataset: str) -> Self:
+        """Return it as it reads for a data set, with defaults that follow from that put in."""
+        del dataset
+        return self
+
+
+class Frepo(Method):
     """Neural feature regression with pooling (Zhou, Nezhadarya and Ba, NeurIPS 2022)."""
+
+    code = "frepo.methods.frepo.learning:prepare"
+    reads = frozenset({"architecture", "pool"})
+    learned = "here"
+    citation = "neural feature regression with pooling (Zhou, Nezhadarya and Ba, NeurIPS 2022)"
+    metrics = {  # noqa: RUF012 (a ClassVar of the base)
+        "krr_accuracy": Metric("Regression accuracy on training batches", "share right", logarithmic=False),
+        "krr_error": Metric("Regression error on training batches", "half squared error", logarithmic=True),
+    }
 
     method: Literal["frepo"]
     """Learn images and labels by kernel ridge regression on the features of a pool of networks."""
@@ -42,8 +96,10 @@ class Frepo(Table):
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""
 
 
-class RandomSelection(Table):
+class RandomSelection(Method):
     """Real images drawn at random, the same number from each class."""
+
+    code = "frepo.methods.chosen:prepare_random"
 
     method: Literal["random"]
     """Draw real images instead of learning them."""
@@ -55,8 +111,10 @@ class RandomSelection(Table):
     """Hold out this share of each class's training images for choices."""
 
 
-class Coreset(Table):
+class Coreset(Method):
     """Real images chosen class by class: those that stand for their class."""
+
+    code = "frepo.methods.chosen:prepare_coreset"
 
     method: Literal["herding", "k_center", "k_means"]
     """`herding`: their mean follows that of the class; `k_center`: each is far from the others; `k_means`: those
@@ -81,6 +139,11 @@ class Coreset(Table):
             raise ValueError("epochs is read with on = 'features' only")
         return self
 
+    @property
+    def feature_epochs(self) -> int | None:
+        """Passes over all real images of the network whose features it needs; None where it needs none."""
+        return self.epochs if self.on == "features" else None
+
 
 class Full(Table):
     """All real images: what is lost by distilling."""
@@ -95,8 +158,11 @@ class Full(Table):
     """Hold out this share of each class's training images for choices."""
 
 
-class Imported(Table):
+class Imported(Method):
     """Images that somebody else made; `frepo import` writes this table."""
+
+    code = "frepo.methods.imported:prepare"
+    learned = "elsewhere"
 
     method: Literal["imported"]
     """Use images and labels that were imported."""
@@ -111,4 +177,12 @@ class Imported(Table):
     """Hold out this share of each class's training images for choices; whoever made the images may have used them."""
 
 
-Distill = Annotated[Frepo | RandomSelection | Coreset | Full | Imported, Field(discriminator="method")]
+Made = Frepo | RandomSelection | Coreset | Imported
+"""The methods."""
+
+Distill = Annotated[Made | Full, Field(discriminator="method")]
+
+
+def method_tables() -> dict[str, type[Method]]:
+    """Return the table of each method, by the names that `method` may have."""
+    return {name: table for table in get_args(Made) for name in get_args(table.model_fields["method"].annotation)}

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, Membership
 from frepo.spec.architecture import Architecture, Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
-from frepo.spec.distill import Distill, Frepo, Full, Imported
+from frepo.spec.distill import Distill, Full, method_tables
 from frepo.spec.pool import Pool
 from frepo.spec.table import Seed, Table
 
@@ -40,8 +40,10 @@ class ExperimentSpec(Table):
     @classmethod
     def pool_must_be_read(cls, pool: Pool, info: ValidationInfo) -> Pool:
         """Reject a `[pool]` that nothing would read; with imported images it may say how they were made."""
-        if not isinstance(info.data.get("distill"), Frepo | Imported | None):
-            raise ValueError("[pool] is read by method = 'frepo' only: remove it, or change [distill] method")
+        distill = info.data.get("distill")
+        if distill and (isinstance(distill, Full) or not ("pool" in distill.reads or distill.learned == "elsewhere")):
+            readers = " and ".join(f"'{name}'" for name, table in method_tables().items() if "pool" in table.reads)
+            raise ValueError(f"[pool] is read by method = {readers} only: remove it, or change [distill] method")
         return pool
 
     @field_validator("application")
@@ -101,7 +103,8 @@ class ExperimentSpec(Table):
             taken = "classes" if isinstance(application, Continual) else "chunk_size"
             if getattr(dataset, taken) is not None or dataset.preprocess.fitted_to is not None:
                 raise ValueError(f"type = '{application.type}' sets {taken} of [dataset] for each part: remove it")
-            if isinstance(info.data.get("distill"), Imported):
+            distill = info.data.get("distill")
+            if distill and not isinstance(distill, Full) and distill.learned == "elsewhere":
                 raise ValueError(
                     f"type = '{application.type}' distils parts of the data, which imported images are not"
                 )

@@ -26,11 +26,11 @@ import optax
 
 from frepo.data.load import load_dataset
 from frepo.engine.blocks import BlockRunner
-from frepo.methods.frepo.learning import Learning, prepare
+from frepo.methods.base import Job, Learning
+from frepo.methods.frepo.learning import pool_training, prepare
 from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.frepo.step import learned_part, meta_optimizer
-from frepo.methods.stage import real_images
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
@@ -47,11 +47,11 @@ Advance = Callable[[int], None]
 def compiled_loop(learning: Learning) -> Advance:
     """Return frepo's own loop."""
     loop = learning.loop
-    runner, state, position = BlockRunner(loop.step), jax.jit(loop.initial)(), 0
+    runner, state, position = BlockRunner(loop.step), loop.first_state(), 0
 
     def advance(count: int) -> None:
         nonlocal state, position
-        state, _ = runner(state, loop.constants, *loop.inputs(position, count), lambda: False)
+        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda: False)
         jax.block_until_ready(state)
         position += count
 
@@ -118,14 +118,14 @@ def step_by_step_loop(
         return data.replace(**optax.apply_updates(learned_part(data, settings), updates)), opt_state, error
 
     train_member, fresh = jax.jit(training.train), jax.jit(training.trainer.fresh)
-    state: DistillState = jax.device_get(jax.jit(learning.loop.initial)())
+    state: DistillState = jax.device_get(learning.loop.first_state())
     data, opt_state = state.data, state.opt_state
     pool = [jax.tree.map(lambda leaf, i=i: leaf[i], state.pool) for i in range(len(jax.tree.leaves(state.pool)[0]))]
     position = 0
 
     def advance(count: int) -> None:
         nonlocal data, opt_state, position
-        given, replaces = learning.loop.inputs(position, count)
+        given = learning.loop.inputs(position, count)
         for i in range(count):
             batch, batch_labels = next(batches)
             member = pool[given.member[i]]
@@ -134,7 +134,7 @@ def step_by_step_loop(
             data, opt_state, error = update_data(data, opt_state, member, features, y_TxC)
             float(error)
             key = jax.random.key(position + i)
-            pool[given.member[i]] = jax.device_get(fresh(key) if replaces[i] else train_member(member, data, key))
+            pool[given.member[i]] = jax.device_get(fresh(key) if given.replace[i] else train_member(member, data, key))
         jax.block_until_ready(data)
         position += count
 
@@ -151,18 +151,18 @@ def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int):
             yield images[chosen].astype(np.float64), labels[chosen]
 
 
-def bare_arithmetic(learning: Learning, settings: Frepo, batch: jax.Array) -> Advance:
+def bare_arithmetic(learning: Learning, training: PoolTraining, settings: Frepo, batch: jax.Array) -> Advance:
     """Return the forward pass of the target and the forward and backward pass of the support, and nothing else."""
-    state = jax.jit(learning.loop.initial)()
+    state = learning.loop.first_state()
     member = jax.tree.map(lambda leaf: leaf[0], state.pool)
     images = state.data.images
     support = jnp.concatenate([images, images[:, :, ::-1]]) if settings.flip else images
-    forward = jax.jit(learning.training.features)
+    forward = jax.jit(training.features)
     cotangent = forward(member, support)
 
     @jax.jit
     def forward_and_backward(member, support, cotangent):
-        features, pull_back = jax.vjp(lambda x: learning.training.features(member, x), support)
+        features, pull_back = jax.vjp(lambda x: training.features(member, x), support)
         return features, pull_back(cotangent)
 
     def advance(count: int) -> None:
@@ -174,22 +174,23 @@ def bare_arithmetic(learning: Learning, settings: Frepo, batch: jax.Array) -> Ad
 
 def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[str, float]:
     """Return seconds a step of the three."""
-    stage = compile_plan(load_spec(path).spec).stages[0].work
-    assert isinstance(stage, DistillStage)
-    settings = stage.distill
+    stage = compile_plan(load_spec(path).spec).stages[0]
+    work = stage.work
+    assert isinstance(work, DistillStage)
+    settings = work.distill
     assert isinstance(settings, Frepo)
     with tempfile.TemporaryDirectory() as scratch:
         options = RuntimeOptions(data_dir=data_dir, runs_dir=Path(scratch))
-        dataset = load_dataset(stage.dataset, options.tfds_dir, options.cache_dir)
-        learning = prepare(settings, stage, real_images(stage, dataset), dataset, "auto", 1000)
-        ours = learning.training
+        dataset = load_dataset(work.dataset, options.tfds_dir, options.cache_dir)
+        learning = prepare(Job(stage, dataset, Path(scratch), options))
+        ours = pool_training(work, dataset.info)
         plain = replace(ours, trainer=replace(ours.trainer, model=PlainConvNet(ours.trainer.model)))
         inputs, labels = dataset.inputs(dataset.train_images), dataset.train_labels
         contestants = {
             "frepo": compiled_loop(learning),
             "step by step": step_by_step_loop(learning, plain, plain_krr, settings, inputs, labels),
             "same kernels": step_by_step_loop(learning, ours, krr_predict, settings, inputs, labels),
-            "floor": bare_arithmetic(learning, settings, jnp.asarray(inputs[: settings.batch_size])),
+            "floor": bare_arithmetic(learning, ours, settings, jnp.asarray(inputs[: settings.batch_size])),
         }
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         for advance in contestants.values():

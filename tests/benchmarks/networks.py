@@ -36,16 +36,16 @@ def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: 
     states = {
         "written out": tuple(trainer.fresh(key) for key in keys),
         "vectorised": jax.vmap(trainer.fresh)(keys),
-        "one by one": alone.initial(),
+        "one by one": alone.first_state(),
     }
     loops = {"written out": loop, "vectorised": loop, "one by one": alone}
     runners = {name: BlockRunner(loops[name].step) for name in states}
     seconds: dict[str, list[float]] = {name: [] for name in states}
     for first in range(-1, rounds):
         for name, runner in runners.items():
-            given, choices = loops[name].inputs((first + 1) * steps, steps)
+            given = loops[name].inputs((first + 1) * steps, steps)
             began = time.perf_counter()
-            states[name], _ = runner(states[name], data.constants, given, choices, lambda: False)
+            states[name], _ = runner(states[name], loops[name].constants, given, lambda: False)
             jax.block_until_ready(states[name])
             if first >= 0:  # the round before the first one compiles
                 seconds[name].append((time.perf_counter() - began) / steps)

@@ -1,5 +1,7 @@
 """The scan that a GPU runs gives what the host loop of a CPU gives."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,18 +9,21 @@ import optax
 import pytest
 
 from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.load import load_dataset
 from frepo.data.preprocess import fit_preprocess
-from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps
+from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps, branch
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
+from frepo.engine.run import run_steps
+from frepo.methods.base import Job
+from frepo.methods.chosen import with_labels
 from frepo.methods.frepo.learning import prepare
-from frepo.methods.frepo.state import DistilledData
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
+from frepo.networks.prepare import prepare as prepare_training
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
-from frepo.plan import DistillStage
-from frepo.runtime import Cadence
-from frepo.spec import Conv, Frepo, Pool, Standardize
+from frepo.plan import DistillStage, EvaluateStage, Stage
+from frepo.runtime import Cadence, RuntimeOptions
+from frepo.spec import Conv, Frepo, Pool, Recipe, Standardize
 from frepo.spec import Dataset as DatasetTable
 
 SHAPE = (8, 8, 1)
@@ -30,8 +35,7 @@ def as_on_a_gpu(monkeypatch):
     return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
-@pytest.fixture
-def learning():
+def learning_of(seed):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
     labels = np.arange(60, dtype=np.int32) % 3
@@ -41,14 +45,19 @@ def learning():
     dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
     frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
     work = DistillStage(
-        seed=0,
+        seed=seed,
         dataset=DatasetTable(name="digits"),
         distill=frepo,
+        method_version=frepo.version,
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    start = DistilledData(dataset.inputs(pixels[:3]), np.asarray(centered_one_hot(jnp.arange(3), 3)))
-    return prepare(frepo, work, start, dataset, "device", 1000)
+    return prepare(Job(Stage("frepo", work), dataset, Path(), RuntimeOptions(residency="device")))
+
+
+@pytest.fixture
+def learning():
+    return learning_of(0)
 
 
 def never():
@@ -60,15 +69,15 @@ def assert_close(one, other, tolerance):
 
 
 def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
-    given, replace = learning.loop.inputs(0, 20)
-    assert replace.any()
-    assert not replace.all()
+    given = learning.loop.inputs(0, 20)
+    assert given.replace.any()
+    assert not given.replace.all()
     looped, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+        learning.loop.first_state(), learning.loop.constants, given, never
     )
     as_on_a_gpu()
     scanned, scanned_metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never
+        learning.loop.first_state(), learning.loop.constants, given, never
     )
     assert len(metrics) == len(scanned_metrics) == 20
     assert_close(looped.data, scanned.data, 1e-3)
@@ -80,18 +89,18 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
 def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
     as_on_a_gpu()
     runner = BlockRunner(learning.loop.step)
-    given, replace = learning.loop.inputs(0, 10)
-    state, _ = runner(jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, never)
+    given = learning.loop.inputs(0, 10)
+    state, _ = runner(learning.loop.first_state(), learning.loop.constants, given, never)
     with jax.transfer_guard("disallow"):
-        state, metrics = runner(state, learning.loop.constants, given, replace, never)
+        state, metrics = runner(state, learning.loop.constants, given, never)
     assert all(np.isfinite(values["loss"]) for values in metrics)
 
 
 def test_the_host_loop_stops_where_it_is_told_to(learning):
-    given, replace = learning.loop.inputs(0, 10)
+    given = learning.loop.inputs(0, 10)
     answers = iter([False] * 4 + [True])
     _, metrics = BlockRunner(learning.loop.step)(
-        jax.jit(learning.loop.initial)(), learning.loop.constants, given, replace, lambda: next(answers)
+        learning.loop.first_state(), learning.loop.constants, given, lambda: next(answers)
     )
     assert len(metrics) == 4
     assert block_steps() == STEPS_OF_HOST_LOOP
@@ -121,3 +130,57 @@ def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path
         assert_close(one.params, other.params, 1e-3)
         assert_close(one.batch_stats, other.batch_stats, 1e-3)
     assert "15/15" in capsys.readouterr().err
+
+
+def test_choices_are_python_bools_in_the_host_loop_and_traced_in_a_scan(as_on_a_gpu):
+    kinds = []
+
+    def step(state, constants, given):
+        number, add, double = given["number"], given["choices"][0], given["choices"][1]
+        kinds.append((type(add), type(double)))
+        state = branch(add, lambda x: x + number, lambda x: x, state)
+        return branch(double, lambda x: 2 * x, lambda x: x, state), {"state": state}
+
+    choices = [np.array([True, False, True, True]), np.array([False, False, False, True])]
+    given = {"number": np.arange(1.0, 5.0, dtype=np.float32), "choices": choices}
+    looped, _ = BlockRunner(step)(jnp.float32(0), (), given, never)
+    assert kinds == [(bool, bool)] * 3  # a program for each combination that comes
+    as_on_a_gpu()
+    scanned, metrics = BlockRunner(step)(jnp.float32(0), (), given, never)
+    assert looped == scanned == 16
+    assert len(metrics) == 4
+    assert bool not in {kind for pair in kinds[3:] for kind in pair}
+
+
+def programs(loop):
+    """Return the programs of a loop as they are before the compiler sees them: its start, and a step of either kind."""
+    runner, state, given = BlockRunner(loop.step), loop.first_state(), loop.inputs(0, 2)
+    lowered = [jax.jit(loop.initial).lower(loop.start), runner.lower_block(state, loop.constants, given)]
+    return [each.as_text() for each in lowered]
+
+
+def on_digits(seed, tmp_path):
+    """Return the loop of an evaluation by real images, drawn from the seed."""
+    dataset = load_dataset(DatasetTable(name="digits"), tmp_path, tmp_path)
+    recipe = Recipe(num_models=2, augmentation=("color",), steps=3, warmup_steps=0)
+    work = EvaluateStage(
+        seed=seed,
+        dataset=DatasetTable(name="digits"),
+        architecture=Conv(width=4, depth=1),
+        recipe=recipe,
+        source="random",
+        epochs=None,
+        validation_fraction=None,
+    )
+    chosen = np.random.default_rng(seed).permutation(20)
+    return prepare_training(work, with_labels(dataset, chosen), dataset, "device").loop
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+@pytest.mark.parametrize("loop_of", [lambda seed, _: learning_of(seed).loop, on_digits])
+def test_one_program_serves_all_seeds(loop_of, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    one, other = loop_of(0, tmp_path), loop_of(1, tmp_path)
+    assert programs(one) == programs(other)
+    same = jax.tree.map(np.array_equal, (one.start, one.constants), (other.start, other.constants))
+    assert not all(jax.tree.leaves(same))  # what differs is what they are given

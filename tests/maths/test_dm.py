@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.data.sources.digits import read_digits
+from frepo.methods.base import DistilledData
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.siamese import OPERATIONS, draw
 from frepo.methods.dm.step import (
@@ -24,7 +25,6 @@ from frepo.methods.dm.step import (
     matching_loss,
     start_of,
 )
-from frepo.methods.frepo.state import DistilledData
 from frepo.methods.select import random_per_class
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot

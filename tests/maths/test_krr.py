@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.methods.frepo.step import meta_loss
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, label_margin

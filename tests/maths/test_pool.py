@@ -1,5 +1,7 @@
 """Who is used when, who is replaced, and in which order a step does things."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frepo.data.residency import LabelledImages, TrainingImages
+from frepo.engine.randomness import key_data
+from frepo.methods.base import DistilledData
 from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
-from frepo.methods.frepo.state import DistilledData, DistillState
-from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.state import DistillState
+from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
@@ -66,11 +70,11 @@ def small_world(normalization="batch", *, learn_labels=True, flip=True, optimize
     )
     opt_state = meta_optimizer(settings_).init(learned_part(data, settings_))
     pool = training.fresh_pool(jax.random.split(jax.random.key(7), 2))
-    return settings_, training, target, DistillState(data, opt_state, pool)
+    return settings_, training, StepConstants(target, key_data((1,))[0]), DistillState(data, opt_state, pool)
 
 
-def given_at(step, member):
-    return StepInput(np.int32(step), np.int32(member), np.arange(step, step + 16, dtype=np.int32))
+def given_at(step, member, replace=False):
+    return StepInput(np.int32(step), np.int32(member), replace, np.arange(step, step + 16, dtype=np.int32))
 
 
 def member_of(pool, index):
@@ -84,12 +88,12 @@ def assert_trees_close(one, other, **tolerance):
 @pytest.mark.parametrize("learn_labels", [True, False])
 def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(learn_labels):
     settings_, training, target, state = small_world(learn_labels=learn_labels)
-    step = make_step(settings_, training, RESIDENT, 3, (1,), 1000)
-    after, metrics = step(state, target, given_at(0, 1), False)
+    step = make_step(settings_, training, RESIDENT, 3, 1000)
+    after, metrics = step(state, target, given_at(0, 1))
 
     member, trainer = member_of(state.pool, 1), training.trainer
-    f_t = trainer.apply(member, target.images[:16])[0]
-    y_t = centered_one_hot(target.labels[:16], 3)
+    f_t = trainer.apply(member, target.images.images[:16])[0]
+    y_t = centered_one_hot(target.images.labels[:16], 3)
 
     def loss(learned):
         labels = learned.get("labels", state.data.labels)
@@ -113,7 +117,7 @@ def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(lear
 def test_a_replaced_member_starts_anew_and_takes_no_step():
     settings_, training, target, state = small_world()
     key = jax.random.key(1)
-    after, _ = make_step(settings_, training, RESIDENT, 3, (1,), 1000)(state, target, given_at(5, 0), True)
+    after, _ = make_step(settings_, training, RESIDENT, 3, 1000)(state, target, given_at(5, 0, True))
     fresh = training.trainer.fresh(jax.random.fold_in(key, 5))
     assert_trees_close(member_of(after.pool, 0), fresh, rtol=0, atol=0)
     assert np.any(np.asarray(after.data.images) != np.asarray(state.data.images))
@@ -121,10 +125,10 @@ def test_a_replaced_member_starts_anew_and_takes_no_step():
 
 def test_a_traced_choice_gives_what_a_static_one_gives():
     settings_, training, target, state = small_world()
-    step = make_step(settings_, training, RESIDENT, 3, (1,), 1000)
+    step = make_step(settings_, training, RESIDENT, 3, 1000)
     for replace in (False, True):
-        static, _ = jax.jit(step, static_argnums=3)(state, target, given_at(2, 1), replace)
-        traced, _ = jax.jit(step)(state, target, given_at(2, 1), jnp.asarray(replace))
+        static, _ = jax.jit(partial(step, given=given_at(2, 1, replace)))(state, target)
+        traced, _ = jax.jit(step)(state, target, given_at(2, 1, jnp.asarray(replace)))
         assert_trees_close(static, traced, rtol=1e-4, atol=1e-5)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from frepo.methods.base import DistilledData
 from frepo.methods.frepo.pool import PoolTraining
-from frepo.methods.frepo.state import DistilledData
 from frepo.methods.frepo.step import meta_loss
 from frepo.networks.build import build_model
 from frepo.networks.chunks import in_chunks

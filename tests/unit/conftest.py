@@ -123,7 +123,7 @@ def _write_results(
     match work:
         case DistillStage(distill=distill):
             _rewrite(directory / record.METRICS, [dict(zip(METRIC, row, strict=True)) for row in metrics])
-            steps = [0, 1000] if distill.method == "frepo" else [0]
+            steps = [0, 1000] if distill.learned == "here" else [0]
             return tuple(_write_sheet(directory, step, num_classes, distill.ipc) for step in steps)
         case EvaluateStage():
             top1 = scores.pop(0)

@@ -6,7 +6,7 @@ import pytest
 from frepo.applications.continual import united
 from frepo.data.load import load_dataset, load_test_set
 from frepo.data.sources.digits import read_digits
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.plan import ContinualStage, DistillStage, compile_plan
 from frepo.spec import Dataset, ExperimentSpec
 

@@ -11,7 +11,8 @@ import optax
 import pytest
 
 from frepo.engine.journal import Journal
-from frepo.engine.loop import Loop, Milestone, run_steps
+from frepo.engine.loop import Loop, Milestone
+from frepo.engine.run import run_steps
 from frepo.errors import FrepoError, Interrupted
 from frepo.networks.build import build_model
 from frepo.networks.training import Regime, Trainer, fixed_data, training_loop
@@ -31,16 +32,16 @@ def journal_in(directory, **options) -> Journal:
 def loop_that_is_scored(score) -> Loop:
     """Return a loop that adds up numbers, scored after 10 steps and at the end."""
 
-    def step(state, constants, given, choice):
+    def step(state, constants, given):
         return state + given, {"sum": state}
 
     def inputs(first, count):
-        return np.arange(first, first + count, dtype=np.float32), np.zeros(count, bool)
+        return np.arange(first, first + count, dtype=np.float32)
 
     def call(state, done):
         return state, {"score": score(float(state), done)}
 
-    return Loop(step, lambda: jnp.float32(0), (), inputs, STEPS, milestones=(Milestone((10, STEPS), call),))
+    return Loop(step, jnp.float32, np.float32(0), (), inputs, STEPS, milestones=(Milestone((10, STEPS), call),))
 
 
 def rows(directory):
@@ -132,7 +133,7 @@ def test_networks_are_saved_in_one_form_on_every_backend(tmp_path, monkeypatch):
         )
 
     on_cpu = loop()
-    networks = jax.jit(on_cpu.initial)()
+    networks = on_cpu.first_state()
     assert isinstance(networks, tuple)
     journal = journal_in(tmp_path / "stage")
     journal.save(2, 2, on_cpu.saved_form.pack(networks))

@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from frepo import progress
-from frepo.engine.peak import peak_flops
+from frepo.engine.cost import peak_flops
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from PIL import Image
 from frepo.data.load import load_dataset
 from frepo.data.preprocess import visible
 from frepo.engine.journal import Journal
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.methods.snapshots import snapshot_steps, write_sheets, written_sheets
 from frepo.runtime import Cadence
 from frepo.spec import Dataset

@@ -13,10 +13,10 @@ from frepo.applications.membership.trained import trained_attack
 from frepo.data.dataset import Dataset
 from frepo.data.residency import input_maker
 from frepo.engine.journal import Journal
-from frepo.engine.loop import run_steps
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream
+from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.networks.prepare import prepare
 from frepo.networks.training import Outputs, one_by_one, parts
 from frepo.plan import AttackStage, ExposeStage

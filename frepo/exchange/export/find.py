@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from frepo.errors import FrepoError
 from frepo.rundir import record
 from frepo.rundir.record import RunRecord, StageRecord, read_runs, read_stage
-from frepo.spec import Dataset, without_place
+from frepo.spec import Dataset, method_tables, without_place
 from frepo.store.find import no_such_run
 
 
@@ -32,7 +32,7 @@ class FoundStage:
     @property
     def is_learned(self) -> bool:
         """Whether its images were learned, here or elsewhere, and not chosen among real ones."""
-        return self.stage.identity["distill"]["method"] in ("frepo", "imported")
+        return method_tables()[self.stage.identity["distill"]["method"]].learned is not None
 
 
 def find_run(runs_dir: Path, name: str) -> tuple[Path, RunRecord]:
@@ -80,8 +80,11 @@ def _distill_stages(run_directory: Path, run: RunRecord) -> list[tuple[Path, Sta
 
 
 def _is_that_of(run: RunRecord, stage: StageRecord) -> bool:
-    keys = ("distill", "dataset", "seed")
-    return _of(stage.identity, keys) == _of(run.spec, keys)
+    keys = ("dataset", "seed")
+    made, asked = stage.identity["distill"], run.spec["distill"]
+    # What a spec leaves out may have been put in for the data set.
+    as_asked = made.keys() == asked.keys() and all(asked[name] in (None, made[name]) for name in made)
+    return as_asked and _of(stage.identity, keys) == _of(run.spec, keys)
 
 
 def _of(tables: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

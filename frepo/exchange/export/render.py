@@ -12,7 +12,7 @@ from frepo.exchange.export.formats import DataFormat, MotionFormat
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
 from frepo.networks.layers import margin
-from frepo.spec import Architecture, Conv, Recipe
+from frepo.spec import Architecture, Conv, Recipe, method_tables
 
 WARPS = ("crop", "rotate", "translate")
 PAPER_DEPTHS = ((32, 3), (64, 4))
@@ -22,6 +22,7 @@ MOST_DEPTH = 5
 
 def readme(exported: Exported, kind: DataFormat) -> str:
     """Return how an export is used, in Markdown."""
+    distill = exported.provenance["spec"]["distill"]
     outside = np.mean((exported.pixels < 0) | (exported.pixels > 1))
     return (
         templates(html=False)
@@ -34,7 +35,8 @@ def readme(exported: Exported, kind: DataFormat) -> str:
             network=script_network(exported),
             outside=f"{100 * outside:.1f}%",
             dataset=exported.provenance["spec"]["dataset"],
-            distill=exported.provenance["spec"]["distill"],
+            distill=distill,
+            method=method_tables()[distill["method"]],
             version=frepo.__version__,
             **_common(exported),
         )

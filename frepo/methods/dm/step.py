@@ -11,8 +11,8 @@ from flax import struct
 
 from frepo.data.residency import TrainingImages
 from frepo.engine.devices import in_shares, share_evenly
+from frepo.methods.base import Array, DistilledData
 from frepo.methods.dm.siamese import Siamese, siamese
-from frepo.methods.frepo.state import Array, DistilledData
 from frepo.networks.build import Model
 from frepo.networks.chunks import Features, in_chunks
 

@@ -1,6 +1,7 @@
-"""From a spec and its data to what the loop runs: the step, its start, its data and its inputs."""
+"""From a job to what the loop runs: the step, its start, its data and its inputs."""
 
-from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,66 +9,66 @@ import numpy as np
 import optax
 
 from frepo.data.batches import batch_indices
-from frepo.data.dataset import Dataset
+from frepo.data.dataset import DatasetInfo
 from frepo.data.residency import training_images
 from frepo.data.split import split
+from frepo.engine.devices import place
 from frepo.engine.loop import Loop, Milestone, every
-from frepo.engine.randomness import key_of
-from frepo.engine.seeds import Stream
+from frepo.engine.randomness import Stream, key_data
+from frepo.methods.base import DistilledData, Job, Learning, Result
+from frepo.methods.chosen import real_images
 from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
-from frepo.methods.frepo.state import Best, DistilledData, DistillState
-from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.state import Best, DistillState
+from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
 from frepo.networks.training import Trainer
 from frepo.plan import DistillStage
-from frepo.runtime import Residency
 from frepo.spec import Frepo
 
 
-@dataclass(frozen=True)
-class Learning:
-    """What the loop runs."""
-
-    loop: Loop[DistillState]
-    """Its choices say whether a step replaces its member of the pool instead of training it."""
-    training: PoolTraining
+class _Start(NamedTuple):
+    support: DistilledData
+    pool_key: Any
+    """uint32 [2], see `key_data`."""
 
 
-def prepare(
-    settings: Frepo, work: DistillStage, start: DistilledData, dataset: Dataset, residency: Residency, chunk: int
-) -> Learning:
-    """Return what learns from `start`, real images with their centred one-hot labels, on the data set.
+def prepare(job: Job) -> Learning[DistillState]:
+    """Return how images, and labels where the spec says so, are learned.
 
-    The labels of the support start as (one-hot minus 1/C) / sqrt(C/10), where C is `label_classes` of the data set.
+    They start as real images with labels (one-hot minus 1/C) / sqrt(C/10), where C is `label_classes` of the data set.
     """
+    work, dataset, residency, chunk = job.work, job.dataset, job.options.residency, job.options.chunk
+    settings = work.distill
+    assert isinstance(settings, Frepo)
     assert work.architecture is not None
     assert work.pool is not None
-    info, pool = dataset.info, work.pool
-    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
-    training = PoolTraining(Trainer(model, optax.adam(pool.learning_rate), info.image_shape), pool.batch_size)
+    start = real_images(work, dataset)
+    info, pool, training = dataset.info, work.pool, pool_training(work, dataset.info)
     schedule = pool_schedule((work.seed, Stream.POOL_SCHEDULE), pool.size, pool.max_online_updates, settings.steps)
     kept, held_out = split(settings.validation_fraction, dataset.train_labels)
     support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.label_classes / 10)))
 
-    def initial() -> DistillState:
-        keys = jax.random.split(key_of((work.seed, Stream.POOL_START)), pool.size)
-        opt_state = meta_optimizer(settings).init(learned_part(support, settings))
-        data = jax.tree.map(jnp.asarray, support)
-        best = Best(data, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
+    def initial(start: _Start) -> DistillState:
+        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool.size)
+        opt_state = meta_optimizer(settings).init(learned_part(start.support, settings))
+        # Copies: the buffers of a state are given up by the next step.
+        data, same = jax.tree.map(jnp.copy, (start.support, start.support))
+        best = Best(same, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
         return DistillState(data, opt_state, training.fresh_pool(keys), best)
 
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
 
-    def inputs(first: int, count: int) -> tuple[StepInput, np.ndarray]:
+    def inputs(first: int, count: int) -> StepInput:
         seed = (work.seed, Stream.TARGET_BATCHES)
         batches = kept[batch_indices(seed, len(kept), settings.batch_size, first, count)].astype(np.int32)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
-        return StepInput(steps, schedule.member[part], target.given(batches)), schedule.replace[part]
+        return StepInput(steps, schedule.member[part], schedule.replace[part], target.given(batches))
 
-    step = make_step(settings, training, target, info.label_classes, (work.seed, Stream.POOL_STEP), chunk)
+    step = make_step(settings, training, target, info.label_classes, chunk)
+    pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
     precision = work.architecture.precision
     milestones: list[Milestone[DistillState]] = []
     if len(held_out):
@@ -76,11 +77,27 @@ def prepare(
     loop = Loop(
         step,
         initial,
-        target.constants,
+        _Start(support, pool_start),
+        StepConstants(target.constants, place(pool_step)),
         inputs,
         settings.steps,
         bytes_per_step=target.bytes_per_step,
         precision=precision,
         milestones=tuple(milestones),
     )
-    return Learning(loop, training)
+    return Learning(
+        loop, start, lambda state: state.data, partial(_result, settings.steps), training.trainer.num_parameters
+    )
+
+
+def pool_training(work: DistillStage, info: DatasetInfo) -> PoolTraining:
+    """Return how networks of the pool are made and trained."""
+    assert work.architecture is not None
+    assert work.pool is not None
+    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
+    return PoolTraining(Trainer(model, optax.adam(work.pool.learning_rate), info.image_shape), work.pool.batch_size)
+
+
+def _result(steps: int, state: DistillState) -> Result:
+    """Return the data of the last state, or of the best one where there is a choice."""
+    return Result(state.data, steps) if state.best is None else Result(state.best.data, int(state.best.step))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from frepo.engine.devices import share_evenly
-from frepo.methods.frepo.state import DistilledData
+from frepo.methods.base import DistilledData
 from frepo.networks.training import Network, Trainer
 
 BATCH_MOMENTUM = 0.1

@@ -1,27 +1,10 @@
 """What distillation learns and all that it has to remember."""
 
-from typing import Any
-
 import optax
 from flax import struct
 
+from frepo.methods.base import Array, DistilledData
 from frepo.networks.training import Network
-
-Array = Any
-"""A JAX array on its way through the computation, a NumPy array before and after."""
-
-
-@struct.dataclass
-class DistilledData:
-    """The learned set, the support of the regression.
-
-    Attributes:
-        images: float32 [num_classes * ipc, h, w, c], class by class, network inputs (preprocessed pixels).
-        labels: float32 [num_classes * ipc, num_classes], centred: one-hot labels minus 1/C are their like.
-    """
-
-    images: Array
-    labels: Array
 
 
 @struct.dataclass

@@ -11,9 +11,9 @@ import optax
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
-from frepo.engine.randomness import keys_for_program
+from frepo.methods.base import Array, DistilledData
 from frepo.methods.frepo.pool import PoolTraining
-from frepo.methods.frepo.state import Array, DistilledData, DistillState
+from frepo.methods.frepo.state import DistillState
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
@@ -23,11 +23,23 @@ from frepo.spec import Frepo
 Metrics = dict[str, jax.Array]
 
 
+class StepConstants(NamedTuple):
+    """What no step changes."""
+
+    images: Any
+    """Those of the `TrainingImages`."""
+    key: Array
+    """uint32 [2], see `key_data`."""
+
+
 class StepInput(NamedTuple):
     """What a step gets from the host: all of it follows from (seed, step)."""
 
     step: Array
     member: Array
+    """Which of the pool it uses."""
+    replace: Any
+    """Whether that is replaced instead of trained: a choice."""
     batch: Any
     """The target batch, or what leads to it on the device."""
 
@@ -66,7 +78,7 @@ def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array
     return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
 
 
-DistillStep = Callable[[DistillState, Any, StepInput, Any], tuple[DistillState, Metrics]]
+DistillStep = Callable[[DistillState, StepConstants, StepInput], tuple[DistillState, Metrics]]
 
 
 def make_step(
@@ -74,24 +86,22 @@ def make_step(
     training: PoolTraining,
     target: TrainingImages,
     label_classes: int,
-    seed: tuple[int, ...],
     chunk: int,
 ) -> DistillStep:
-    """Return `step(state, constants, input, replace) -> (state, metrics)`.
+    """Return `step(state, constants, given) -> (state, metrics)`.
 
-    `constants` are those of `target`, whose labels are centred as among `label_classes` classes. `replace` says whether
-    the member is replaced instead of trained: a Python bool, or a traced one inside a scan. At most `chunk` images of
-    the support go through the network at once.
+    Labels of `target` are centred as among `label_classes` classes. At most `chunk` images of the support go through
+    the network at once.
     """
-    optimizer, keys = meta_optimizer(settings), keys_for_program(seed)
+    optimizer = meta_optimizer(settings)
 
-    def step(state: DistillState, constants: Any, given: StepInput, replace: Any) -> tuple[DistillState, Metrics]:
+    def step(state: DistillState, constants: StepConstants, given: StepInput) -> tuple[DistillState, Metrics]:
         member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
 
         def features(images: jax.Array) -> jax.Array:
             return in_shares(partial(training.features, member), images)
 
-        images, labels = target.take(constants, given.batch)
+        images, labels = target.take(constants.images, given.batch)
         f_TxD = features(images)
         y_TxC = centered_one_hot(labels, state.data.labels.shape[-1], label_classes)
 
@@ -102,7 +112,7 @@ def make_step(
         gradient, metrics = jax.grad(loss, has_aux=True)(state.data)
         data, opt_state = _update(optimizer, settings, gradient, state)
 
-        step_key = jax.random.fold_in(keys()[0], given.step)
+        step_key = jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
 
         def train(_: None) -> Network:
             return training.train(member, data, step_key)
@@ -110,7 +120,7 @@ def make_step(
         def start_anew(_: None) -> Network:
             return training.trainer.fresh(step_key)
 
-        member = branch(replace, start_anew, train, None)
+        member = branch(given.replace, start_anew, train, None)
         pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
         return DistillState(data, opt_state, pool, state.best), metrics
 

@@ -22,6 +22,7 @@ from frepo.spec import Frepo
 CHOICES = 20
 """Of so many states, evenly spread over the steps, the best is chosen."""
 ROUNDED_TO = 100
+"""Steps, where blocks of them end on a GPU."""
 
 Validate = Callable[[DistillState, int], tuple[DistillState, Metrics]]
 

@@ -1,0 +1,54 @@
+"""The seam of methods: what their tables say of them, and what they may leave beside images and labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from frepo.data.load import load_dataset
+from frepo.engine.journal import Journal
+from frepo.methods import stage as stages
+from frepo.methods.base import Result
+from frepo.methods.chosen import real_images
+from frepo.plan import compile_plan
+from frepo.rundir.arrays import read_npz
+from frepo.runtime import Cadence, RuntimeOptions
+from frepo.spec import ExperimentSpec, RandomSelection, method_tables
+
+
+@pytest.mark.parametrize("table", sorted(set(method_tables().values()), key=lambda table: table.__name__))
+def test_every_method_names_code_that_is_there_and_is_loaded_when_it_is_used(table):
+    assert isinstance(table.load(table), Callable)
+    assert table.version >= 1
+    assert (table.learned == "here") == bool(table.citation) == bool(table.metrics)
+    if table.learned == "here":
+        assert "steps" in table.model_fields
+
+
+def test_further_learned_arrays_lie_beside_images_and_labels_by_name(tmp_path, monkeypatch):
+    spec = ExperimentSpec(name="x", dataset={"name": "digits"}, distill={"method": "random", "ipc": 1})
+    (stage,) = compile_plan(spec).stages
+    dataset, rates = load_dataset(spec.dataset, tmp_path, tmp_path), np.arange(3, dtype=np.float32)
+
+    def learns_rates(job):
+        return Result(real_images(job.work, job.dataset), further={"rates": rates})
+
+    monkeypatch.setattr(RandomSelection, "load", lambda _: learns_rates)
+    journal = Journal(tmp_path, "random", Cadence.parse("1000"), None, lambda *_: None)
+    stages.distill(stage, tmp_path, dataset, journal, RuntimeOptions(runs_dir=tmp_path))
+    (found,) = read_npz(tmp_path / "distilled.npz", ("rates",), "")
+    np.testing.assert_array_equal(found, rates)
+    assert stages.read_distilled(tmp_path).images.shape == (10, 8, 8, 1)
+
+
+def test_a_new_version_of_a_method_is_another_stage_of_its_own_data_only(monkeypatch):
+    def fingerprints():
+        spec = {"name": "x", "dataset": {"name": "digits"}, "distill": {"method": "frepo", "ipc": 1}}
+        application = {"type": "evaluate", "baselines": ["random"]}
+        found = compile_plan(ExperimentSpec.model_validate({**spec, "application": [application]}))
+        return {stage.label: stage.fingerprint for stage in found.stages}
+
+    before = fingerprints()
+    monkeypatch.setattr(method_tables()["frepo"], "version", 99)
+    after = fingerprints()
+    assert {label for label in before if before[label] != after[label]} == {"frepo", "evaluate-distilled"}
