@@ -7,7 +7,7 @@ A method has its table in `frepo.spec.distill`, which says all that is to be kno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from flax import struct
 
@@ -46,8 +46,7 @@ class Job(NamedTuple):
     @property
     def work(self) -> DistillStage:
         """What is to be made."""
-        assert isinstance(self.stage.work, DistillStage)
-        return self.stage.work
+        return cast(DistillStage, self.stage.work)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Real images: drawn at random, or chosen as those that stand for their class."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,8 +45,7 @@ def prepare_coreset(job: Job) -> Result:
 def _vectors(job: Job) -> Callable[[np.ndarray], np.ndarray]:
     """Return what maps positions of training images to the vectors by which they are compared."""
     for network in job.stage.needs:
-        assert isinstance(network.work, FeaturesStage)
-        return read_features(network.work, job.dataset, job.run_directory / network.directory)
+        return read_features(cast(FeaturesStage, network.work), job.dataset, job.run_directory / network.directory)
     dataset = job.dataset
     return lambda positions: dataset.inputs(dataset.train_images[positions]).reshape(len(positions), -1)
 
