@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Float, Key
 
 from frepo.spec.recipe import Augmentation, AugmentationMode
 
@@ -21,8 +22,8 @@ Operation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def augment(
-    operations: tuple[Augmentation, ...], mode: AugmentationMode, key: jax.Array, images: jax.Array
-) -> jax.Array:
+    operations: tuple[Augmentation, ...], mode: AugmentationMode, key: Key[Array, ""], images: Float[Array, "n h w c"]
+) -> Float[Array, "n h w c"]:
     """Return `images` float32 [n, h, w, c] after `operations`, of the same shape; unchanged where there are none.
 
     With `one`, one of them is drawn uniformly for the whole batch; with `all`, each is applied, in the order given,
@@ -91,7 +92,9 @@ def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:
     return jnp.where((rows[:, :, None] & columns[:, None, :])[..., None], 0.0, images)
 
 
-def _warp(images: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+def _warp(
+    images: Float[Array, "n h w c"], matrix: Float[Array, "n 2 2"], offset: Float[Array, "n 2"]
+) -> Float[Array, "n h w c"]:
     """Sample each image at matrix @ position + offset, positions measured from the middle in shares of the side.
 
     `matrix` [n, 2, 2] and `offset` [n, 2]; bilinear, zero outside.

@@ -5,13 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
 
 from frepo.engine.blocks import on_cpu
 
 Features = Callable[[jax.Array], jax.Array]
 
 
-def in_chunks(features: Features, images: jax.Array, chunk: int) -> jax.Array:
+def in_chunks(features: Features, images: Shaped[Array, "n h w c"], chunk: int) -> Float[Array, "n d"]:
     """Return features [n, d] of images [n, h, w, c], at most `chunk` of them going through the network at once.
 
     A network's activations are not kept for the gradient but computed again, chunk by chunk, so that memory is bounded

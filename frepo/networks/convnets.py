@@ -1,8 +1,8 @@
 """Convolutional networks whose blocks are all alike: that of the paper, of dataset condensation and of KIP."""
 
 import flax.linen as nn
-import jax
 from jax.nn.initializers import he_normal, normal
+from jaxtyping import Array, Float, Float32
 
 from frepo.networks.convolution import convolution
 from frepo.networks.layers import dense_head, normalize, numerics, pad_one_channel, relu_pool
@@ -27,7 +27,9 @@ class ConvNet(nn.Module):
     pooling: BlockPooling = "average"
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
         dtype, products = numerics(self.precision)
         x = pad_one_channel(x)
@@ -56,7 +58,9 @@ class DcConvNet(nn.Module):
     pooling: BlockPooling = "average"
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
         dtype, products = numerics(self.precision)
         x = pad_one_channel(x)
@@ -84,7 +88,9 @@ class KipConvNet(nn.Module):
     pooling: BlockPooling = "average"
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
         dtype, products = numerics(self.precision)
         bias_init = normal(KIP_BIAS_DEVIATION)

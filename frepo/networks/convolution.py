@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 ONE_EACH_SIDE = ((1, 1), (1, 1))
@@ -38,14 +39,18 @@ def convolution(
     )
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any) -> jax.Array:
+def _convolve(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c features"], *arguments: Any, **options: Any
+) -> Float[Array, "n h w features"]:
     """Convolve x [n, h, w, c] with kernel [3, 3, c, features]."""
     if jax.default_backend() == "cpu":
         return _convolve_on_cpu(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, *arguments, **options)
 
 
-def _convolve_on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _convolve_on_cpu(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c features"]
+) -> Float[Array, "n h w features"]:
     """Convolve in the form for which XLA's CPU backend has fast kernels.
 
     It has them for an even number of channels only: images of 1 or 3 channels get one more, of zeros (forward pass of
@@ -80,7 +85,9 @@ def _derivative(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[ja
     return y, y_dot
 
 
-def _convolve_by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _convolve_by_rows(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c features"]
+) -> Float[Array, "n h w features"]:
     """Convolve as the sum of three matrix products, one for each row of the kernel, over patches three pixels wide.
 
     Transposed, it is the gradient of the kernel. XLA's own form of this gradient takes 1.1 to 3 times as long (100

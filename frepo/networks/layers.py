@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal, zeros
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
 
 from frepo.spec.architecture import GROUPS, BlockPooling, Normalization, Precision
 
@@ -38,13 +39,15 @@ def margin(channels: int) -> int:
     return MARGIN if channels == 1 else 0
 
 
-def pad_one_channel(x: jax.Array) -> jax.Array:
+def pad_one_channel(x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out c"]:
     """Pad x [n, h, w, 1] with two zeros on each side, which takes 28 pixels to 32; leave other channels as they are."""
     pixels = margin(x.shape[-1])
     return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))) if pixels else x
 
 
-def normalize(kind: Normalization, x: jax.Array, *, train: bool, batch_momentum: float, dtype: DTypeLike) -> jax.Array:
+def normalize(
+    kind: Normalization, x: Float[Array, "n h w c"], *, train: bool, batch_momentum: float, dtype: DTypeLike
+) -> Float[Array, "n h w c"]:
     """Apply one normalisation layer to x [n, h, w, c] inside a compact module.
 
     `batch` uses running averages unless `train`; `layer` has statistics and an affine map over all of h, w and c;
@@ -67,7 +70,7 @@ def normalize(kind: Normalization, x: jax.Array, *, train: bool, batch_momentum:
             return x
 
 
-def relu_pool(kind: BlockPooling, x: jax.Array) -> jax.Array:
+def relu_pool(kind: BlockPooling, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out c"]:
     """Return the positive part of x [n, h, w, c], pooled over 2x2 pixels unless `kind` is none."""
     match kind:
         case "average":
@@ -79,7 +82,7 @@ def relu_pool(kind: BlockPooling, x: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def relu_average_pool(x: jax.Array) -> jax.Array:
+def relu_average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     """Return the means over 2x2 pixels of the positive part of x [n, h, w, c]; an odd last row or column is dropped.
 
     The derivative is written out, because the gradient of XLA's window sum takes three times as long on a CPU as the
@@ -98,12 +101,12 @@ def _derivative(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[
 
 
 def dense_head(
-    x: jax.Array,
+    x: Float[Array, "n ..."],
     num_classes: int,
     precision: Precision,
     kernel_init: Initializer = LECUN_NORMAL,
     bias_init: Initializer = zeros,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float32[Array, "n d"], Float32[Array, "n {num_classes}"]]:
     """Map x [n, ...] to (features [n, d], logits [n, num_classes]), both float32, inside a compact module."""
     dtype, products = numerics(precision)
     features = x.reshape(x.shape[0], -1)

@@ -1,7 +1,7 @@
 """AlexNet and VGG-11 for small images: convolutions one after the other, each of a width of its own."""
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float, Float32
 
 from frepo.networks.convolution import convolution
 from frepo.networks.layers import dense_head, normalize, numerics, pad_one_channel, relu_pool
@@ -29,7 +29,9 @@ class AlexNet(nn.Module):
     pooling: StagePooling = "max"
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
         dtype, products = numerics(self.precision)
         x = pad_one_channel(x)
@@ -59,7 +61,9 @@ class Vgg11(nn.Module):
     pooling: StagePooling = "max"
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
         dtype, products = numerics(self.precision)
         x = pad_one_channel(x)

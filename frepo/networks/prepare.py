@@ -1,6 +1,6 @@
 """How a stage trains its networks: from its work and its data to the trainer and the loop."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from frepo.plan import Evaluation
 from frepo.runtime import Residency
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """Network inputs float32 [n, h, w, c] with centred labels float32 [n, C], host arrays."""
 

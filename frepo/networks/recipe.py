@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float32
 
 from frepo.networks.losses import cross_entropy, half_squared_error
 from frepo.spec import Recipe
@@ -57,7 +58,7 @@ def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:
     return half_squared_error if recipe.loss == "mse" else cross_entropy
 
 
-def targets(recipe: Recipe, labels: jax.Array) -> jax.Array:
+def targets(recipe: Recipe, labels: Float32[Array, "n C"]) -> Float32[Array, "n C"]:
     """Return what the loss holds logits against, float32 [n, C], from centred labels of the same shape.
 
     `mse` takes centred labels, `xent` one-hot ones and `soft_xent` the softmax of labels over the temperature, as the

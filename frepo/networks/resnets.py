@@ -4,8 +4,8 @@ from functools import partial
 from typing import Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
 
 from frepo.networks.convolution import convolution
 from frepo.networks.layers import dense_head, normalize, numerics, relu_average_pool
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
     batch_momentum: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h_out w_out {self.features}"]:
         """Map x [n, h, w, c] to [n, h, w, features] or, halved, [n, h/2, w/2, features].
 
         Of odd sides a stride rounds the half up, average pooling down.
@@ -65,7 +65,7 @@ class ResidualStages(nn.Module):
     batch_momentum: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h_out w_out {self.widths[-1]}"]:
         """Map images [n, h, w, c] to the last stage's output [n, h/8, w/8, widths[-1]]."""
         dtype, products = numerics(self.precision)
         x = convolution(self.widths[0], dtype, products, use_bias=False)(x)
@@ -93,7 +93,9 @@ class ResNet18(nn.Module):
     batch_momentum: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, widths[-1]], logits [n, num_classes]), both float32."""
         stages = ResidualStages(self.widths, "stride", self.normalization, self.precision, self.batch_momentum)
         x = jnp.mean(stages(x, train=train).astype(jnp.float32), axis=(1, 2))
@@ -113,7 +115,9 @@ class ResNet18Ap(nn.Module):
     batch_momentum: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool
+    ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {self.num_classes}"]]:
         """Map images [n, h, w, c] to (features [n, h/8 * w/8 * widths[-1]], logits [n, num_classes]), both float32."""
         stages = ResidualStages(self.widths, "average", self.normalization, self.precision, self.batch_momentum)
         return dense_head(stages(x, train=train), self.num_classes, self.precision)

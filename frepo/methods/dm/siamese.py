@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 Siamese = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -45,7 +46,9 @@ class Change(NamedTuple):
     """[2, 2]; first row and column, and row and column after the last, of what is set to zero."""
 
 
-def siamese(operations: tuple[Siamese, ...], key: jax.Array, images: jax.Array) -> jax.Array:
+def siamese(
+    operations: tuple[Siamese, ...], key: Key[Array, ""], images: Float[Array, "n h w c"]
+) -> Float[Array, "n h w c"]:
     """Return `images` float32 [n, h, w, c] after one of `operations`, the same for all of them, drawn from `key`.
 
     Without operations they are returned as they are.
@@ -53,7 +56,7 @@ def siamese(operations: tuple[Siamese, ...], key: jax.Array, images: jax.Array) 
     return apply(draw(operations, key, *images.shape[1:3]), images) if operations else images
 
 
-def draw(operations: tuple[Siamese, ...], key: jax.Array, height: int, width: int) -> Change:
+def draw(operations: tuple[Siamese, ...], key: Key[Array, ""], height: int, width: int) -> Change:
     """Return one of `operations`, each equally likely, with its parameters, for images of height times width pixels."""
     which, *shares = jax.random.uniform(key, (4,))
     choices = [partial(OPERATIONS[name], height=height, width=width) for name in operations]
@@ -66,7 +69,7 @@ def unchanged() -> Change:
     return Change(jnp.eye(2), jnp.zeros(2), zero, one, one, jnp.zeros((2, 2)))
 
 
-def apply(change: Change, images: jax.Array) -> jax.Array:
+def apply(change: Change, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     """Return `images` float32 [n, h, w, c] after `change`; `unchanged()` leaves them exactly as they are."""
     images = _warp(change, images)
     images = images + change.brightness
@@ -78,7 +81,7 @@ def apply(change: Change, images: jax.Array) -> jax.Array:
     return jnp.where(hole, 0.0, images)
 
 
-def _warp(change: Change, images: jax.Array) -> jax.Array:
+def _warp(change: Change, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     """Move pixels: bilinear, zero outside; exact where every pixel comes from one pixel."""
     n, height, width, channels = images.shape
     rows, columns = (x.ravel() for x in jnp.meshgrid(_from_middle(height), _from_middle(width), indexing="ij"))
