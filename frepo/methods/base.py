@@ -7,7 +7,7 @@ A method has its table in `frepo.spec.distill`, which says all that is to be kno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from flax import struct
 
@@ -46,7 +46,8 @@ class Job(NamedTuple):
     @property
     def work(self) -> DistillStage:
         """What is to be made."""
-        return cast(DistillStage, self.stage.work)
+        work: Any = self.stage.work
+        return work
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Real images: drawn at random, or chosen as those that stand for their class."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ from frepo.methods.base import DistilledData, Job, Result
 from frepo.methods.features import read_features
 from frepo.methods.select import chosen_per_class, random_per_class
 from frepo.networks.losses import centered_one_hot
-from frepo.plan import DistillStage, FeaturesStage
+from frepo.plan import DistillStage
 from frepo.spec import Coreset
 
 
@@ -44,9 +44,10 @@ def prepare_coreset(job: Job) -> Result:
 
 def _vectors(job: Job) -> Callable[[np.ndarray], np.ndarray]:
     """Return what maps positions of training images to the vectors by which they are compared."""
-    for network in job.stage.needs:
-        return read_features(cast(FeaturesStage, network.work), job.dataset, job.run_directory / network.directory)
     dataset = job.dataset
+    for network in job.stage.needs:
+        work: Any = network.work
+        return read_features(work, dataset, job.run_directory / network.directory)
     return lambda positions: dataset.inputs(dataset.train_images[positions]).reshape(len(positions), -1)
 
 

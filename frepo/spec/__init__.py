@@ -3,7 +3,7 @@
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
-from frepo.spec.distill import Coreset, Distill, Frepo, Full, Imported, Made, RandomSelection, method_tables
+from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, method_tables
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec
 from frepo.spec.pool import Pool
@@ -21,6 +21,7 @@ __all__ = [
     "Dataset",
     "DcConv",
     "Distill",
+    "Dm",
     "Evaluate",
     "ExperimentSpec",
     "FairScores",

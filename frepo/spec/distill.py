@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
-from frepo.spec.table import Count, Epochs, Fraction, LearningRate, Positive, Steps, Table
+from frepo.spec.names import MIRROR_CHANGES_CLASS, family_of
+from frepo.spec.table import Count, Distinct, Epochs, Fraction, LearningRate, Positive, Steps, Table
 
 
 class Metric(NamedTuple):
@@ -96,6 +97,55 @@ class Frepo(Method):
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""
 
 
+Siamese = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+class Dm(Method):
+    """Distribution matching (Zhao and Bilen, WACV 2023)."""
+
+    code = "frepo.methods.dm.learning:prepare"
+    reads = frozenset({"architecture"})
+    learned = "here"
+    citation = "distribution matching (Zhao and Bilen, WACV 2023)"
+    metrics = {  # noqa: RUF012 (a ClassVar of the base)
+        "matching_loss": Metric("Distance between mean features", "squared, summed over classes", logarithmic=True),
+    }
+
+    method: Literal["dm"]
+    """Learn images whose mean features, under networks that are initialised anew in each step, are those of the real
+    images of their class."""
+
+    ipc: Count
+    """Images per class."""
+
+    steps: Steps = 20_000
+    """Updates of the distilled images."""
+
+    batch_size: Count = 256
+    """Real images of each class in one step, or as many as the largest class has."""
+
+    learning_rate: LearningRate = 1.0
+    """Learning rate of the images, the same in all steps."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Momentum of the images."""
+
+    augmentation: Annotated[tuple[Siamese, ...] | None, Field(strict=False), Distinct] = None
+    """Operations of which each step draws one for each class, the same for its real and its distilled images; `[]` for
+    none. Left out: all of them, but `flip` where mirror images are no images of the class, as in a recipe."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices."""
+
+    def resolved(self, dataset: str) -> "Dm":
+        """Return it with the operations for a data set where it names none."""
+        if self.augmentation is not None:
+            return self
+        mirrored = family_of(dataset) not in MIRROR_CHANGES_CLASS
+        operations = tuple(name for name in get_args(Siamese) if mirrored or name != "flip")
+        return self.model_copy(update={"augmentation": operations})
+
+
 class RandomSelection(Method):
     """Real images drawn at random, the same number from each class."""
 
@@ -177,7 +227,7 @@ class Imported(Method):
     """Hold out this share of each class's training images for choices; whoever made the images may have used them."""
 
 
-Made = Frepo | RandomSelection | Coreset | Imported
+Made = Frepo | Dm | RandomSelection | Coreset | Imported
 """The methods."""
 
 Distill = Annotated[Made | Full, Field(discriminator="method")]

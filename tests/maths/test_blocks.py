@@ -16,14 +16,13 @@ from frepo.engine.journal import Journal
 from frepo.engine.run import run_steps
 from frepo.methods.base import Job
 from frepo.methods.chosen import with_labels
-from frepo.methods.frepo.learning import prepare
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
 from frepo.networks.prepare import prepare as prepare_training
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 from frepo.plan import DistillStage, EvaluateStage, Stage
 from frepo.runtime import Cadence, RuntimeOptions
-from frepo.spec import Conv, Frepo, Pool, Recipe, Standardize
+from frepo.spec import Conv, Dm, Frepo, Pool, Recipe, Standardize
 from frepo.spec import Dataset as DatasetTable
 
 SHAPE = (8, 8, 1)
@@ -35,7 +34,11 @@ def as_on_a_gpu(monkeypatch):
     return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
-def learning_of(seed):
+FREPO = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
+DM = Dm(method="dm", ipc=1, steps=30, batch_size=16)
+
+
+def learning_of(seed, method=FREPO):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
     labels = np.arange(60, dtype=np.int32) % 3
@@ -43,16 +46,15 @@ def learning_of(seed):
     fitted = fit_preprocess(settings, "some", pixels)
     info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64, 3)
     dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
-    frepo = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
     work = DistillStage(
         seed=seed,
         dataset=DatasetTable(name="digits"),
-        distill=frepo,
-        method_version=frepo.version,
+        distill=method.resolved("digits"),
+        method_version=method.version,
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    return prepare(Job(Stage("frepo", work), dataset, Path(), RuntimeOptions(residency="device")))
+    return method.load()(Job(Stage(method.method, work), dataset, Path(), RuntimeOptions(residency="device")))
 
 
 @pytest.fixture
@@ -159,6 +161,14 @@ def programs(loop):
     return [each.as_text() for each in lowered]
 
 
+def of_frepo(seed, _):
+    return learning_of(seed).loop
+
+
+def of_dm(seed, _):
+    return learning_of(seed, DM).loop
+
+
 def on_digits(seed, tmp_path):
     """Return the loop of an evaluation by real images, drawn from the seed."""
     dataset = load_dataset(DatasetTable(name="digits"), tmp_path, tmp_path)
@@ -177,7 +187,7 @@ def on_digits(seed, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-@pytest.mark.parametrize("loop_of", [lambda seed, _: learning_of(seed).loop, on_digits])
+@pytest.mark.parametrize("loop_of", [of_frepo, of_dm, on_digits])
 def test_one_program_serves_all_seeds(loop_of, backend, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     one, other = loop_of(0, tmp_path), loop_of(1, tmp_path)

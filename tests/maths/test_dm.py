@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.data.sources.digits import read_digits
+from frepo.engine.randomness import key_data
 from frepo.methods.base import DistilledData
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.siamese import OPERATIONS, draw
 from frepo.methods.dm.step import (
+    DmConstants,
     DmInput,
     augment_classes,
     class_means,
@@ -55,6 +57,10 @@ def small_world(seed=0):
     real = LabelledImages(jnp.asarray(random.normal(size=(len(labels), *SHAPE)), jnp.float32), jnp.asarray(labels))
     images = random.normal(size=(CLASSES * IPC, *SHAPE)).astype(np.float32)
     return real, DistilledData(images, centered_one_hot(jnp.repeat(jnp.arange(CLASSES), IPC), CLASSES))
+
+
+def constants_of(real, seed=0):
+    return DmConstants(real, key_data((seed,))[0])
 
 
 def given_at(step):
@@ -98,12 +104,13 @@ def test_two_steps_are_those_of_numpy(monkeypatch):
     monkeypatch.setattr("frepo.methods.dm.siamese.CONTRAST", (1.0, 1.0))
     real, start = small_world()
     model, optimizer, key = small_model(), image_optimizer(0.3, 0.5), jax.random.key(7)
+    constants = constants_of(real, 7)
     step = jax.jit(make_step(model, RESIDENT, optimizer, ("color",), 1000))
     init = jax.jit(partial(model.init, train=False))
     state = start_of(start, optimizer)
     images, velocity = np.asarray(start.images, np.float64), 0.0
     for number in range(4, 6):
-        state, metrics = step(state, real, given_at(number), key)
+        state, metrics = step(state, constants, given_at(number))
         network_key, augmentation_key = jax.random.split(jax.random.fold_in(key, number))
         variables = init(network_key, jnp.zeros((1, *SHAPE)))
         (kernel,) = (leaf for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 4)
@@ -111,7 +118,7 @@ def test_two_steps_are_those_of_numpy(monkeypatch):
         shifts = [np.float64(draw(("color",), key, *SHAPE[:2]).brightness) for key in keys]
         assert len(set(shifts)) == CLASSES
         loss = numpy_loss(np.asarray(kernel, np.float64), shifts, np.asarray(real.images, np.float64))
-        np.testing.assert_allclose(metrics["loss"], loss(images), rtol=1e-5)
+        np.testing.assert_allclose(metrics["matching_loss"], loss(images), rtol=1e-5)
         velocity = 0.5 * velocity + differences(loss, images)
         images = images - 0.3 * velocity
         np.testing.assert_allclose(state.data.images, images, atol=2e-5)
@@ -138,8 +145,8 @@ def test_images_that_are_the_real_ones_are_left_alone():
     optimizer = image_optimizer(1.0, 0.5)
     step = jax.jit(make_step(small_model("instance"), RESIDENT, optimizer, tuple(OPERATIONS), 1000))
     for number in range(10):
-        state, metrics = step(start_of(data, optimizer), real, given_at(number), jax.random.key(0))
-        assert metrics["loss"] < 1e-9
+        state, metrics = step(start_of(data, optimizer), constants_of(real), given_at(number))
+        assert metrics["matching_loss"] < 1e-9
         np.testing.assert_allclose(state.data.images, real.images, atol=1e-5)
 
 
@@ -166,13 +173,13 @@ def test_one_program_serves_all_keys_and_each_key_and_step_has_a_network_of_its_
 
     state = start_of(start, optimizer)
     losses = {
-        float(step(state, real, given_at(number), jax.random.key(seed))[1]["loss"])
+        float(step(state, constants_of(real, seed), given_at(number))[1]["matching_loss"])
         for seed in range(3)
         for number in range(3)
     }
     assert len(traced) == 1
     assert len(losses) == 9
-    again = step(state, real, given_at(0), jax.random.key(0))[1]["loss"]
+    again = step(state, constants_of(real), given_at(0))[1]["matching_loss"]
     assert float(again) in losses
 
 
@@ -275,14 +282,14 @@ def test_sixty_steps_on_digits_lower_the_loss_and_beat_the_real_images_they_star
     start = start_of(DistilledData(train.images[chosen], centered_one_hot(train.labels[chosen], 10)), optimizer)
     classes = positions_of_classes(np.arange(len(train.labels)), train.labels, 10)
     batches = class_batches((0, 2), classes, 32, 0, 65)
-    on_device, key, state = jax.device_put(train), jax.random.key(0), start
+    constants, state = constants_of(jax.device_put(train)), start
     for number in range(60):
-        state, _ = step(state, on_device, DmInput(np.int32(number), batches[number]), key)
+        state, _ = step(state, constants, DmInput(np.int32(number), batches[number]))
 
     def unseen(state):
         """Return the mean loss under networks and batches that no step has met."""
-        some = (step(state, on_device, DmInput(np.int32(i), batches[i]), key)[1] for i in range(60, 65))
-        return np.mean([float(metrics["loss"]) for metrics in some])
+        some = (step(state, constants, DmInput(np.int32(i), batches[i]))[1] for i in range(60, 65))
+        return np.mean([float(metrics["matching_loss"]) for metrics in some])
 
     assert unseen(state) < 0.5 * unseen(start)
     at_random, learned = accuracies_after_training_on([start.data, state.data], test)

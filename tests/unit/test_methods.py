@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from frepo.data.load import load_dataset
 from frepo.engine.journal import Journal
@@ -52,3 +53,17 @@ def test_a_new_version_of_a_method_is_another_stage_of_its_own_data_only(monkeyp
     monkeypatch.setattr(method_tables()["frepo"], "version", 99)
     after = fingerprints()
     assert {label for label in before if before[label] != after[label]} == {"frepo", "evaluate-distilled"}
+
+
+def test_distribution_matching_mirrors_no_digits_and_reads_no_pool():
+    spec = {"name": "x", "dataset": {"name": "digits"}, "distill": {"method": "dm", "ipc": 1}}
+    (digits,) = compile_plan(ExperimentSpec.model_validate(spec)).stages
+    assert digits.work.distill.augmentation == ("color", "crop", "cutout", "scale", "rotate")
+    assert digits.work.architecture is not None
+    assert digits.work.pool is None
+    (photos,) = compile_plan(ExperimentSpec.model_validate({**spec, "dataset": {"name": "cifar10"}})).stages
+    assert set(photos.work.distill.augmentation) == {*digits.work.distill.augmentation, "flip"}
+    with pytest.raises(ValidationError, match="is read by method = 'frepo' only"):
+        ExperimentSpec.model_validate({**spec, "pool": {"size": 2}})
+    with pytest.raises(ValidationError, match="names an entry twice"):
+        ExperimentSpec.model_validate({**spec, "distill": {**spec["distill"], "augmentation": ["crop", "crop"]}})

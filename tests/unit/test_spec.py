@@ -369,7 +369,7 @@ INVALID = {
     ),
     "unknown discriminator": (
         changed('method = "frepo"', 'method = "frpo"'),
-        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random, herding",
+        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, dm, random, herding",
     ),
     "error in the chosen branch": (
         changed('type = "zca"', 'type = "zca", reg = 0.0'),
@@ -524,7 +524,7 @@ def test_the_last_override_of_a_field_wins(load):
         ("application.0=3", "application.0: input should be a valid dictionary"),
         (
             "distill.method=frpo",
-            "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, random, herding",
+            "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, dm, random, herding",
         ),
         ("name=a/b", "name: 'a/b' is not allowed"),
         ("dataset.5=1", "dataset.5: keys should be strings"),

@@ -11,14 +11,14 @@ Every operation is a special case of one `Change`, so there is no control flow a
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-Siamese = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+from frepo.spec.distill import Siamese
 
 BRIGHTNESS = (-0.5, 0.5)
 SATURATION = (0.0, 2.0)

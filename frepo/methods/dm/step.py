@@ -12,9 +12,10 @@ from flax import struct
 from frepo.data.residency import TrainingImages
 from frepo.engine.devices import in_shares, share_evenly
 from frepo.methods.base import Array, DistilledData
-from frepo.methods.dm.siamese import Siamese, siamese
+from frepo.methods.dm.siamese import siamese
 from frepo.networks.build import Model
 from frepo.networks.chunks import Features, in_chunks
+from frepo.spec.distill import Siamese
 
 Metrics = dict[str, jax.Array]
 
@@ -28,6 +29,15 @@ class DmState:
     opt_state: optax.OptState
 
 
+class DmConstants(NamedTuple):
+    """What no step changes."""
+
+    images: Any
+    """Those of the `TrainingImages`."""
+    key: Array
+    """uint32 [2], see `key_data`: from it and the step's number follow all networks and augmentations."""
+
+
 class DmInput(NamedTuple):
     """What a step gets from the host."""
 
@@ -36,7 +46,7 @@ class DmInput(NamedTuple):
     """Real images, the same number of each class, class by class; or what leads to them on the device."""
 
 
-DmStep = Callable[[DmState, Any, DmInput, jax.Array], tuple[DmState, Metrics]]
+DmStep = Callable[[DmState, DmConstants, DmInput], tuple[DmState, Metrics]]
 
 
 def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTransformation:
@@ -46,7 +56,7 @@ def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTran
 
 def start_of(data: DistilledData, optimizer: optax.GradientTransformation) -> DmState:
     """Return the state before step 0: real images with their centred one-hot labels, class by class."""
-    data = jax.tree.map(jnp.asarray, data)
+    data = jax.tree.map(jnp.copy, data)  # the buffers of a state are given up by the next step
     return DmState(data, optimizer.init(data.images))
 
 
@@ -57,28 +67,29 @@ def make_step(
     operations: tuple[Siamese, ...],
     chunk: int,
 ) -> DmStep:
-    """Return `step(state, constants, given, key) -> (state, metrics)`.
+    """Return `step(state, constants, given) -> (state, metrics)`.
 
-    `constants` are those of `target`; `key` is that of the run, the same in all its steps: from it and the step's
-    number follow a fresh network and, for each class, one operation for its real and its distilled images (Zhao and
-    Bilen 2023, algorithm 1). At most `chunk` images go through the network at once, see `embedding`.
+    It draws a fresh network and, for each class, one operation for its real and its distilled images (Zhao and Bilen
+    2023, algorithm 1). At most `chunk` images go through the network at once, see `embedding`.
     """
 
-    def step(state: DmState, constants: Any, given: DmInput, key: jax.Array) -> tuple[DmState, Metrics]:
+    def step(state: DmState, constants: DmConstants, given: DmInput) -> tuple[DmState, Metrics]:
         num_classes = state.data.labels.shape[-1]
-        network_key, augmentation_key = jax.random.split(jax.random.fold_in(key, given.step))
+        network_key, augmentation_key = jax.random.split(
+            jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
+        )
         embed = embedding(model, state.data.images.shape[1:], network_key, chunk)
         augment = partial(augment_classes, operations, jax.random.split(augmentation_key, num_classes))
 
         def means(images: jax.Array) -> jax.Array:
             return class_means(embed(augment(images)), num_classes)
 
-        real, _ = target.take(constants, given.batch)
+        real, _ = target.take(constants.images, given.batch)
         wanted = means(real)
         loss, gradient = jax.value_and_grad(lambda images: matching_loss(means(images), wanted))(state.data.images)
         updates, opt_state = optimizer.update(gradient, state.opt_state)
         images: Any = optax.apply_updates(state.data.images, updates)
-        return DmState(DistilledData(images, state.data.labels), opt_state), {"loss": loss}
+        return DmState(DistilledData(images, state.data.labels), opt_state), {"matching_loss": loss}
 
     return step
 
