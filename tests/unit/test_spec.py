@@ -369,7 +369,7 @@ INVALID = {
     ),
     "unknown discriminator": (
         changed('method = "frepo"', 'method = "frpo"'),
-        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, dm, random, herding",
+        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, dm, random",
     ),
     "error in the chosen branch": (
         changed('type = "zca"', 'type = "zca", reg = 0.0'),

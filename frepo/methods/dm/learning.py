@@ -15,7 +15,7 @@ from frepo.methods.chosen import real_images
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.step import DmConstants, DmInput, DmState, image_optimizer, make_step, start_of
 from frepo.networks.build import build_model
-from frepo.networks.precision import numerics
+from frepo.networks.layers import numerics
 from frepo.spec import Dm
 
 
