@@ -789,7 +789,7 @@ def test_the_schema_accepts_every_spec(path):
         (changed("ipc = 1\n", 'ipc = "1"\n'), ["distill", "ipc"], "'1' is not of type 'integer'"),
         (changed("ipc = 1\n", ""), ["distill"], "'ipc' is a required property"),
         (changed('method = "frepo"\n', ""), ["distill"], "'method' is a required property"),
-        (changed('"frepo"', '"frpo"'), ["distill", "method"], "'frpo' is not one of ['frepo', 'random', 'herding'"),
+        (changed('"frepo"', '"frpo"'), ["distill", "method"], "'frpo' is not one of ['frepo', 'dm', 'random', 'herding'"),
         (changed("steps = 1000", "stpes = 1000"), ["distill"], "'stpes' was unexpected"),
         (changed('"frepo"', '"random"'), ["distill"], "'steps' was unexpected"),
         (
