@@ -256,7 +256,7 @@ def test_group_normalization_has_an_affine_map_for_each_channel(kind, groups):
     grouped = x.reshape(3, 5, 4, groups, 8 // groups)
     mean, variance = (f(grouped, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
     expected = ((grouped - mean) / np.sqrt(variance + 1e-6)).reshape(x.shape) * scale + bias
-    found = Normalized(kind).apply({"params": {"GroupNorm_0": {"scale": scale, "bias": bias}}}, x)
+    found = Normalized(kind).apply({"params": {"GroupNorm_0": {"scale": scale, "bias": bias}}}, jnp.asarray(x))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 

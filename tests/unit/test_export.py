@@ -682,13 +682,13 @@ def test_the_network_is_the_one_of_flax(torch, tmp_path, shape, normalization, p
     network = copy_weights(torch, variables, module.ConvNet())
     images = np.random.default_rng(1).normal(size=(5, *shape)).astype(np.float32)
     x = torch.from_numpy(images).permute(0, 3, 1, 2)
-    features, logits = model.apply(variables, images, train=False)
+    features, logits = model.apply(variables, jnp.asarray(images), train=False)
     network.eval()
     with torch.no_grad():
         np.testing.assert_allclose(network.features(x).numpy(), features, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(network(x).numpy(), logits, rtol=1e-5, atol=1e-5)
     if normalization == "batch":
-        (_, logits), moved = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        (_, logits), moved = model.apply(variables, jnp.asarray(images), train=True, mutable=["batch_stats"])
         np.testing.assert_allclose(network.train()(x).detach().numpy(), logits, rtol=1e-4, atol=1e-4)
         norm = next(layer for layer in network.blocks if hasattr(layer, "running_mean"))
         np.testing.assert_allclose(norm.running_mean, moved["batch_stats"]["BatchNorm_0"]["mean"], rtol=1e-5)
@@ -818,7 +818,7 @@ def test_training_takes_the_steps_that_frepo_takes(torch, tmp_path, monkeypatch,
     for _ in range(12):
         network, _ = step(network, jnp.asarray(exported.images), targets)
     x = torch.from_numpy(exported.images).permute(0, 3, 1, 2)
-    before = model.apply(variables, exported.images, train=False)[1]
+    before = model.apply(variables, jnp.asarray(exported.images), train=False)[1]
     _, after = trainer.apply(network, jnp.asarray(exported.images))
     assert np.abs(after - before).max() > 0.02
     np.testing.assert_allclose(trained(x).detach().numpy(), after, rtol=1e-3, atol=1e-3)
