@@ -14,6 +14,7 @@ from frepo.data.outside import mark_of_files
 from frepo.engine.journal import Journal
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
 from frepo.execute import runner, sharing
+from frepo.execute import stage as stage_of_run
 from frepo.execute.several import Failures
 from frepo.plan import compile_plan
 from frepo.rundir import record
@@ -294,7 +295,7 @@ def test_a_spec_that_fails_while_it_runs_does_not_end_the_next(place, monkeypatc
     first, second = place.spec("first"), place.spec("second")
     _, directory = place.stage(first)
     directory.mkdir(parents=True)
-    monkeypatch.setattr(runner, "LOCK_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(stage_of_run, "LOCK_PATIENCE_SECONDS", 0.0)
     with FileLock(directory / record.LOCK), pytest.raises(SpecsFailedError) as caught:
         place.run(first, second)
     assert "1 of 2 specs failed" in str(caught.value)
