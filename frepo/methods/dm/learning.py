@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.residency import training_images
@@ -50,6 +51,8 @@ def prepare(job: Job) -> Learning[DmState]:
         bytes_per_step=target.bytes_per_step,
         precision=architecture.precision,
     )
-    fresh: Any = jax.eval_shape(lambda: model.init(jax.random.key(0), start.images[:1], train=False))
+    fresh: Any = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, *dataset.info.image_shape)), train=False)
+    )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(fresh["params"]))
     return Learning(loop, start, lambda state: state.data, lambda state: Result(state.data, settings.steps), parameters)
