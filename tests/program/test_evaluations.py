@@ -33,7 +33,7 @@ def test_every_source_of_data_goes_through_the_same_networks(workplace):
     )
     out, _ = workplace.frepo("run", spec, warnings="error")
     sources = ["distilled", "random", "herding", "k_center", "k_means", "herding_features", "full"]
-    assert re.findall(r" ipc 1 +(\w+)  ", out) == sources[:-1]
+    assert re.findall(r" ipc \d+ +(\w+)  ", out) == sources[:-1]
     assert re.search(r"all images +full ", out)
     found = rows(workplace, "SELECT source, predictor, labels, num_models, steps FROM accuracy_table")
     assert {row["source"] for row in found if row["predictor"] == "krr"} == set(sources) - {"full"}
