@@ -1,0 +1,34 @@
+"""Commands about data sets: list, prepare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frepo.cli.options import DataDir, Format
+
+
+def data_list(
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, data_dir: DataDir = None
+) -> None:
+    """List known data sets, their size, and where they are prepared."""
+    from frepo.data.catalog import COLUMNS, catalog
+    from frepo.runtime import RuntimeOptions
+    from frepo.store.query import Rows, format_rows
+
+    rows = catalog(RuntimeOptions(data_dir=data_dir).tfds_dir)
+    typer.echo(format_rows(Rows(COLUMNS, tuple(rows)), output.value), nl=False)
+
+
+def data_prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.", show_default=False)],
+    origin: Annotated[
+        Path | None, typer.Option("--from", help="Its archive, or the folder it unpacks to.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Prepare a data set: from its archive, or by downloading it (needs the extra `tf`)."""
+    from frepo.data.catalog import prepare
+    from frepo.runtime import RuntimeOptions
+
+    typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir))

@@ -1,0 +1,75 @@
+"""Commands about results: list, compare, ingest, query, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frepo.cli.completion import run_names
+from frepo.cli.options import AsJson, Database, FirstRun, Format, OtherRun, RunsDir
+from frepo.errors import FrepoError
+from frepo.runtime import DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR
+
+
+def runs(
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """List the runs in the database."""
+    from frepo.store.query import format_rows
+    from frepo.store.tables import list_runs
+
+    typer.echo(format_rows(list_runs(db), output.value), nl=False)
+
+
+def compare(a: FirstRun, b: OtherRun, as_json: AsJson = False, db: Database = DEFAULT_DATABASE) -> None:
+    """Show in what two runs differ: fields of their specs, and accuracies, with whether chance would explain it."""
+    from frepo.store.compare import compare as compare_runs
+    from frepo.store.compare import comparison_text
+    from frepo.store.query import json_text
+
+    found = compare_runs(db, a, b)
+    typer.echo(json_text(found.to_json()) if as_json else comparison_text(found), nl=False)
+
+
+def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE) -> None:
+    """Bring the database up to date with the run directories; rebuilds one that is missing or of an older frepo."""
+    from frepo.store.ingest import ingest as ingest_runs
+
+    if not runs_dir.is_dir():
+        raise FrepoError(f"there is no run directory {runs_dir}; name another with --runs-dir")
+    found = ingest_runs(db, runs_dir)
+    typer.echo(f"{found.runs} runs in {db}")
+    if found.problems:
+        raise FrepoError("\n".join((f"not all could be taken into {db}:", *found.problems)))
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="SQL that only reads.", show_default=False)],
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Ask the database; it cannot be changed this way."""
+    from frepo.store.query import format_rows
+    from frepo.store.query import query as run_query
+
+    typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
+
+
+def report(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Runs to show in full, several side by side; all where left out.",
+            autocompletion=run_names,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
+    from frepo.report.page import write_report
+
+    typer.echo(write_report(db, runs_dir, names or [], out))

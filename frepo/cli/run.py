@@ -1,0 +1,224 @@
+"""Commands that take a spec: run it, import for it, check it, plan it; and what a spec may hold."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frepo.cli.completion import spec_files
+from frepo.cli.options import AsJson, Chunk, Database, DataDir, Overrides, Quiet, RunsDir, SpecFile, SpecFiles
+from frepo.errors import SpecError, SpecsFailedError
+from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
+
+if TYPE_CHECKING:
+    from frepo.rundir.status import StageOutlook
+    from frepo.spec import LoadedSpec
+
+
+def run(
+    specs: SpecFiles,
+    overrides: Overrides = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set results that exist aside and compute them again.")
+    ] = False,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="Save the state every so many steps (1000) or seconds (60s).")
+    ] = "60s",
+    log_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between rows of metrics.", show_default="about 200 rows a stage")
+    ] = None,
+    residency: Annotated[
+        Residency, typer.Option(help="Where training images lie; auto: on the device where they fit.")
+    ] = "auto",
+    chunk: Chunk = DEFAULT_CHUNK,
+    compile_cache: Annotated[
+        bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
+    ] = True,
+    share: Annotated[
+        bool, typer.Option("--share", help="Work along with others that run this command, on stages of one's own.")
+    ] = False,
+    distributed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT,INDEX/COUNT",
+            help="Compute together with other processes that run the same command; auto: as the cluster says.",
+            show_default=False,
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too, beside those of each stage.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
+    data_dir: DataDir = None,
+) -> None:
+    """Run specs; the same command again resumes what was stopped and skips what is done."""
+    from frepo.execute import runner
+    from frepo.progress import silenced
+    from frepo.runtime import Cadence, Processes, RuntimeOptions
+
+    loaded = _load_all(specs, overrides)
+    if share and (distributed or fresh):
+        raise SpecError("--share goes neither with --distributed, which computes one stage together, nor with --fresh")
+    options = RuntimeOptions(
+        runs_dir=runs_dir,
+        database=db,
+        data_dir=data_dir,
+        checkpoint_every=Cadence.parse(checkpoint_every),
+        log_every=log_every,
+        residency=residency,
+        chunk=chunk,
+        compile_cache=compile_cache,
+        share=share,
+        processes=Processes.parse(distributed) if distributed else None,
+        tensorboard=tensorboard,
+    )
+    try:
+        with silenced(quiet):
+            run_ids = runner.run(loaded, options, fresh=fresh)
+    except SpecsFailedError as failed:
+        if failed.finished:
+            _print_results(db, failed.finished, as_json)
+        raise
+    if run_ids:
+        _print_results(db, run_ids, as_json)
+
+
+def _load_all(
+    paths: list[Path], overrides: list[str] | None, done: Callable[[Path], None] | None = None
+) -> "list[LoadedSpec]":
+    """Return all specs, `done` called for each one that is valid, or say of all that are not what is wrong."""
+    from frepo.spec import load_spec
+
+    loaded: list[LoadedSpec] = []
+    failures: list[str] = []
+    for path in paths:
+        try:
+            loaded.append(load_spec(path, tuple(overrides or ())))
+        except SpecError as error:
+            failures.append(str(error))
+        else:
+            if done:
+                done(path)
+    if failures:
+        raise SpecError("\n".join(failures))
+    return loaded
+
+
+def _print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
+    from frepo.store.query import json_text
+    from frepo.store.tables import results_json, results_text
+
+    found = json_text(results_json(database, run_ids)) if as_json else results_text(database, run_ids)
+    typer.echo(found, nl=False)
+
+
+def import_(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint, .npz, .safetensors, or export as these or torch.",
+            show_default=False,
+        ),
+    ],
+    spec: Annotated[
+        Path,
+        typer.Option(
+            "--spec", metavar="SPEC", help="What to do with it.", show_default=False, autocompletion=spec_files
+        ),
+    ],
+    overrides: Overrides = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
+    ] = False,
+    pixels_255: Annotated[bool, typer.Option("--pixels-255", help="The same, of pixels in 0..255.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
+    data_dir: DataDir = None,
+) -> None:
+    """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
+    from frepo.exchange.imports.run import import_data
+    from frepo.progress import silenced
+    from frepo.runtime import RuntimeOptions
+
+    if pixels and pixels_255:
+        raise SpecError("--pixels and --pixels-255 say different things of the same images: give one of them")
+    largest = 1 if pixels else 255 if pixels_255 else None
+    options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir)
+    with silenced(quiet):
+        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+    _print_results(db, run_ids, as_json)
+
+
+def check(specs: SpecFiles, overrides: Overrides = None) -> None:
+    """Say whether specs are valid, and what is wrong where."""
+    _load_all(specs, overrides, lambda path: typer.echo(f"{path}: ok"))
+
+
+def plan(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Time a few steps here: parameters, operations, memory and time of each stage."),
+    ] = False,
+    as_json: AsJson = False,
+    chunk: Chunk = DEFAULT_CHUNK,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
+    import json
+
+    from frepo.plan import compile_plan
+    from frepo.rundir.status import outlook
+    from frepo.runtime import RuntimeOptions
+    from frepo.spec import load_spec
+
+    compiled = compile_plan(load_spec(spec, tuple(overrides or ())).spec)
+    stages = outlook(compiled, runs_dir)
+    costs: dict[str, dict[str, object] | None] = {}
+    if cost:
+        from frepo.execute.estimate import estimate
+
+        costs = estimate(stages, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk))
+    if as_json:
+        rows = [
+            {"stage": o.stage.directory, "status": o.status, "changes": o.changes, "identity": o.stage.identity}
+            | ({"cost": costs[o.stage.directory]} if cost else {})
+            for o in stages
+        ]
+        typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
+        return
+    typer.echo(compiled.run_id)
+    typer.echo(_stage_table(stages), nl=False)
+    if cost:
+        from frepo.execute.estimate import estimate_text
+
+        typer.echo(estimate_text(costs), nl=False)
+
+
+def _stage_table(stages: "list[StageOutlook]") -> str:
+    from frepo.store.query import Rows, format_rows
+
+    rows: list[tuple[str, str, str]] = []
+    for entry in stages:
+        first, *more = entry.changes or ("",)
+        rows.append((entry.stage.directory, entry.status, first))
+        rows.extend(("", "", change) for change in more)
+    return format_rows(Rows(("stage", "status", "changed since the last result"), tuple(rows)), "table")
+
+
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    import json
+
+    from frepo.spec import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
