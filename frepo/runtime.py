@@ -73,7 +73,7 @@ class Processes:
         return cls(found[1], int(found[2]), int(found[3]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
     """Directories, database and cadences of one invocation."""
 

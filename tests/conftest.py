@@ -83,14 +83,24 @@ def quick_compile(monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
 
-def _crc32c(data):
-    """Return the checksum of TFRecord files, bit by bit."""
+def _bit_by_bit(data):
+    """Return the CRC-32C of bytes by its definition."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
+    return crc ^ 0xFFFFFFFF
+
+
+@pytest.fixture(scope="session")
+def crc_bit_by_bit():
+    return _bit_by_bit
+
+
+def _crc32c(data):
+    """Return the checksum of TFRecord files."""
+    crc = _bit_by_bit(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

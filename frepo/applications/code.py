@@ -12,8 +12,8 @@ from frepo.engine.cost import Cost
 from frepo.engine.journal import Journal
 from frepo.errors import DivergedError
 from frepo.methods.frepo.state import DistilledData
+from frepo.methods.network_stage import NetworkStage
 from frepo.methods.stage import read_distilled
-from frepo.networks.stage import NetworkStage
 from frepo.plan import Stage
 from frepo.progress import warn
 from frepo.rundir import record

@@ -10,7 +10,7 @@ from frepo.cli.completion import run_names, spec_files
 
 
 class Format(StrEnum):
-    """How `frepo query` prints rows."""
+    """How rows are printed."""
 
     TABLE = "table"
     CSV = "csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from frepo.data.context import Context
+from frepo.data.context import Context, StageCode
 from frepo.data.dataset import DatasetInfo
 from frepo.data.load import load_info
 from frepo.engine.cost import Cost
@@ -26,7 +26,7 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
     """
     info = load_info(stage.dataset, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
     with pinned():
-        stage.kind.load().check(stage, info)
+        _code(stage).check(stage, info)
     return info
 
 
@@ -38,7 +38,7 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         FrepoError: a failure that the user can do something about.
     """
     with pinned(), _memory_must_suffice(), journal.saving_where_stopped():
-        stage.kind.load().execute(Context(stage, run_directory, options), journal)
+        _code(stage).execute(Context(stage, run_directory, options), journal)
 
 
 def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
@@ -51,7 +51,11 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     """
     check(stage, options)
     with pinned(), _memory_must_suffice():
-        return stage.kind.load().cost(Context(stage, options.runs_dir, options))
+        return _code(stage).cost(Context(stage, options.runs_dir, options))
+
+
+def _code(stage: Stage) -> StageCode:
+    return stage.kind.load()
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from frepo.data.context import Context
 from frepo.data.dataset import DatasetInfo
 from frepo.engine.cost import Cost
 from frepo.engine.journal import Journal
+from frepo.methods.base import Job
 from frepo.methods.features import train_features
+from frepo.methods.network_stage import NetworkStage
 from frepo.methods.stage import check, cost, distill
-from frepo.networks.stage import NetworkStage
 from frepo.plan import Stage
 
 
@@ -19,11 +20,15 @@ class Distill:
 
     def execute(self, context: Context, journal: Journal) -> None:
         """Make the data and write it."""
-        distill(context.stage, context.run_directory, context.dataset(), journal, context.options)
+        distill(_job(context), journal)
 
     def cost(self, context: Context) -> Cost | None:
         """Return the cost of a step of learning; None where images are only chosen."""
-        return cost(context.stage, context.run_directory, context.dataset(), context.options)
+        return cost(_job(context))
+
+
+def _job(context: Context) -> Job:
+    return Job(context.stage, context.dataset(), context.run_directory, context.options)
 
 
 class Features(NetworkStage):

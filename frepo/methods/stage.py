@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from frepo.data.dataset import Dataset, DatasetInfo
+from frepo.data.dataset import DatasetInfo
 from frepo.data.decode import share_of
 from frepo.engine.cost import Cost, measure
 from frepo.engine.journal import Journal
@@ -17,10 +17,9 @@ from frepo.errors import FrepoError
 from frepo.methods.base import DistilledData, Job, Learning, Result
 from frepo.methods.snapshots import snapshot_steps, snapshots, write_sheets, written_sheets
 from frepo.networks.build import build_model
-from frepo.plan import DistillStage, Stage
+from frepo.plan import DistillStage
 from frepo.rundir import record
 from frepo.rundir.arrays import npz_bytes, read_npz
-from frepo.runtime import RuntimeOptions
 
 
 def check(work: DistillStage, info: DatasetInfo) -> None:
@@ -41,14 +40,13 @@ def check(work: DistillStage, info: DatasetInfo) -> None:
         build_model(work.architecture, info.num_classes, info.image_shape)
 
 
-def distill(stage: Stage, run_directory: Path, dataset: Dataset, journal: Journal, options: RuntimeOptions) -> None:
+def distill(job: Job, journal: Journal) -> None:
     """Make the distilled data of a stage and write it with contact sheets along the way.
 
     Raises:
         Interrupted: a signal came; the state is saved.
         FrepoError: the computation diverged, or imported data is not there.
     """
-    job = Job(stage, dataset, run_directory, options)
     found = job.work.distill.load()(job)
     if isinstance(found, Learning):
         steps = found.loop.steps
@@ -57,13 +55,12 @@ def distill(stage: Stage, run_directory: Path, dataset: Dataset, journal: Journa
         _write(found, job, journal)
 
 
-def cost(stage: Stage, run_directory: Path, dataset: Dataset, options: RuntimeOptions) -> Cost | None:
+def cost(job: Job) -> Cost | None:
     """Return what the steps of a stage cost on this device; None where images are not learned.
 
     Raises:
         FrepoError: the data does not fit the stage.
     """
-    job = Job(stage, dataset, run_directory, options)
     if job.work.distill.learned != "here":
         return None
     found = job.work.distill.load()(job)

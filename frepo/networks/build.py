@@ -1,14 +1,12 @@
 """From an `[architecture]` table to a network."""
 
 from frepo.errors import FrepoError
+from frepo.networks.base import ImageNetwork
 from frepo.networks.convnets import ConvNet, DcConvNet, KipConvNet
 from frepo.networks.layers import margin
 from frepo.networks.plain import AlexNet, Vgg11
 from frepo.networks.resnets import ResNet18, ResNet18Ap
 from frepo.spec import architecture as tables
-
-Model = ConvNet | DcConvNet | KipConvNet | AlexNet | Vgg11 | ResNet18 | ResNet18Ap
-"""Maps images [n, h, w, c] to (features [n, d], logits [n, num_classes]), both float32."""
 
 
 def build_model(
@@ -16,7 +14,7 @@ def build_model(
     num_classes: int,
     image_shape: tuple[int, int, int],
     batch_momentum: float = 0.9,
-) -> Model:
+) -> ImageNetwork:
     """Return the network of `architecture` for images of `image_shape` (height, width, channels).
 
     `batch_momentum` is the share of the old value in batch normalisation's running averages.
@@ -26,30 +24,30 @@ def build_model(
     """
     added = 2 * margin(image_shape[2])
     normalization, precision = architecture.normalization, architecture.precision
-    shared = normalization, precision, batch_momentum
+    shared = normalization, precision, batch_momentum, num_classes
     match architecture:
         case tables.Conv(width=width, depth=depth, pooling=pooling):
             _require_room_for_blocks(architecture, image_shape, added)
-            return ConvNet(num_classes, width, depth, *shared, pooling)
+            return ConvNet(*shared, width, depth, pooling)
         case tables.DcConv(width=width, depth=depth, pooling=pooling):
             _require_room_for_blocks(architecture, image_shape, added)
-            return DcConvNet(num_classes, width, depth, *shared, pooling)
+            return DcConvNet(*shared, width, depth, pooling)
         case tables.KipConv(width=width, depth=depth, pooling=pooling):
             _require_room_for_blocks(architecture, image_shape, 0)
-            return KipConvNet(num_classes, width, depth, *shared, pooling)
+            return KipConvNet(*shared, width, depth, pooling)
         case tables.AlexNet(pooling=pooling):
             _require_side(architecture, image_shape, 8 - added)
-            return AlexNet(num_classes, architecture.widths, *shared, pooling)
+            return AlexNet(*shared, architecture.widths, pooling)
         case tables.Vgg11(pooling=pooling):
             _require_side(architecture, image_shape, 32 - added)
-            return Vgg11(num_classes, architecture.widths, *shared, pooling)
+            return Vgg11(*shared, architecture.widths, pooling)
         case tables.ResNet18():
             # Instance normalisation turns the one pixel that 8 pixels leave into zeros, whatever it was.
             _require_side(architecture, image_shape, 9 if normalization == "instance" else 1)
-            return ResNet18(num_classes, architecture.widths, *shared)
+            return ResNet18(*shared, architecture.widths)
         case tables.ResNet18Ap():
             _require_side(architecture, image_shape, 16 if normalization == "instance" else 8)
-            return ResNet18Ap(num_classes, architecture.widths, *shared)
+            return ResNet18Ap(*shared, architecture.widths)
 
 
 def _require_room_for_blocks(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer, lecun_normal, zeros
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
@@ -13,7 +13,6 @@ from frepo.spec.architecture import GROUPS, BlockPooling, Normalization, Precisi
 
 SPATIAL_AND_CHANNELS = (-3, -2, -1)
 MARGIN = 2
-LECUN_NORMAL = lecun_normal()
 
 
 class Numerics(NamedTuple):
@@ -104,8 +103,8 @@ def dense_head(
     x: Float[Array, "n ..."],
     num_classes: int,
     precision: Precision,
-    kernel_init: Initializer = LECUN_NORMAL,
-    bias_init: Initializer = zeros,
+    kernel_init: Initializer,
+    bias_init: Initializer,
 ) -> tuple[Float32[Array, "n d"], Float32[Array, "n {num_classes}"]]:
     """Map x [n, ...] to (features [n, d], logits [n, num_classes]), both float32, inside a compact module."""
     dtype, products = numerics(precision)

@@ -17,7 +17,7 @@ from frepo.engine.devices import compiled, in_shares, place, share_evenly
 from frepo.engine.loop import Loop, SavedForm
 from frepo.engine.randomness import key_data
 from frepo.networks.augmentation import augment
-from frepo.networks.build import Model
+from frepo.networks.base import ImageNetwork, num_parameters
 from frepo.networks.losses import centered_one_hot, half_squared_error
 from frepo.signals import raise_if_stopping
 from frepo.spec.recipe import Augmentation, AugmentationMode
@@ -41,7 +41,7 @@ class Network:
 class Trainer:
     """How a network is made, takes a step and is applied."""
 
-    model: Model
+    model: ImageNetwork
     optimizer: optax.GradientTransformation
     image_shape: tuple[int, int, int]
     loss: Callable[[jax.Array, jax.Array], jax.Array] = half_squared_error
@@ -50,8 +50,7 @@ class Trainer:
     @property
     def num_parameters(self) -> int:
         """Number of learned weights of a network."""
-        fresh = jax.eval_shape(lambda: self.fresh(jax.random.key(0)))
-        return sum(leaf.size for leaf in jax.tree.leaves(fresh.params))
+        return num_parameters(self.model, self.image_shape)
 
     def fresh(self, key: jax.Array) -> Network:
         """Return a newly initialised network."""

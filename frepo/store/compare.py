@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from frepo.plan.identity import ABSENT, Change, differences
+from frepo.store.connect import student_quantile
 from frepo.store.evaluated import identities_of, trained_as
 from frepo.store.find import find_runs
 from frepo.store.query import Rows, format_rows
@@ -157,7 +157,7 @@ def _paired(a: RowDict, b: RowDict) -> float:
     """
     differences = np.subtract(b["top1_each"], a["top1_each"])
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
-    return float(stdtrit(len(differences) - 1, 0.975)) * error
+    return student_quantile(len(differences) - 1) * error
 
 
 def _welch(a: RowDict, b: RowDict) -> float:
@@ -167,7 +167,7 @@ def _welch(a: RowDict, b: RowDict) -> float:
     if variance == 0:
         return 0.0
     degrees = variance**2 / sum(part**2 / below for part, below in parts)
-    return float(stdtrit(degrees, 0.975)) * math.sqrt(variance)
+    return student_quantile(degrees) * math.sqrt(variance)
 
 
 def _change_json(change: Change) -> RowDict:

@@ -211,12 +211,16 @@ def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
 
 
 def _fill_student(connection: duckdb.DuckDBPyConnection) -> None:
-    # Slow to import, and needed once in a database's life.
+    degrees = list(range(1, MOST_DEGREES + 1))
+    connection.execute("INSERT INTO student SELECT unnest(?), unnest(?)", [degrees, [*map(student_quantile, degrees)]])
+
+
+def student_quantile(degrees: float) -> float:
+    """Return the 97.5% quantile of Student's distribution, by degrees of freedom."""
+    # Slow to import, and needed for a new database and for comparisons only.
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-    degrees = range(1, MOST_DEGREES + 1)
-    quantiles = [float(stdtrit(n, 0.975)) for n in degrees]
-    connection.execute("INSERT INTO student SELECT unnest(?), unnest(?)", [list(degrees), quantiles])
+    return float(stdtrit(degrees, 0.975))
 
 
 def _check_version(connection: duckdb.DuckDBPyConnection, database: Path) -> None:

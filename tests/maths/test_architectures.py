@@ -37,14 +37,7 @@ SIDES = dict.fromkeys(SMALL, 16) | {"vgg11": 32}
 every_architecture = pytest.mark.parametrize("name", SMALL)
 every_normalization = pytest.mark.parametrize("normalization", NORMALIZATIONS)
 
-
-@pytest.fixture(autouse=True)
-def quick_compile():
-    """Let XLA optimise little in this process: these tests compile longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def table(name, normalization):
@@ -328,7 +321,7 @@ def test_alexnet_pools_after_the_first_second_and_fifth_convolution():
 @pytest.mark.parametrize(("halving", "side"), [("stride", 8), ("stride", 7), ("average", 8), ("average", 7)])
 def test_a_residual_block_halves_in_both_branches(halving, side):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, side, side, 3)), jnp.float32)
-    block = ResidualBlock(5, halving, "instance", "float32", 0.9)
+    block = ResidualBlock("instance", "float32", 0.9, 5, halving)
     variables = block.init(jax.random.key(0), x, train=False)
     kernels = {layer["kernel"].shape[:3]: layer for layer in variables["params"].values() if "kernel" in layer}
     assert all(set(layer) == {"kernel"} for layer in kernels.values())
@@ -345,7 +338,7 @@ def test_a_residual_block_halves_in_both_branches(halving, side):
 
 def test_a_residual_block_that_keeps_its_size_adds_its_input():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 4)), jnp.float32)
-    block = ResidualBlock(4, None, "identity", "float32", 0.9)
+    block = ResidualBlock("identity", "float32", 0.9, 4, None)
     variables = block.init(jax.random.key(0), x, train=False)
     first, second = variables["params"].values()
     expected = relu(convolve(relu(convolve(x, first)), second) + np.asarray(x))

@@ -37,14 +37,7 @@ SHAPE = (2, 4, 2)
 CLASSES, IPC, REAL = 3, 2, 5
 RESIDENT = TrainingImages(None, lambda x: x, lambda data, chosen: (data.images[chosen], data.labels[chosen]), 0)
 
-
-@pytest.fixture(autouse=True)
-def quick_compile():
-    """Let XLA optimise little in this process: these tests compile longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def small_model(normalization="identity", width=2):

@@ -57,7 +57,7 @@ def normalized_by_hand(kind, x):
 
 @pytest.mark.parametrize("kind", NORMALIZATIONS)
 def test_a_block_normalizes_before_its_convolution_as_numpy_does(kind):
-    model = ConvNet(3, 4, 2, kind, "float32", 0.9)
+    model = ConvNet(kind, "float32", 0.9, 3, 4, 2)
     x = images()
     variables = model.init(jax.random.key(0), x, train=False)
     (features, _), _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -76,7 +76,7 @@ def test_a_block_normalizes_before_its_convolution_as_numpy_does(kind):
 
 
 def test_batch_norm_in_the_pool_takes_nine_tenths_of_the_newest_batch():
-    model = ConvNet(3, 4, 2, "batch", "float32", 0.1)
+    model = ConvNet("batch", "float32", 0.1, 3, 4, 2)
     x = images()
     variables = model.init(jax.random.key(0), x, train=False)
     _, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])

@@ -59,7 +59,7 @@ def small_world(normalization="batch", *, learn_labels=True, flip=True, optimize
     settings_ = Frepo(
         method="frepo", ipc=1, steps=20, learning_rate=0.05, learn_labels=learn_labels, flip=flip, optimizer=optimizer
     )
-    trainer = Trainer(ConvNet(3, 4, 2, normalization, "float32", BATCH_MOMENTUM), optax.adam(3e-4), SHAPE)
+    trainer = Trainer(ConvNet(normalization, "float32", BATCH_MOMENTUM, 3, 4, 2), optax.adam(3e-4), SHAPE)
     training = PoolTraining(trainer, 1000)
     random = np.random.default_rng(0)
     target = LabelledImages(

@@ -14,14 +14,7 @@ apply_compiled = jax.jit(apply)
 pull_back = jax.jit(lambda change, x, y: jax.vjp(lambda x: apply(change, x), x)[1](y))
 siamese_compiled = jax.jit(siamese, static_argnums=0)
 
-
-@pytest.fixture(autouse=True)
-def quick_compile():
-    """Let XLA optimise little in this process: these tests compile longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def images(n=4, shape=SHAPE, seed=0):

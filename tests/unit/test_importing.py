@@ -20,7 +20,9 @@ distill = {{ method = "frepo", ipc = 1 }}
 
 @pytest.fixture
 def options(tmp_path) -> RuntimeOptions:
-    return RuntimeOptions(tmp_path / "runs", tmp_path / "results.duckdb", tmp_path / "no_data")
+    return RuntimeOptions(
+        runs_dir=tmp_path / "runs", database=tmp_path / "results.duckdb", data_dir=tmp_path / "no_data"
+    )
 
 
 def piped(text: str) -> Path:

@@ -42,7 +42,7 @@ def write_folder(folder, seed=0):
 @pytest.fixture
 def run(tmp_path):
     """Return what runs the spec, without applications, on the folder `path`."""
-    options = RuntimeOptions(tmp_path / "runs", tmp_path / "results.duckdb", compile_cache=False)
+    options = RuntimeOptions(runs_dir=tmp_path / "runs", database=tmp_path / "results.duckdb", compile_cache=False)
 
     def run(path, preprocess="standardize"):
         (tmp_path / "spec.toml").write_text(SPEC.format(path=path, preprocess=preprocess))

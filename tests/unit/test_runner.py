@@ -31,7 +31,7 @@ class Place:
 
     def __init__(self, path, capsys):
         self.path, self._capsys = path, capsys
-        self.options = RuntimeOptions(path / "runs", path / "results.duckdb", data_dir=path / "data")
+        self.options = RuntimeOptions(runs_dir=path / "runs", database=path / "results.duckdb", data_dir=path / "data")
 
     def spec(self, name="small", dataset=DIGITS, top="", more=""):
         path = self.path / f"{name}.toml"
@@ -138,7 +138,7 @@ from pathlib import Path
 from frepo.execute import runner
 from frepo.runtime import RuntimeOptions
 from frepo.spec import load_spec
-runner.run([load_spec(Path("small.toml"))], RuntimeOptions(Path("runs"), Path("results.duckdb")))
+runner.run([load_spec(Path("small.toml"))], RuntimeOptions())
 heavy = {"jax", "scipy", "sklearn", "tensorflow_datasets", "frepo.data.load"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -1,9 +1,5 @@
 """From a job to what the loop runs: the step, its start, its data and its inputs."""
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.residency import training_images
@@ -15,6 +11,7 @@ from frepo.methods.base import Job, Learning, Result
 from frepo.methods.chosen import real_images
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.step import DmConstants, DmInput, DmState, image_optimizer, make_step, start_of
+from frepo.networks.base import num_parameters
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
 from frepo.spec import Dm
@@ -51,8 +48,5 @@ def prepare(job: Job) -> Learning[DmState]:
         bytes_per_step=target.bytes_per_step,
         precision=architecture.precision,
     )
-    fresh: Any = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), jnp.zeros((1, *dataset.info.image_shape)), train=False)
-    )
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(fresh["params"]))
+    parameters = num_parameters(model, info.image_shape)
     return Learning(loop, start, lambda state: state.data, lambda state: Result(state.data, settings.steps), parameters)

@@ -13,7 +13,7 @@ from frepo.data.residency import TrainingImages
 from frepo.engine.devices import in_shares, share_evenly
 from frepo.methods.base import Array, DistilledData
 from frepo.methods.dm.siamese import siamese
-from frepo.networks.build import Model
+from frepo.networks.base import ImageNetwork
 from frepo.networks.chunks import Features, in_chunks
 from frepo.spec.distill import Siamese
 
@@ -61,7 +61,7 @@ def start_of(data: DistilledData, optimizer: optax.GradientTransformation) -> Dm
 
 
 def make_step(
-    model: Model,
+    model: ImageNetwork,
     target: TrainingImages,
     optimizer: optax.GradientTransformation,
     operations: tuple[Siamese, ...],
@@ -94,7 +94,7 @@ def make_step(
     return step
 
 
-def embedding(model: Model, image_shape: tuple[int, ...], key: jax.Array, chunk: int) -> Features:
+def embedding(model: ImageNetwork, image_shape: tuple[int, ...], key: jax.Array, chunk: int) -> Features:
     """Return a freshly initialised network as a map from images [n, h, w, c] to features [n, d], before its head.
 
     Batch norm takes the statistics of the images that it is given, as in the authors' code: those of a network that

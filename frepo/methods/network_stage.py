@@ -1,14 +1,12 @@
 """The part that stages share which train networks."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.context import Context
-from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.residency import LabelledImages
+from frepo.data.dataset import DatasetInfo
 from frepo.engine.cost import Cost, measure
+from frepo.methods.chosen import with_labels
 from frepo.networks.build import build_model
-from frepo.networks.losses import centered_one_hot
 from frepo.networks.prepare import prepare
 from frepo.plan import Stage
 
@@ -28,14 +26,9 @@ class NetworkStage:
         """Return the cost of a training step; real images stand in for distilled ones that do not exist yet."""
         dataset = context.dataset()
         sizes = [source.work.distill.ipc for source in context.stage.data]  # pyright: ignore
-        data = _stand_in(sum(sizes) // len(sizes), dataset) if sizes else None
+        data = None
+        if sizes:  # which images stand in does not matter for the cost
+            count = dataset.info.num_classes * (sum(sizes) // len(sizes))
+            data = with_labels(dataset, np.resize(np.arange(dataset.info.num_train), count))
         trainer, loop = prepare(context.work, data, dataset, context.options.residency)
         return measure(loop, trainer.num_parameters)
-
-
-def _stand_in(ipc: int, dataset: Dataset) -> LabelledImages:
-    """Return `ipc` real images for each class; which ones does not matter for their cost."""
-    info = dataset.info
-    chosen = np.resize(np.arange(info.num_train), info.num_classes * ipc)
-    labels = centered_one_hot(jnp.asarray(dataset.train_labels[chosen]), info.num_classes, info.label_classes)
-    return LabelledImages(dataset.inputs(dataset.train_images[chosen]), np.asarray(labels))
