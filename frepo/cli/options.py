@@ -41,7 +41,7 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Directory of prepared TFDS data sets.", show_default="TFDS's own")
 ]
 Chunk = Annotated[
-    int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
+    int, typer.Option(min=1, help="Micro-batch size: support images in a network at once; fewer take less memory.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing of progress, only warnings and errors.")]

@@ -1,4 +1,4 @@
-"""Jobs: what other processes, on this machine or another, need to compute stages: a file below the directory of runs."""
+"""Jobs: all that other processes, here or on other hosts, need to compute stages, as a file below the directory of runs."""
 
 import json
 import os

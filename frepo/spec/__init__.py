@@ -1,4 +1,4 @@
-"""The experiment spec: what a TOML file may say, one module per table."""
+"""The experiment spec: the content of a TOML file, one module per table."""
 
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11

@@ -9,7 +9,7 @@ from frepo.spec.experiment import ExperimentSpec
 
 
 class _IfThenSchema(GenerateJsonSchema):
-    """Writes a discriminated union as if/then, so that an editor reports the error of the branch that was chosen."""
+    """Writes a discriminated union as if/then, so that an editor reports the error of the chosen branch."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         tag, default = _discriminator(schema)
@@ -34,7 +34,7 @@ class _IfThenSchema(GenerateJsonSchema):
 
 
 def _discriminator(schema: core_schema.TaggedUnionSchema) -> tuple[str, str | None]:
-    """Return the field that chooses a branch, and the branch that is taken without it, if any."""
+    """Return the field that chooses a branch, and the default branch, if any."""
     match schema["discriminator"]:
         case str(field):
             return field, None
