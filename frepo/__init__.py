@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frepo.api import run
     from frepo.errors import FrepoError, Interrupted, SpecError
-    from frepo.exchange.export.load import load
+    from frepo.exchange.export.exported import load
     from frepo.plan import compile_plan
     from frepo.spec import load_spec
     from frepo.store.connect import connect
@@ -22,7 +22,7 @@ _HOMES = {
     "SpecError": "frepo.errors",
     "compile_plan": "frepo.plan",
     "connect": "frepo.store.connect",
-    "load": "frepo.exchange.export.load",
+    "load": "frepo.exchange.export.exported",
     "load_spec": "frepo.spec",
     "run": "frepo.api",
 }

@@ -149,7 +149,8 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
-    from frepo.exchange.imports.run import import_data
+    from frepo.exchange.imports.imported import imported
+    from frepo.execute import runner
     from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
 
@@ -158,7 +159,8 @@ def import_(
     largest = 1 if pixels else 255 if pixels_255 else None
     options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir)
     with silenced(quiet):
-        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+        loaded = imported(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+        run_ids = runner.run([loaded], options)
     _print_results(db, run_ids, as_json)
 
 

@@ -1,4 +1,4 @@
-"""Jobs: all that other processes, here or on other hosts, need to compute stages, as a file below the directory of runs."""
+"""Jobs: all that processes on this host or others need to compute stages, as a file below the directory of runs."""
 
 import json
 import os
