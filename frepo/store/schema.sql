@@ -21,6 +21,7 @@ CREATE TABLE runs (
     run_id VARCHAR NOT NULL,           -- name and start of the fingerprint
     name VARCHAR NOT NULL,
     fingerprint VARCHAR NOT NULL,
+    experiment VARCHAR NOT NULL,       -- fingerprint of the spec without its name and its seed
     seed BIGINT NOT NULL,
     dataset VARCHAR NOT NULL,
     method VARCHAR NOT NULL,
@@ -37,7 +38,9 @@ CREATE TABLE runs (
     spec_file VARCHAR NOT NULL,
     spec_text VARCHAR NOT NULL,
     overrides VARCHAR[] NOT NULL,
-    provenance JSON NOT NULL
+    provenance JSON NOT NULL,
+    sweep VARCHAR,                     -- NULL, and swept an empty object, where the run belongs to no sweep
+    swept JSON NOT NULL                -- axis -> value
 );
 
 -- A stage can belong to several specs of one name: a changed [[application]] keeps the distilled data.
