@@ -126,9 +126,11 @@ def _axis(name: str, values: Any, where: Where) -> Axis:
         )
         for value in cast("list[Any]", values)
     ]
-    if any(not re.fullmatch(NAME, f"x-{entry.part}") for entry in entries):
-        wrong = next(entry for entry in entries if not re.fullmatch(NAME, f"x-{entry.part}"))
-        raise SpecError(f"{wrong.where}: makes no name of an experiment: make it a [[sweep.case]], which has a label")
+    unnamed = [entry for entry in entries if not entry.part or not re.fullmatch(NAME, f"x{entry.part}")]
+    if unnamed:
+        raise SpecError(
+            f"{unnamed[0].where}: makes no name of an experiment: make it a [[sweep.case]], which has a label"
+        )
     return Axis(name, here, tuple(entries))
 
 
