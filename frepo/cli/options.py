@@ -37,6 +37,12 @@ OtherRun = Annotated[str, typer.Argument(metavar="B", help="Another.", show_defa
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", metavar="GLOB", help="Of a sweep, take the experiments with such names.", show_default=False
+    ),
+]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Directory of runs.")]
 Database = Annotated[Path, typer.Option("--db", help="Results database.")]
 DataDir = Annotated[

@@ -114,6 +114,8 @@ class RunRecord(_Record):
     spec: dict[str, Any]
     spec_file: str
     spec_text: str
+    extended: dict[str, str] = {}
+    """Files that it extends, nearest first: path -> text."""
     overrides: tuple[str, ...]
     stages: tuple[str, ...]
     created: datetime

@@ -11,11 +11,15 @@ from frepo.spec.distill import Distill, Full, method_tables
 from frepo.spec.pool import Pool
 from frepo.spec.table import Seed, Table
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]*$"
+"""Of an experiment: a directory is named so."""
+LONGEST_NAME = 100
+
 
 class ExperimentSpec(Table):
     """A dataset-distillation experiment: the content of the result, not the way to compute it."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     """Name of the experiment; its results go to `runs/<name>/`."""
 
     seed: Seed = 0

@@ -55,12 +55,13 @@ def must_be_known(name: str) -> str:
         ValueError: it is not a valid name, or not a known one.
     """
     family = family_of(name)
+    is_name = re.fullmatch(NAME, name)
+    if is_name and family in KNOWN:
+        return name
     near = _nearest(family)
-    if not re.fullmatch(NAME, name):
+    if not is_name:
         meant = f", did you mean `{near}`?" if near else ""
         raise ValueError(f"{name!r} is not allowed{meant}; it must match {NAME}")
-    if family in KNOWN:
-        return name
     misspelt = near is not None and _bare(near) == _bare(family)
     if ":" in name and not misspelt:
         return name
