@@ -315,7 +315,7 @@ def test_the_readme_says_what_is_not_known_and_what_differs(tmp_path):
     text = " ".join((tmp_path / "out" / "README.md").read_text().split())
     assert "the expected accuracy is unknown" in text
     assert (
-        "The recipe's network is `alexnet`, which the script does not implement. "
+        "The recipe's network is `alexnet`, which the script lacks. "
         "It trains a `conv` of width 128, depth 2" in text
     )
     assert "normalization instance in its place" in text
