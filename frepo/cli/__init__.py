@@ -46,6 +46,12 @@ app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci
     results.query
 )
 app.command(
+    epilog=example(
+        "frepo table specs/cpu/sweep_digits.toml --rows method --columns ipc",
+        "frepo table main-table --rows dataset,method --columns ipc --format latex > table.tex",
+    )
+)(results.table)
+app.command(
     epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
