@@ -1,19 +1,61 @@
 """The images of one stage: what it started from, how they changed and what came of them."""
 
+import base64
+import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.report.labels import Label, read_labels
-from frepo.report.sheet import Sheet, load_sheet
+import numpy as np
+from PIL import Image
+
+from frepo.errors import FrepoError
+from frepo.rundir import record
+from frepo.rundir.arrays import read_npz
 
 TILE = 72
 """About the largest side of a displayed image, in CSS pixels."""
 
 MOST_AT_LENGTH = 6
 """Sets of images of a run that are shown at length; of more, only what they started from and what came of them."""
+
+MOST_COLUMNS = 10
+"""Images of a class that are shown."""
+
+SMALL = 32 * 1024
+"""Files up to so many bytes are never compressed further."""
+
+QUALITY = 80
+"""Of compressed sheets, in 0..100 as WebP has it."""
+
+MOST_SHOWN = 5
+"""Classes named for an image, the largest values first."""
+
+SHOWN_DIGITS = 2
+"""Of a value: as many as the page shows, for a value that is rounded twice may be off by one in the last."""
+
+Label = list[tuple[int, float]]
+"""Classes and their values."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One row of tiles for each class."""
+
+    key: str
+    """Its name on the page."""
+    step: int
+    view: str
+    uri: str
+    tile_width: int
+    """In pixels of the file, like the height."""
+    tile_height: int
+    columns: int
+    all_columns: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -108,3 +150,48 @@ def _gallery(
     names += [str(index) for index in range(len(names), rows[0]["n_rows"])]
     title = str(stage["label"]).removeprefix("evaluate-")
     return Gallery(f"g{next(keys)}", title, names, views, sheets, labels, missing)
+
+
+def load_sheet(stage_directory: Path, row: dict[str, Any], key: str, *, exact: bool) -> Sheet | None:
+    """Return the sheet of a row of `images`, its first ten columns; None where the file is missing or has changed.
+
+    Where it need not be `exact`, a large sheet is compressed: the steps in between would make a page too heavy to send.
+    """
+    try:
+        content = (stage_directory / row["path"]).read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        return None
+    columns = min(row["n_columns"], MOST_COLUMNS)
+    kind = "png"
+    with Image.open(io.BytesIO(content)) as sheet:
+        width, height = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
+        shown = sheet.crop((0, 0, columns * width, sheet.height))
+        if not exact and len(content) > SMALL:
+            kind, content = "webp", _encoded(shown, "WEBP", quality=QUALITY)
+        elif columns < row["n_columns"]:
+            content = _encoded(shown, "PNG")
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Sheet(key, row["step"], row["view"], uri, width, height, columns, row["n_columns"], row["n_rows"])
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def read_labels(stage_directory: Path, count: int) -> list[Label] | None:
+    """Return the label of each of `count` distilled images, or None where the file is missing or damaged."""
+    try:
+        (labels,) = read_npz(stage_directory / record.DISTILLED, ("labels",), "the page goes without")
+    except FrepoError:
+        return None
+    if labels.ndim != 2 or len(labels) != count or labels.dtype.kind != "f" or not np.isfinite(labels).all():
+        return None
+    largest = np.argsort(-labels, axis=1, kind="stable")[:, :MOST_SHOWN]
+    return [
+        [(int(c), round(float(label[c]), SHOWN_DIGITS)) for c in order]
+        for label, order in zip(labels, largest, strict=True)
+    ]

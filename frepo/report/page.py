@@ -16,14 +16,10 @@ from markupsafe import Markup
 import frepo
 from frepo.errors import FrepoError
 from frepo.jinja import templates
-from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.continual import ContinualSection, continual_section
-from frepo.report.curves import training_curves
 from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
-from frepo.report.gather import RunData, gather, report_runs, titles
-from frepo.report.matrix import Matrix, cross_architecture_matrix
-from frepo.report.membership import MembershipSection, membership_section
+from frepo.report.gather import RunData, accuracies, gather, report_runs
+from frepo.report.sections import Results, results
 from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
 from frepo.store.compare import compare
@@ -38,11 +34,8 @@ class RunSection:
     """A run as the template shows it in full."""
 
     data: RunData
-    curves: list[Markup]
+    results: Results
     galleries: list[Gallery]
-    matrix: Matrix | None
-    continual: ContinualSection | None
-    membership: MembershipSection | None
 
     @property
     def brief(self) -> bool:
@@ -102,14 +95,7 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
 
 
 def _section(data: RunData, runs_dir: Path, keys: Iterator[int]) -> RunSection:
-    return RunSection(
-        data,
-        training_curves(data.metrics, titles(data.stages)),
-        galleries(data.stages, data.images, runs_dir, keys),
-        cross_architecture_matrix(data.networks),
-        continual_section(data.continual_steps, data.continual_summary),
-        membership_section(data.attacks),
-    )
+    return RunSection(data, results(data), galleries(data.stages, data.images, runs_dir, keys))
 
 
 def repeat_text(run: dict[str, Any]) -> str:
@@ -127,7 +113,7 @@ def _environment() -> Environment:
     environment.filters["seconds"] = lambda count: f"{count:,.1f} s" if count is not None else "–"
     environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     environment.filters["tight"] = lambda value: json.dumps(value, separators=(",", ":"))
-    environment.globals["mean_and_deviation"] = percent
+    environment.globals["mean_and_std"] = percent
     environment.globals["dataset_text"] = dataset_text
     environment.globals["network_text"] = network_text
     environment.globals["source_text"] = source_text
