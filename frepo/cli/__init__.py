@@ -43,7 +43,12 @@ app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci
     results.query
 )
 app.command(
-    epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
+    epilog=example(
+        "frepo report",
+        "frepo report quickstart --out reports",
+        "frepo report quickstart quickstart-seed2",
+        "frepo report quickstart --figures pdf",
+    )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
 

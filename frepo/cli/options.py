@@ -17,6 +17,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Figures(StrEnum):
+    """Formats of charts as files."""
+
+    SVG = "svg"
+    PDF = "pdf"
+
+
 SpecFiles = Annotated[
     list[Path],
     typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False, autocompletion=spec_files),

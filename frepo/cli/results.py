@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from frepo.cli.completion import run_names
-from frepo.cli.options import AsJson, Database, FirstRun, Format, OtherRun, RunsDir
+from frepo.cli.options import AsJson, Database, Figures, FirstRun, Format, OtherRun, RunsDir
 from frepo.errors import FrepoError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR
 
@@ -65,11 +65,25 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
+    figures: Annotated[
+        Figures | None,
+        typer.Option(
+            "--figures",
+            help="Write the charts of the page as files for a paper in place of it: figures/NAME/CHART.svg, or .pdf.",
+            show_default="the page",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
-    from frepo.report.page import write_report
+    if figures is None:
+        from frepo.report.page import write_report
 
-    typer.echo(write_report(db, runs_dir, names or [], out))
+        typer.echo(write_report(db, runs_dir, names or [], out))
+        return
+    from frepo.report.figures import write_figures
+
+    for path in write_figures(db, names or [], out, figures.value):
+        typer.echo(path)

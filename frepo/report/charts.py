@@ -1,8 +1,8 @@
-"""Charts, drawn by Vega-Lite without a browser: in a page, for light and dark alike."""
+"""Charts, drawn by Vega-Lite without a browser: for a page, light or dark, and for print."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import vl_convert
 from markupsafe import Markup, escape
@@ -17,22 +17,35 @@ QUIET = "#808790"
 COLORS = ["#2a78b8", "#d1611f", "#2e8b4a", "#9a6bc9", "#8a7148", "#178f96", "#c94f7c", "#75808a"]
 """Each has a contrast of 3 to 1 or more to both backgrounds of the page."""
 
-CONFIG = {
-    "aria": False,  # the picture has one text, below; a label for every point would only be noise
-    "background": None,
-    "view": {"stroke": None},
-    "title": {"color": "currentColor", "subtitleColor": "currentColor", "fontSize": 13, "fontWeight": 600},
-    "axis": {
-        **{f"{part}Color": "currentColor" for part in ("label", "title")},
-        **{f"{part}Color": QUIET for part in ("domain", "tick", "grid")},
-        "gridOpacity": 0.3,
-        "titleFontWeight": "normal",
-        "labelOverlap": True,
-    },
-    "legend": {"labelColor": "currentColor", "labelLimit": 320, "symbolType": "stroke"},
-    "range": {"category": COLORS},
-    "rule": {"color": "currentColor"},
-}
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+
+Kind = Literal["svg", "pdf"]
+
+
+def _config(ink: str, label_size: int, title_size: int) -> RowDict:
+    return {
+        "aria": False,  # the picture has one text, below; a label for every point would only be noise
+        "background": None,
+        "view": {"stroke": None},
+        "title": {"color": ink, "subtitleColor": ink, "fontSize": 13, "fontWeight": 600},
+        "axis": {
+            **{f"{part}Color": ink for part in ("label", "title")},
+            **{f"{part}Color": QUIET for part in ("domain", "tick", "grid")},
+            "gridOpacity": 0.3,
+            "labelFontSize": label_size,
+            "titleFontSize": title_size,
+            "titleFontWeight": "normal",
+            "labelOverlap": True,
+        },
+        "legend": {"labelColor": ink, "labelFontSize": label_size, "labelLimit": 320, "symbolType": "stroke"},
+        "range": {"category": COLORS},
+        "rule": {"color": ink},
+    }
+
+
+ON_PAGE = _config("currentColor", 10, 11)
+IN_PRINT = _config("black", 12, 13)
+"""Letters that can be read where a chart of WIDTH is shrunk to a column of 3.25 inches: then they have 7 points."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +65,24 @@ class Chart:
     def svg(self) -> Markup:
         """Return it as an element of a page, under its title."""
         title = {"text": self.title, "anchor": "start", **({"subtitle": self.subtitle} if self.subtitle else {})}
-        specification = {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "title": title,
-            "data": {"values": self.values},
-            "padding": 12,  # the reader's font may be wider than the one that was measured
-            "config": CONFIG,
-            **self.drawing,
-        }
-        head, body = vl_convert.vegalite_to_svg(specification).removesuffix("</svg>").split(">", 1)
-        words = f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
-        drawn = f'{head} role="img">{words}<g aria-hidden="true">{body}</g></svg>'
+        # The reader's font may be wider than the one that was measured.
+        drawn = self._svg({"title": title, "padding": 12, "config": ON_PAGE})
         return Markup(drawn)  # noqa: S704 (Vega escapes text)
+
+    def figure(self, kind: Kind) -> bytes:
+        """Return it as a file for print: black on nothing, its title left to the caption."""
+        style = {"padding": 4, "config": IN_PRINT}
+        if kind == "svg":
+            return self._svg(style).encode()
+        return vl_convert.vegalite_to_pdf(self._specification(style))
+
+    def _svg(self, style: RowDict) -> str:
+        head, body = vl_convert.vegalite_to_svg(self._specification(style)).removesuffix("</svg>").split(">", 1)
+        words = f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
+        return f'{head} role="img">{words}<g aria-hidden="true">{body}</g></svg>'
+
+    def _specification(self, style: RowDict) -> RowDict:
+        return {"$schema": SCHEMA, "data": {"values": self.values}, **style, **self.drawing}
 
 
 def by_line(field: str, rows: Iterable[RowDict]) -> RowDict:
@@ -95,7 +114,7 @@ def lines(
         "field": "x",
         "type": "quantitative",
         "title": x,
-        "scale": {"type": "log"} if logarithmic else {"zero": False},
+        "scale": {"type": "log", "nice": False} if logarithmic else {"zero": False},
         "axis": {"values": sorted({row["x"] for row in rows}), "format": ",d"},
     }
     scale = {"zero": False} if domain is None else {"domain": domain, "nice": True}

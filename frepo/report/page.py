@@ -55,10 +55,18 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
     names = list(dict.fromkeys(names))
     stem = {0: "report", 1: names[0] if names else ""}.get(len(names), "comparison")
     path = out / f"{stem}.html"
-    html = _page(database, runs_dir, names)
+    return write_out(path, _page(database, runs_dir, names).encode())
+
+
+def write_out(path: Path, content: bytes) -> Path:
+    """Write a file below the directory of reports, making directories as needed, and return its path.
+
+    Raises:
+        FrepoError: it cannot be written.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, html.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise FrepoError(f"{path} cannot be written: {error.strerror}; name another directory with --out") from None
     return path

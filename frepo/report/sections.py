@@ -14,7 +14,7 @@ RowDict = dict[str, Any]
 MOST_LINES = 12
 """More could not be told apart."""
 
-BAR = 12
+BAR = 14
 """Height of a bar in pixels."""
 
 CURVES = {
@@ -194,7 +194,7 @@ def _bars(rows: list[RowDict], networks: list[str], sources: list[str]) -> Chart
     return Chart(
         "across-architectures",
         "Top-1 across architectures, mean ± std over networks",
-        f"Bars of the table above: {', '.join(networks)}, trained on {', '.join(sources)}.",
+        f"A bar for each of {', '.join(networks)}, trained on {', '.join(sources)}.",
         values,
         drawing,
     )
