@@ -115,7 +115,7 @@ def lines(
         "type": "quantitative",
         "title": x,
         "scale": {"type": "log", "nice": False} if logarithmic else {"zero": False},
-        "axis": {"values": sorted({row["x"] for row in rows}), "format": ",d"},
+        "axis": {"values": sorted({row["x"] for row in rows}), "format": ",.6~r"},
     }
     scale = {"zero": False} if domain is None else {"domain": domain, "nice": True}
     up = {"type": "quantitative", "title": y, "scale": scale}

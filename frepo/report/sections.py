@@ -1,6 +1,6 @@
 """The results of a run, as tables and charts of its page."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ CURVES = {
 }
 """Metric -> (title, axis, whether the axis is logarithmic)."""
 
-SETTINGS = ("steps", "learning_rate", "loss", "optimizer", "augmentation", "augmentation_mode", "stage")
-"""Settings that tell apart networks of one kind trained on the same data; the stage differs where nothing else does."""
+SETTINGS = ("steps", "learning_rate", "loss", "optimizer", "augmentation", "augmentation_mode")
+"""Settings that can tell apart networks of one kind trained on the same data."""
 
 
 @dataclass(frozen=True)
@@ -145,16 +145,24 @@ def cross_architecture_matrix(found: list[RowDict]) -> Matrix | None:
 
 def _named(rows: list[RowDict]) -> list[RowDict]:
     """Return rows with a text of their `network` that is unique among the rows trained on the same data."""
-    names = [network_text(row) for row in rows]
-    for setting in SETTINGS:
-        places: dict[tuple[str, str], list[int]] = {}
-        for number, row in enumerate(rows):
-            places.setdefault((names[number], source_text(row)), []).append(number)
-        for alike in places.values():
-            if len({rows[number][setting] for number in alike}) > 1:
-                for number in alike:
-                    names[number] += f", {setting.replace('_', ' ')} {rows[number][setting]}"
+    names = told_apart(rows, list(map(network_text, rows)), list(map(source_text, rows)), (*SETTINGS, "stage"))
     return [{**row, "network": name} for row, name in zip(rows, names, strict=True)]
+
+
+def told_apart(
+    rows: Sequence[RowDict], names: list[str], places: Sequence[Hashable], settings: Sequence[str]
+) -> list[str]:
+    """Return the names of rows, with each setting added to a name that two rows of one place share but for it."""
+    for setting in settings:
+        values: dict[tuple[str, Hashable], set[Any]] = {}
+        for row, name, place in zip(rows, names, places, strict=True):
+            values.setdefault((name, place), set()).add(row[setting])
+        alike = {name for (name, _), found in values.items() if len(found) > 1}
+        label = f"{setting.replace('_', ' ')} " if setting != "network" else ""
+        names = [
+            f"{name}, {label}{row[setting]}" if name in alike else name for row, name in zip(rows, names, strict=True)
+        ]
+    return names
 
 
 def _bars(rows: list[RowDict], networks: list[str], sources: list[str]) -> Chart:
