@@ -15,6 +15,8 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    LATEX = "latex"
+    MARKDOWN = "markdown"
 
 
 class Figures(StrEnum):

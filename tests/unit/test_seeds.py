@@ -12,6 +12,8 @@ from scipy import stats
 from frepo.rundir import record
 from frepo.store.ingest import ingest
 from frepo.store.query import query
+from frepo.store.seeds import short_names
+from frepo.store.tables import accuracy_text, list_runs, results_json, results_text
 
 
 @pytest.fixture
@@ -194,3 +196,45 @@ def test_leaderboard_and_architectures_give_both_numbers_of_samples(fake_runs, d
     assert [row["top1_mean"] for row in rows] == pytest.approx(means)
     assert [row["top1_seeds_mean"] for row in rows] == pytest.approx([np.mean(means)] * 3)
     assert {row["num_seeds"] for row in rows} == {3}
+
+
+def test_runs_of_a_sweep_share_a_line_for_all_seeds(fake_runs, db):
+    ids = [
+        run_id
+        for ipc in (1, 2)
+        for run_id in run_seeds(fake_runs, prefix=f"grid-{ipc}-", ipc=ipc, sweep="grid", swept={"distill.ipc": ipc})
+    ]
+    ingest(db, fake_runs.runs_dir)
+    lines = accuracy_text(db, ids).splitlines()
+    means = np.mean(SCORES, axis=1)
+    shown = f"top-1 {100 * np.mean(means):.1f} ± {100 * np.std(means, ddof=1):.1f}%"
+    interval = stats.t.ppf(0.975, 2) * stats.sem(means)
+    pooled = np.sqrt(np.mean(np.var(SCORES, axis=1, ddof=1)))
+    samples = f"(3 seeds, 95% interval ± {100 * interval:.1f}; 3 networks a seed ± {100 * pooled:.1f}: conv width 128"
+    assert [line.split("  ")[:4] for line in lines] == [
+        [f"grid ipc={ipc}", "digits", f"ipc {ipc}", "distilled"] for ipc in (1, 2)
+    ]
+    assert all(shown in line and samples in line for line in lines)
+    assert results_text(db, ids) == accuracy_text(db, ids)
+    assert [entry["run_id"] for entry in results_json(db, ids)] == ids
+
+
+def test_one_run_of_a_sweep_is_called_by_its_name(fake_runs, db):
+    first, *_ = run_seeds(fake_runs, prefix="grid-", sweep="grid", swept={"distill.ipc": 1})
+    ingest(db, fake_runs.runs_dir)
+    assert accuracy_text(db, [first]).startswith("grid-0  digits  ipc 1  distilled  top-1 60.0 ± 13.2%  (3 networks: ")
+
+
+def test_seeds_that_no_sweep_holds_together_are_named_all(fake_runs, db):
+    ids = run_seeds(fake_runs, [(0.5,), (0.75, 0.5)])
+    ingest(db, fake_runs.runs_dir)
+    (line,) = accuracy_text(db, ids).splitlines()
+    assert line.startswith("s0, s1  digits")
+    assert "2 seeds" in line
+    assert "1 to 2 networks a seed ± 17.7:" in line
+    assert list_runs(db).dicts()[0]["sweep"] is None
+
+
+def test_axes_are_called_by_their_last_component_where_that_is_one():
+    axes = ("distill.ipc", "pool.steps", "distill.steps", "seed", "seed")
+    assert list(short_names(axes).values()) == ["ipc", "pool.steps", "distill.steps", "seed"]
