@@ -65,6 +65,10 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME", help="Write the page of this sweep in place of that of runs."),
+    ] = None,
     figures: Annotated[
         Figures | None,
         typer.Option(
@@ -77,13 +81,27 @@ def report(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
-    if figures is None:
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all.
+
+    The page of a sweep is sweep-NAME.html.
+    """
+    if names and sweep is not None:
+        raise typer.BadParameter("name runs, or a sweep, not both")
+    if figures is not None:
+        from frepo.report.figures import write_figures, write_sweep_figures
+
+        kind = figures.value
+        paths = (
+            write_sweep_figures(db, sweep, out, kind)
+            if sweep is not None
+            else write_figures(db, names or [], out, kind)
+        )
+        typer.echo("\n".join(map(str, paths)))
+    elif sweep is not None:
+        from frepo.report.sweep import write_sweep
+
+        typer.echo(write_sweep(db, runs_dir, sweep, out))
+    else:
         from frepo.report.page import write_report
 
         typer.echo(write_report(db, runs_dir, names or [], out))
-        return
-    from frepo.report.figures import write_figures
-
-    for path in write_figures(db, names or [], out, figures.value):
-        typer.echo(path)

@@ -8,6 +8,7 @@ from frepo.report.charts import Chart, Kind
 from frepo.report.gather import gather, report_runs
 from frepo.report.page import MOST_IN_FULL, write_out
 from frepo.report.sections import results
+from frepo.report.sweep import read_sweep
 
 FOLDER = "figures"
 """Below the directory of reports."""
@@ -33,6 +34,20 @@ def write_figures(database: Path, names: Sequence[str], out: Path, kind: Kind) -
         raise FrepoError(
             f"there is no chart of {', '.join(run_names)}: a chart shows metrics of several steps, several "
             "architectures, continual learning or membership inference; `frepo report` writes the page"
+        )
+    return written
+
+
+def write_sweep_figures(database: Path, name: str, out: Path, kind: Kind) -> list[Path]:
+    """Write the charts of a sweep to `out/figures/sweep-<name>/<chart>.<kind>`, and return their paths.
+
+    Raises:
+        FrepoError: the database lacks the sweep, the sweep has no chart, or a file cannot be written.
+    """
+    written = write_charts(read_sweep(database, name).charts, out / FOLDER / f"sweep-{name}", kind)
+    if not written:
+        raise FrepoError(
+            f"there is no chart of sweep {name}: a chart shows accuracies along an axis of several numbers"
         )
     return written
 

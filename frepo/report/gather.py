@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frepo.errors import FrepoError
 from frepo.store.evaluated import evaluated_as, identities_of
 from frepo.store.find import find_runs, newest_runs
 from frepo.store.query import query
@@ -50,7 +51,7 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
-    rows = find_runs(database, names) if names else reversed(newest_runs(database))
+    rows = _found(database, names) if names else reversed(newest_runs(database))
     runs = {row["run_id"]: row for row in rows}
     totals = {row.pop("run_id"): row for row in query(database, TOTALS).dicts()}
     for row in totals.values():
@@ -59,6 +60,13 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
         {**run, **totals[run_id], **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
         for run_id, run in runs.items()
     ]
+
+
+def _found(database: Path, names: Sequence[str]) -> list[RowDict]:
+    sql = "SELECT DISTINCT sweep FROM runs WHERE list_contains(?, sweep) AND sweep NOT IN (SELECT name FROM runs)"
+    for (sweep,) in query(database, sql, [list(names)]).rows:
+        raise FrepoError(f"`{sweep}` is a sweep: `frepo report --sweep {sweep}` writes its page")
+    return find_runs(database, names)
 
 
 TOTALS = """SELECT r.run_id,

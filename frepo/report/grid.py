@@ -8,6 +8,7 @@ from typing import Any
 
 from frepo.report.charts import COLORS, Chart, lines
 from frepo.report.sections import SETTINGS, told_apart
+from frepo.store.seeds import short_names
 from frepo.store.tables import network_text, source_text
 
 RowDict = dict[str, Any]
@@ -46,7 +47,7 @@ class Axis:
 
     def labelled(self, text: str) -> str:
         """Return the text of a value as part of a sentence: numbers need the name of the axis."""
-        return f"{self.name} {text}" if text == ANY or any(map(_is_number, self.values)) else text
+        return f"{self.name} {text}" if any(map(_is_number, self.values)) else text
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ class Point:
 def axes_of(swept: Sequence[Mapping[str, Any]]) -> tuple[Axis, ...]:
     """Return the axes of runs with these swept fields, all but the seed."""
     fields = [field for field in dict.fromkeys(field for values in swept for field in values) if field != SEED]
-    ends = [field.rpartition(".")[2] for field in fields]
+    names = short_names(fields)
     axes: list[Axis] = []
-    for field, end in zip(fields, ends, strict=True):
+    for field in fields:
         values: list[Any] = list({value_text(values.get(field)): values.get(field) for values in swept}.values())
         values = sorted(values) if all(map(_is_number, values)) else values
-        axes.append(Axis(field, end if ends.count(end) == 1 else field, tuple(values)))
+        axes.append(Axis(field, names[field], tuple(values)))
     return tuple(axes)
 
 
@@ -169,8 +170,10 @@ def baselines_once(points: Sequence[Point], axes: Sequence[Axis], along: Sequenc
 
 
 def _scores(point: Point) -> Hashable:
+    """Return all that is equal for points of the same networks; sums in the database differ in the last bits."""
     number = point.number
-    return tuple(number["seeds"]), tuple(number["top1_each_seed"]), number["num_models"], number["top1_std"]
+    means = tuple(round(mean, 9) for mean in number["top1_each_seed"])
+    return tuple(number["seeds"]), means, number["num_models"], round(number["top1_std"] or 0, 9)
 
 
 def grid_of(axes: Sequence[Axis], points: Sequence[Point]) -> Grid:
@@ -244,7 +247,8 @@ def curves_of(axes: Sequence[Axis], points: Sequence[Point]) -> list[Chart]:
 
 
 def _line_name(point: Point, axes: Sequence[Axis], others: Sequence[int]) -> str:
-    return ", ".join((*(axes[index].labelled(point.at[index]) for index in others), point.trained_on))
+    values = (axes[index].labelled(point.at[index]) for index in others if point.at[index] != ANY)
+    return ", ".join((*values, point.trained_on))
 
 
 def _curve(title: str, points: Sequence[Point], axes: Sequence[Axis], index: int, others: Sequence[int]) -> Chart:
