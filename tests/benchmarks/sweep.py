@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from start import FREPO, seconds_of
 
+from frepo.store.query import query
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from conftest import FakeRuns
 from test_report_page import NAMES, write_images
@@ -36,6 +38,7 @@ def write_runs(runs_dir: Path, experiments: int) -> None:
                 name,
                 seed=seed,
                 ipc=ipc,
+                tables={"distill": {"method": method}},
                 dataset={"name": "cifar10", "train_fraction": 0.9 - rest // len(METHODS) / 100},
                 image_shape=(SIDE, SIDE, 3),
                 class_names=NAMES,
@@ -60,6 +63,8 @@ def main() -> None:
         cwd = Path(scratch)
         write_runs(cwd / "runs", arguments.experiments)
         subprocess.run([*FREPO, "ingest"], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+        ((distinct,),) = query(cwd / "results.duckdb", "SELECT count(DISTINCT experiment) FROM runs").rows
+        assert distinct == arguments.experiments, f"only {distinct} experiments differ"
         seconds = seconds_of(["report", "--sweep", "grid"], cwd, arguments.times)
         size = (cwd / "reports" / "sweep-grid.html").stat().st_size / 1e6
         count = f"{arguments.experiments} experiments, {arguments.experiments * SEEDS} runs"
