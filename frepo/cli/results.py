@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from frepo.cli.completion import run_names
-from frepo.cli.options import AsJson, Database, FirstRun, Format, OtherRun, RunsDir
+from frepo.cli.options import AsJson, Database, Figures, FirstRun, Format, OtherRun, RunsDir
 from frepo.errors import FrepoError, SpecError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR
 
@@ -126,11 +126,43 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME", help="Write the page of this sweep in place of that of runs."),
+    ] = None,
+    figures: Annotated[
+        Figures | None,
+        typer.Option(
+            "--figures",
+            help="Write the charts of the page as files for a paper in place of it: figures/NAME/CHART.svg, or .pdf.",
+            show_default="the page",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
-    from frepo.report.page import write_report
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all.
 
-    typer.echo(write_report(db, runs_dir, names or [], out))
+    The page of a sweep is sweep-NAME.html.
+    """
+    if names and sweep is not None:
+        raise typer.BadParameter("name runs, or a sweep, not both")
+    if figures is not None:
+        from frepo.report.figures import write_figures, write_sweep_figures
+
+        kind = figures.value
+        paths = (
+            write_sweep_figures(db, sweep, out, kind)
+            if sweep is not None
+            else write_figures(db, names or [], out, kind)
+        )
+        typer.echo("\n".join(map(str, paths)))
+    elif sweep is not None:
+        from frepo.report.sweep import write_sweep
+
+        typer.echo(write_sweep(db, runs_dir, sweep, out))
+    else:
+        from frepo.report.page import write_report
+
+        typer.echo(write_report(db, runs_dir, names or [], out))
