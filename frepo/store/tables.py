@@ -126,7 +126,8 @@ def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
 def networks_text(row: dict[str, Any]) -> str:
     """Return of how many networks a row of `seed_table` is the mean; of several seeds with interval and stds."""
     fewest, most = row["num_models"], row["most_models"]
-    networks = f"{fewest} networks" if fewest == most else f"{fewest} to {most} networks"
+    numbers = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    networks = f"{numbers} network{'' if most == 1 else 's'}"
     if row["num_seeds"] == 1:
         return networks
     each = "" if row["top1_std"] is None else f" ± {100 * row['top1_std']:.1f}"
