@@ -44,11 +44,17 @@ app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci
 )
 app.command(
     epilog=example(
+        "frepo table specs/cpu/sweep_digits.toml --rows method --columns ipc",
+        "frepo table main-table --rows dataset,method --columns ipc --format latex > table.tex",
+    )
+)(results.table)
+app.command(
+    epilog=example(
         "frepo report",
         "frepo report quickstart --out reports",
         "frepo report quickstart quickstart-seed2",
         "frepo report quickstart --figures pdf",
-        "frepo report --sweep digits",
+        "frepo report --sweep sweep-digits",
     )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
