@@ -104,6 +104,7 @@ def write_sweep(database: Path, runs_dir: Path, name: str, out: Path) -> Path:
             num_places=len(places),
             seeds=sorted({run["seed"] for run in sweep.runs}),
             statuses=Counter(run["status"] for run in sweep.runs),
+            numbers=[(sweep.place_text(point.at), point.trained_on, point.number) for point in sweep.points],
             charts=charts[:MOST_CHARTS],
             num_charts=len(charts),
             thumbnails=_thumbnails(database, runs_dir, sweep),
