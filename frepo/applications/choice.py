@@ -1,4 +1,4 @@
-"""The choice among learning rates: what each candidate scored on held-out training images."""
+"""The choice among learning rates by the score of each candidate on held-out training images."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ from frepo.engine.journal import Journal
 from frepo.errors import FrepoError
 from frepo.plan import EvaluateStage, Stage
 from frepo.rundir import record
+from frepo.rundir.layout import stage_directory
 
 
 def write_score(journal: Journal, accuracy: float) -> None:
-    """Write the accuracy in 0..1 of a candidate; 0 where its training diverged."""
+    """Write the accuracy in 0..1 of a candidate; 0 if its training diverged."""
     journal.write_result(record.TUNING, json.dumps({"validation_accuracy": accuracy}).encode())
 
 
-def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
-    """Return the work of an evaluation, with the candidate that scored best; the smaller of two that scored the same.
+def with_best_rate(stage: Stage, runs_dir: Path) -> EvaluateStage:
+    """Return the work of an evaluation with the best candidate; the smaller rate wins a tie.
 
     Raises:
         FrepoError: a score is missing or damaged, or all candidates diverged.
@@ -26,7 +27,7 @@ def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
     tunings = [need for need in stage.needs if need not in stage.data]
     if not tunings:
         return work
-    scores = [_read(run_directory / need.directory / record.TUNING) for need in tunings]
+    scores = [_read(stage_directory(need, runs_dir) / record.TUNING) for need in tunings]
     if max(scores) == 0:
         raise FrepoError(f"{stage.label}: the training diverged with all learning_rates; smaller ones help")
     best = _best([_rate(need) for need in tunings], scores)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from frepo.cli import data, export, results, run
+from frepo.cli import data, export, results, run, running, work
 from frepo.errors import FrepoError, SpecError
 
 
@@ -36,6 +36,9 @@ app.command(
         "frepo plan specs/cpu/cifar10_ipc10.toml --cost",
     )
 )(run.plan)
+app.command(epilog=example("frepo status specs/cpu/sweep_digits.toml", "frepo status"))(running.status)
+app.command(epilog=example("frepo cancel specs/cpu/sweep_digits.toml"))(running.cancel)
+app.command(epilog=example("frepo rm quickstart-seed2", "frepo rm 'sweep-digits-*' --dry-run"))(running.rm)
 app.command(epilog=example("frepo runs", "frepo runs --format json"))(results.runs)
 app.command(epilog=example("frepo compare quickstart quickstart-seed2"))(results.compare)
 app.command(epilog=example("frepo ingest --runs-dir runs --db results.duckdb"))(results.ingest)
@@ -58,6 +61,7 @@ app.command(
     )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
+app.command(hidden=True)(work.work)
 
 data_app = typer.Typer(help="List and prepare data sets.", no_args_is_help=True, rich_markup_mode=None)
 data_app.command("list", epilog=example("frepo data list"))(data.data_list)

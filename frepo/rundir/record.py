@@ -1,12 +1,14 @@
 """What a run and its stages leave on disk: the only thing that is handed on.
 
-runs/<name>/run-<fp8>.json            the spec and the stages it consists of
-runs/<name>/<label>-<fp8>/stage.json  identity, status, attempts, digests of results; `done` is written last
-                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
-                          continual.jsonl, attacks.jsonl      result rows
-                         /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
-                         /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
-                         /state/                             while it runs: what a resumed run goes on from
+runs/<name>/run-<fp8>.json                  the spec and the stages it consists of
+runs/<name>/<label>-<fp8>                   a link to the place of each stage, which runs of all names share:
+runs/.stages/<kind>-<fp12>/stage.json       identity, status, attempts, digests of results; `done` is written last
+                          /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
+                           continual.jsonl, attacks.jsonl      result rows
+                          /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
+                          /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
+                          /state/                             while it runs: what a resumed run goes on from
+                          /.lease-<n>                         while it runs: who works on it
 """
 
 import json
@@ -34,7 +36,6 @@ STAGE_FILE = "stage.json"
 METRICS = "metrics.jsonl"
 IMAGES = "images"
 STATE = "state"
-LOCK = ".lock"
 
 Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]
@@ -58,6 +59,10 @@ class Attempt(_Record):
     first_step: int = 0
     last_step: int | None = None
     """What the newest saved state holds, or all steps; None before there is one."""
+    error: str | None = None
+    """Why it failed or stopped."""
+    log: str | None = None
+    """The file that its process wrote to; None for a terminal."""
     device: str | None = None
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None
@@ -113,6 +118,8 @@ class RunRecord(_Record):
     spec: dict[str, Any]
     spec_file: str
     spec_text: str
+    extended: dict[str, str] = {}
+    """Files that it extends, nearest first: path -> text."""
     overrides: tuple[str, ...]
     stages: tuple[str, ...]
     created: datetime

@@ -3,13 +3,9 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from frepo.plan.identity import fingerprint
-from frepo.rundir import record
 from frepo.rundir.record import RunRecord, StageRecord
 
 NEVER_STARTED = "pending"
@@ -66,7 +62,7 @@ def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict
         "run": run,
         "stage": directory,
         "kind": stage.identity["kind"],
-        "label": stage.label,
+        "label": directory.rpartition("-")[0],  # within this run; another may call the same stage something else
         "fingerprint": stage.fingerprint,
         "status": status,
         "step": stage.step,
@@ -88,20 +84,6 @@ def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict
 def image_rows(stage: StageRecord) -> list[dict[str, Any]]:
     """Return the rows of a stage's images without run and stage."""
     return [dict(zip(IMAGES, (i.path, i.view, i.sha256, i.step, i.rows, i.columns), strict=True)) for i in stage.images]
-
-
-def actual_status(stage: StageRecord, directory: Path) -> str:
-    """Return `interrupted` for a stage that says it is running while no process holds its lock."""
-    if stage.status != "running":
-        return stage.status
-    lock = FileLock(directory / record.LOCK)
-    try:
-        with lock.acquire(timeout=0):
-            return "interrupted"
-    except Timeout:
-        return "running"
-    except OSError:  # somebody else's directory, read-only for us
-        return "running"
 
 
 def status_of_run(statuses: Sequence[str]) -> str:

@@ -48,7 +48,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.01)
 
 
-def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight, scalars_in):
+def test_killed_at_several_moments_it_ends_in_the_same_bits(own_workplace, straight, scalars_in):
+    workplace = own_workplace  # also compiled anew, the programs give the bits of `straight`
     spec = workplace.spec()
     command = ("run", spec, "--checkpoint-every", 3, "--log-every", 5, "--tensorboard")
     random = np.random.default_rng(0)
@@ -74,6 +75,7 @@ def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight,
     attempts = json.loads((workplace.stage("tiny", "frepo") / "stage.json").read_text())["attempts"]
     assert len(attempts) >= 2
     assert attempts[-1]["first_step"] > 0
+    assert list((workplace.path / "runs" / ".cache" / "compiled").glob("*/*-cache")), "kept for the next start"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -138,7 +140,7 @@ def test_fresh_sets_results_aside_and_computes_the_same_again(workplace, straigh
     workplace.frepo("run", spec, "--log-every", 5)
     _, err = workplace.frepo("run", spec, "--log-every", 5, "--fresh")
     assert err.count("set aside") == 4
-    assert len(list((workplace.path / "runs" / "tiny").glob(".*.replaced-1"))) == 4
+    assert len(list((workplace.path / "runs" / ".stages").glob(".*.replaced-1"))) == 4
     assert results(workplace) == straight[0]
 
 
