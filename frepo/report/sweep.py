@@ -54,8 +54,11 @@ RUNS = """SELECT run_id, name, seed, status, swept, created_at,
     QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
     ORDER BY created_at, name"""
 
-SECONDS = """SELECT coalesce(sum(wall_s), 0)::DOUBLE AS seconds FROM stages
-    WHERE (run, stage) IN (SELECT (run, stage) FROM run_stages WHERE list_contains(?, run_id))"""
+SECONDS = """SELECT coalesce(sum(wall_s), 0)::DOUBLE FROM (
+    SELECT max(wall_s) AS wall_s FROM stages
+    WHERE (run, stage) IN (SELECT (run, stage) FROM run_stages WHERE list_contains(?, run_id)) GROUP BY fingerprint
+)"""
+"""Of all stages of some runs; one that several of them share counts once."""
 
 SHEETS = """SELECT rs.run_id, i.* FROM run_stages rs JOIN images i USING (run, stage)
     WHERE list_contains(?, rs.run_id) AND i.view = 'pixels'
