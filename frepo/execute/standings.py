@@ -77,9 +77,14 @@ def standings_json(found: Sequence[StageStanding]) -> list[dict[str, Any]]:
     """Return the same as JSON, finished stages included."""
     return [
         {
-            "run": entry.run, "stage": entry.stage, "status": entry.standing.status,
-            "step": entry.standing.step, "steps": entry.standing.steps, "where": _where(entry.standing) or None,
-            "log": entry.standing.log, "error": entry.standing.error,
+            "run": entry.run,
+            "stage": entry.stage,
+            "status": entry.standing.status,
+            "step": entry.standing.step,
+            "steps": entry.standing.steps,
+            "where": _where(entry.standing) or None,
+            "log": entry.standing.log,
+            "error": entry.standing.error,
         }
         for entry in found
     ]
