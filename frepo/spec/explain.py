@@ -27,15 +27,23 @@ class Given(NamedTuple):
     """The paths that these overrides have set."""
 
 
-def explain(states: Sequence[Given], path: Path, text: str, overrides: Sequence[str]) -> Iterator[str]:
+def explain(
+    states: Sequence[Given],
+    path: Path,
+    text: str,
+    overrides: Sequence[str],
+    table: type[BaseModel] = ExperimentSpec,
+) -> Iterator[str]:
     """Yield one line for each error: `file:line: field: what is wrong; what is allowed`.
+
+    `table` is the model of the whole file.
 
     `states` are the data of the file with its `text`, then after one of the `overrides`, and so on. An error is that of
     the override that wrote the field, else of the one that it came with, in whatever table it shows; else of the file.
     """
     last = states[-1]
-    known = [{_signature(details, given.data) for details in _errors(given.data)} for given in states[:-1]]
-    for details in _errors(last.data):
+    known = [{_signature(details, given.data) for details in _errors(given.data, table)} for given in states[:-1]]
+    for details in _errors(last.data, table):
         key_path = _path_in_data(details, last.data)
         field = ".".join(map(str, key_path))
         writers = [number for number, written in enumerate(last.written) if key_path[: len(written)] == written]
@@ -46,13 +54,13 @@ def explain(states: Sequence[Given], path: Path, text: str, overrides: Sequence[
                 field += f" ({where})"
             where = f"--set {overrides[blamed]}"
         is_written = blamed is not None and last.written[blamed] == key_path
-        reason = _reason(details, key_path, overrides[blamed] if blamed is not None and is_written else None)
+        reason = _reason(details, key_path, overrides[blamed] if blamed is not None and is_written else None, table)
         yield f"{where}: {field + ': ' if field else ''}{reason}"
 
 
-def _errors(data: dict[str, Any]) -> list[ErrorDetails]:
+def _errors(data: dict[str, Any], table: type[BaseModel]) -> list[ErrorDetails]:
     try:
-        ExperimentSpec.model_validate(data)
+        table.model_validate(data)
     except ValidationError as error:
         return error.errors()
     return []
@@ -122,13 +130,13 @@ def _contains(node: Any, key_path: KeyPath) -> bool:
     return True
 
 
-def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None) -> str:
+def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None, table: type[BaseModel]) -> str:
     """Return what is wrong and what to do; `override` is the `--set` that gave the value, if one did."""
     context = details.get("ctx", {})
     name = str(key_path[-1]) if key_path else ""
     match details["type"]:
         case "extra_forbidden":
-            allowed = _field_names(details["loc"])
+            allowed = _field_names(details["loc"], table)
             return f"unknown field{_did_you_mean(name, allowed)}; allowed here: {', '.join(allowed)}"
         case "missing":
             return "this field is required"
@@ -179,9 +187,9 @@ def _did_you_mean(name: str, allowed: list[str]) -> str:
     return f", did you mean `{near[0]}`?" if near else ""
 
 
-def _field_names(location: tuple[str | int, ...]) -> list[str]:
-    """Return the field names of the table that holds the unknown key at `location`."""
-    tables: list[type[BaseModel]] = [ExperimentSpec]
+def _field_names(location: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:
+    """Return the field names of the table that holds the unknown key at `location` in a file that is `whole`."""
+    tables: list[type[BaseModel]] = [whole]
     for part in location[:-1]:
         if isinstance(part, int):  # the place in an array of tables
             continue

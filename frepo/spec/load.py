@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import tomli
 from pydantic import ValidationError
@@ -12,6 +12,9 @@ from pydantic import ValidationError
 from frepo.errors import SpecError
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.explain import Given, explain
+from frepo.spec.table import Table
+
+Whole = TypeVar("Whole", bound=Table)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSpec:
     """
     path = Path(path)
     return _validated(path, _read(path), tuple(overrides))
+
+
+def load_table(path: Path, table: type[Whole]) -> Whole:
+    """Read and validate a file that is no spec but one `table`, with errors like those of a spec.
+
+    Raises:
+        SpecError: the file cannot be read, is not TOML or not such a table.
+    """
+    text = _read(path)
+    given = _given(path, text, ())
+    try:
+        return table.model_validate(given.data)
+    except ValidationError:
+        raise SpecError("\n".join(explain([given], path, text, (), table))) from None
 
 
 def _validated(path: Path, text: str, overrides: tuple[str, ...]) -> LoadedSpec:
