@@ -13,7 +13,7 @@ import pytest
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
 CONFIGURATION = Path(__file__).with_name("slurm.conf")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class NoClusterError(Exception):

@@ -47,6 +47,7 @@ def _minutes(value: Any) -> Any:
 Minutes = Annotated[int, BeforeValidator(_minutes), Field(ge=1, le=1_000_000)]
 Word = Annotated[str, Field(pattern=r"^[^\s]+$")]
 """A name that the cluster knows."""
+OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 
 
@@ -54,13 +55,23 @@ class Settings(Table):
     """What the job of a stage asks for; of a field that is left out the cluster's own default holds."""
 
     partition: Word | None = None
+    """Where jobs queue."""
+
     account: Word | None = None
+    """Who is charged for them."""
+
     qos: Word | None = None
+    """Quality of service."""
+
     constraint: Word | None = None
     """Features that a node must have, in sbatch's words."""
 
     gpus: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Of a node; a stage runs on one."""
+
     cpus: Few = 1
+    """Cores."""
+
     memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]$")] | None = None
     """Of a node, as sbatch writes it: `16G`."""
 
@@ -79,7 +90,7 @@ class Settings(Table):
     setup: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Lines of shell before the command of a job: `module load cuda`."""
 
-    options: dict[Annotated[str, Field(pattern="^[a-z][a-z-]*$")], str | int | bool] = {}  # noqa: RUF012 (copied)
+    options: dict[OptionName, str | int | bool] = Field(default_factory=dict)
     """Further options of sbatch by their long names; `true` for one that takes no value."""
 
     @field_validator("options")
