@@ -78,7 +78,8 @@ class RuntimeOptions:
     """Directories, database and cadences of one invocation."""
 
     runs_dir: Path = DEFAULT_RUNS_DIR
-    database: Path = DEFAULT_DATABASE
+    database: Path | None = DEFAULT_DATABASE
+    """None where another process brings it up to date."""
     data_dir: Path | None = None
     """Where TFDS keeps prepared data sets; None for its own default."""
     checkpoint_every: Cadence = Cadence(seconds=60.0)
@@ -90,8 +91,6 @@ class RuntimeOptions:
     """Images of the support that go through a network at once; bounds the memory that their gradient takes."""
     compile_cache: bool = True
     """Keep compiled programs, so that a resumed run does not compile again."""
-    share: bool = False
-    """Leave stages that other processes work on to them, and work on the others."""
     processes: Processes | None = None
     """Set where several processes compute together."""
     tensorboard: bool = False

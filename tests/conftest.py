@@ -66,9 +66,9 @@ class Workplace:
         path.write_text(text + "\n")
         return path
 
-    def stage(self, name, label):
+    def stage(self, name, label, runs="runs"):
         """Return the directory of the one stage with `label`."""
-        (directory,) = (self.path / "runs" / name).glob(f"{label}-????????")
+        (directory,) = (self.path / runs / name).glob(f"{label}-????????")
         return directory
 
 

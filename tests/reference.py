@@ -62,6 +62,8 @@ def main() -> None:
 def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Yield every command below a group, with the words that call it."""
     for name, below in group.commands.items():
+        if below.hidden:
+            continue
         if hasattr(below, "commands"):
             yield from commands(below, (*path, name))
         else:

@@ -9,6 +9,7 @@ from frepo.engine.journal import Journal
 from frepo.errors import FrepoError
 from frepo.plan import EvaluateStage, Stage
 from frepo.rundir import record
+from frepo.rundir.layout import stage_directory
 
 
 def write_score(journal: Journal, accuracy: float) -> None:
@@ -16,7 +17,7 @@ def write_score(journal: Journal, accuracy: float) -> None:
     journal.write_result(record.TUNING, json.dumps({"validation_accuracy": accuracy}).encode())
 
 
-def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
+def with_best_rate(stage: Stage, runs_dir: Path) -> EvaluateStage:
     """Return the work of an evaluation, with the candidate that scored best; the smaller of two that scored the same.
 
     Raises:
@@ -26,7 +27,7 @@ def with_best_rate(stage: Stage, run_directory: Path) -> EvaluateStage:
     tunings = [need for need in stage.needs if need not in stage.data]
     if not tunings:
         return work
-    scores = [_read(run_directory / need.directory / record.TUNING) for need in tunings]
+    scores = [_read(stage_directory(need, runs_dir) / record.TUNING) for need in tunings]
     if max(scores) == 0:
         raise FrepoError(f"{stage.label}: the training diverged with all learning_rates; smaller ones help")
     best = _best([_rate(need) for need in tunings], scores)

@@ -43,7 +43,7 @@ class Evaluate(NetworkStage):
 
     def execute(self, context: Context, journal: Journal) -> None:
         """Train networks, with the best learning rate where there are several, test them and write their scores."""
-        work = with_best_rate(context.stage, context.run_directory)
+        work = with_best_rate(context.stage, context.options.runs_dir)
         results = evaluate(work, _data(context), context.dataset(), context.options, journal)
         journal.write_rows(record.CONFUSIONS, results.confusions)
         journal.write_rows(record.EVALUATIONS, results.evaluations)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from frepo.cli import data, export, results, run
+from frepo.cli import data, export, results, run, work
 from frepo.errors import FrepoError, SpecError
 
 
@@ -46,6 +46,7 @@ app.command(
     epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
+app.command(hidden=True)(work.work)
 
 data_app = typer.Typer(help="List and prepare data sets.", no_args_is_help=True, rich_markup_mode=None)
 data_app.command("list", epilog=example("frepo data list"))(data.data_list)

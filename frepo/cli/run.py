@@ -35,9 +35,9 @@ def run(
     compile_cache: Annotated[
         bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
     ] = True,
-    share: Annotated[
-        bool, typer.Option("--share", help="Work along with others that run this command, on stages of one's own.")
-    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that work side by side: one per GPU, or a part of the cores each.")
+    ] = 1,
     distributed: Annotated[
         str | None,
         typer.Option(
@@ -61,8 +61,10 @@ def run(
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
     loaded = _load_all(specs, overrides)
-    if share and (distributed or fresh):
-        raise SpecError("--share goes neither with --distributed, which computes one stage together, nor with --fresh")
+    if jobs > 1 and distributed:
+        raise SpecError(
+            "--jobs computes several stages side by side, --distributed one stage together: give one of them"
+        )
     options = RuntimeOptions(
         runs_dir=runs_dir,
         database=db,
@@ -72,13 +74,17 @@ def run(
         residency=residency,
         chunk=chunk,
         compile_cache=compile_cache,
-        share=share,
         processes=Processes.parse(distributed) if distributed else None,
         tensorboard=tensorboard,
     )
+    executor = None
+    if jobs > 1:
+        from frepo.execute.local import LocalProcesses
+
+        executor = LocalProcesses(jobs)
     try:
         with silenced(quiet):
-            run_ids = runner.run(loaded, options, fresh=fresh)
+            run_ids = runner.run(loaded, options, fresh=fresh, executor=executor)
     except SpecsFailedError as failed:
         if failed.finished:
             _print_results(db, failed.finished, as_json)

@@ -10,6 +10,7 @@ from frepo.data.load import load_dataset
 from frepo.engine.cost import Cost
 from frepo.engine.journal import Journal
 from frepo.plan import Stage
+from frepo.rundir.layout import stage_directory
 from frepo.runtime import RuntimeOptions
 
 Load = Callable[[Any, Path, Path], Dataset]
@@ -17,10 +18,9 @@ Load = Callable[[Any, Path, Path], Dataset]
 
 @dataclass(frozen=True)
 class Context:
-    """A stage, with the place of the results that it needs."""
+    """A stage, with the options that say where the results that it needs lie."""
 
     stage: Stage
-    run_directory: Path
     options: RuntimeOptions
 
     @property
@@ -38,7 +38,7 @@ class Context:
 
     def directories(self, needs: tuple[Stage, ...]) -> list[Path]:
         """Return the directories of stages that are needed."""
-        return [self.run_directory / need.directory for need in needs]
+        return [stage_directory(need, self.options.runs_dir) for need in needs]
 
 
 class StageCode(Protocol):

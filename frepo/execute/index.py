@@ -14,12 +14,15 @@ from frepo.store.ingest import ingest
 def bring_up(options: RuntimeOptions, names: Sequence[str], patience: float | None) -> None:
     """Bring the database up to the runs of `names`, warning of records that it cannot take.
 
-    It is waited for `patience` seconds where another process has it open; None for the longest patience of the store.
+    Where the options name no database, another process does this. It is waited for `patience` seconds where another
+    process has it open; None for the longest patience of the store.
 
     Raises:
         DatabaseBusyError: it stayed open elsewhere.
         FrepoError: it cannot be written.
     """
+    if options.database is None:
+        return
     for problem in ingest(options.database, options.runs_dir, names, patience=patience).problems:
         _warn_once(problem)
 

@@ -1,24 +1,17 @@
-"""Walking a plan: skip what is done, resume what is not, record what was done."""
+"""Running experiments: check all of them, record them, compute what is not done, and bring the database up to date."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frepo.execute.graph import Experiment, Graph
 from frepo.execute.index import bring_up
 from frepo.execute.sameness import DataOfToday
 from frepo.execute.several import Failures
-from frepo.execute.sharing import share
-from frepo.execute.stage import Found, run_stage
-from frepo.plan import Plan, Stage, compile_plan
+from frepo.plan import Stage
 from frepo.progress import note
-from frepo.rundir.directory import (
-    StageBusyError,
-    make_directory,
-    record_run,
-    set_damaged_aside,
-    set_run_aside,
-)
+from frepo.rundir.directory import StageBusyError, make_directory, record_run, set_damaged_aside, set_run_aside
+from frepo.rundir.layout import stage_directory, take_over
 from frepo.rundir.status import is_done
 from frepo.rundir.tensorboard import write_events
 from frepo.runtime import RuntimeOptions
@@ -28,143 +21,139 @@ from frepo.store.connect import DatabaseBusyError
 
 if TYPE_CHECKING:
     from frepo.data.dataset import DatasetInfo
+    from frepo.execute.executor import Executor
+
+FEW = 20
+"""Of what is done already so much is named, more is counted."""
 
 
-def run(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False) -> list[str]:
-    """Run specs one after the other and return their run ids; none where the first of several processes records them.
+def run(
+    specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False, executor: "Executor | None" = None
+) -> list[str]:
+    """Run specs and return the ids of their runs; none where the first of several processes records them.
 
-    With `fresh`, results that exist are set aside first instead of being used. Of several specs all are checked before
-    the first one starts, and one that fails does not keep the others from being computed.
+    With `fresh`, results that exist are set aside first instead of being used. All are checked before the first one
+    starts; of several, one that fails stops only what depends on it. `executor` computes the stages; this process
+    where it is None.
 
     Raises:
         Interrupted: a signal came; what was computed is saved.
         SpecsFailedError: some of several specs failed; it names the runs that are finished.
         FrepoError: a stage failed, or nothing could start (then nothing was written).
     """
+    graph = Graph(specs)
     if options.processes is not None:
         from frepo.engine.processes import join
 
         if not join(options.processes):
             from frepo.execute.following import follow
 
-            follow(specs, options)
+            follow(graph, options)
             return []
     make_directory(options.runs_dir)
     with suppress(DatabaseBusyError):  # a database that cannot be written is better found now than after a day
         bring_up(options, (), patience=0.0)
     with stop_on_signals():
-        return _run_all(specs, options, fresh=fresh)
+        return _Run(graph, options, executor).run(fresh=fresh)
 
 
-def _run_all(specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool) -> list[str]:
-    data = DataOfToday(options)
-    # Processes that compute together cannot go on without the others: there the first failure ends all.
-    failures = Failures(go_on=len(specs) > 1 and options.processes is None)
-    if options.processes is None and (len(specs) > 1 or fresh):
-        for loaded in specs:
-            with failures.of(loaded):
-                _check_spec(loaded, options, data, fresh=fresh)
-    if fresh:
-        for loaded in failures.left(specs):
-            with failures.of(loaded):
-                plan = compile_plan(loaded.spec)
-                set_run_aside(plan, options.runs_dir / plan.spec.name)
-    run_ids: list[str] = []
-    for loaded in failures.left(specs):
-        with failures.of(loaded):
-            run_ids.append(_run_spec(loaded, options, data))
-    failures.raise_any(run_ids)
-    return run_ids
+class _Run:
+    """One invocation."""
 
+    def __init__(self, graph: Graph, options: RuntimeOptions, executor: "Executor | None") -> None:
+        self._graph, self._options, self._executor = graph, options, executor
+        self._together = options.processes is not None
+        # Processes that compute together cannot go on without the others: there the first failure ends all.
+        self._failures = Failures(graph, go_on=len(graph.experiments) > 1 and not self._together)
+        self._data = DataOfToday(options)
+        self._facts: dict[str, DatasetInfo] = {}
+        """Of the data of stages, by their places."""
 
-def _check_spec(loaded: LoadedSpec, options: RuntimeOptions, data: DataOfToday, *, fresh: bool) -> None:
-    plan = compile_plan(loaded.spec)
-    directory = options.runs_dir / plan.spec.name
-    pending = [stage for stage in plan.stages if fresh or not is_done(stage, directory)]
-    facts: dict[str, DatasetInfo] = {}
-    if pending:
-        from frepo.execute import stages
-
-        stages.prepare_jax(options)
-        facts = _checked(pending, options, data)
-    if not fresh:
-        data.must_be_that_of_before(plan, facts, directory)
-
-
-def _checked(pending: Sequence[Stage], options: RuntimeOptions, data: DataOfToday) -> "dict[str, DatasetInfo]":
-    """Return the facts of the data of stages by their fingerprints, after holding the stages against them."""
-    from frepo.execute import stages
-
-    facts = {stage.fingerprint: data.facts(stage) for stage in pending}
-    for stage in pending:
-        stages.check(stage, options)
-    return facts
-
-
-def _run_spec(loaded: LoadedSpec, options: RuntimeOptions, data: DataOfToday) -> str:
-    plan = compile_plan(loaded.spec)
-    directory = options.runs_dir / plan.spec.name
-    for stage in plan.stages:
-        with suppress(StageBusyError):
-            set_damaged_aside(stage, directory)
-    _meet(options, "set aside")
-    pending = [stage for stage in plan.stages if not is_done(stage, directory)]
-    _meet(options, "known")
-    if pending:
-        _run_pending(plan, pending, loaded, directory, options, data)
-    else:
-        data.must_be_that_of_before(plan, {}, directory)
-        note(f"{plan.run_id} is finished already: nothing to compute (--fresh computes it again)")
-        record_run(plan, loaded, directory, options)
-    if options.tensorboard:
-        for stage in plan.stages:
-            write_events(directory / stage.directory)
-    bring_up(options, [plan.spec.name], patience=None)
-    return plan.run_id
-
-
-def _run_pending(
-    plan: Plan,
-    pending: Sequence[Stage],
-    loaded: LoadedSpec,
-    directory: Path,
-    options: RuntimeOptions,
-    data: DataOfToday,
-) -> None:
-    from frepo.execute import stages  # JAX starts here, so that a finished spec is recognised without it
-
-    device = stages.prepare_jax(options)
-    facts = _checked(pending, options, data)
-    data.must_be_that_of_before(plan, facts, directory)
-    raise_if_stopping()
-    make_directory(directory)
-    record_run(plan, loaded, directory, options)
-    position = {
-        stage.fingerprint: f"[{number}/{len(plan.stages)}]" for number, stage in enumerate(plan.stages, start=1)
-    }
-
-    def say(stage: Stage, what: str) -> None:
-        note(f"{position[stage.fingerprint]} {plan.spec.name}/{stage.directory}: {what}")
-
-    def work_on(stage: Stage) -> None:
+    def run(self, *, fresh: bool) -> list[str]:
+        if not fresh:
+            self._each(lambda experiment: take_over(experiment.plan, self._options.runs_dir))
+        if not self._together:  # before anything is set aside
+            self._check(self._graph.stages if fresh else self._pending(), fresh=fresh)
+        self._set_aside(fresh=fresh)
+        self._meet("set aside")
+        pending = self._pending()
+        self._meet("known")
+        self._check(pending, fresh=fresh)
         raise_if_stopping()
-        info, place = facts[stage.fingerprint].to_json(), position[stage.fingerprint]
-        found = Found(info, data.files(stage), device, loaded.path)
-        run_stage(stage, directory, options, found, place, lambda what: say(stage, what))
-        _meet(options, stage.directory)
+        self._each(lambda experiment: record_run(experiment.plan, experiment.loaded, self._options))
+        self._say_what_is_done(pending)
+        if pending:
+            self._compute(pending)
+        return self._finish()
 
-    for stage in plan.stages:
-        if stage not in pending:
-            say(stage, "done already")
-    if options.share:
-        share(pending, directory, work_on, say)
-    else:
-        for stage in pending:
-            work_on(stage)
+    def _pending(self) -> list[Stage]:
+        found: list[Stage] = []
+        for stage in self._graph.stages:
+            with self._failures.of_stage(stage):
+                if not is_done(stage, self._options.runs_dir):
+                    found.append(stage)
+        return [stage for stage in found if self._failures.wanted(stage)]
 
+    def _check(self, pending: Sequence[Stage], *, fresh: bool) -> None:
+        """Hold stages against their data, and the data against that of results that exist."""
+        unknown = [stage for stage in pending if stage.place not in self._facts and self._failures.wanted(stage)]
+        if unknown:
+            from frepo.execute import stages  # JAX starts here, so that finished specs are recognised without it
 
-def _meet(options: RuntimeOptions, place: str) -> None:
-    if options.processes is not None:
-        from frepo.engine.processes import meet
+            stages.prepare_jax(self._options)
+            for stage in unknown:
+                with self._failures.of_stage(stage):
+                    self._facts[stage.place] = self._data.facts(stage)
+                    stages.check(stage, self._options)
+        if not fresh:
+            self._each(lambda experiment: self._data.must_be_that_of_before(experiment.plan, self._facts))
 
-        meet(place)
+    def _set_aside(self, *, fresh: bool) -> None:
+        if fresh:
+            self._each(lambda experiment: set_run_aside(experiment.plan, self._options.runs_dir))
+            return
+        for stage in self._graph.stages:
+            with self._failures.of_stage(stage), suppress(StageBusyError):
+                set_damaged_aside(stage, self._options.runs_dir)
+
+    def _say_what_is_done(self, pending: Sequence[Stage]) -> None:
+        left = {stage.place for stage in pending}
+        done = [experiment for experiment in self._failures.left() if not experiment.places & left]
+        for experiment in done[:FEW]:
+            note(f"{experiment.plan.run_id} is finished already: nothing to compute (--fresh computes it again)")
+        if len(done) > FEW:
+            note(f"and {len(done) - FEW} more are")
+        ready = [stage for stage in self._graph.stages if stage.place not in left]
+        if pending and len(ready) <= FEW:
+            for stage in ready:
+                note(f"{self._graph.title(stage)}: done already")
+        elif pending:
+            note(f"{len(ready)} of {len(self._graph.stages)} stages are done already")
+
+    def _compute(self, pending: Sequence[Stage]) -> None:
+        from frepo.execute.executor import InProcess, Work
+
+        executor = self._executor or InProcess()
+        executor.compute(Work(self._graph, pending, self._failures, self._options, self._data, self._facts))
+
+    def _finish(self) -> list[str]:
+        finished = self._failures.left()
+        if self._options.tensorboard:
+            for experiment in finished:
+                for stage in experiment.plan.stages:
+                    write_events(stage_directory(stage, self._options.runs_dir))
+        bring_up(self._options, [experiment.name for experiment in self._graph.experiments], patience=None)
+        run_ids = [experiment.plan.run_id for experiment in finished]
+        self._failures.raise_any(run_ids)
+        return run_ids
+
+    def _each(self, action: Callable[[Experiment], None]) -> None:
+        for experiment in self._failures.left():
+            with self._failures.of(experiment):
+                action(experiment)
+
+    def _meet(self, place: str) -> None:
+        if self._together:
+            from frepo.engine.processes import meet
+
+            meet(place)

@@ -9,6 +9,7 @@ from frepo.errors import FrepoError
 from frepo.plan import Plan, Stage
 from frepo.rundir import record
 from frepo.rundir.directory import StageBusyError, locked
+from frepo.rundir.layout import stage_directory
 from frepo.runtime import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class DataOfToday:
             self._has_read = True
         return load_info(stage.dataset, self._options.tfds_dir, self._options.cache_dir)  # pyright: ignore[reportArgumentType] (frozen pydantic models are hashable)
 
-    def must_be_that_of_before(self, plan: Plan, facts: dict[str, "DatasetInfo"], directory: Path) -> None:
+    def must_be_that_of_before(self, plan: Plan, facts: dict[str, "DatasetInfo"]) -> None:
         """Refuse to go on from, to build on, or to show results of other images than those of today.
 
         `facts` are those known already, by the fingerprint of the stage. Of other stages the data is read only where
@@ -57,7 +58,8 @@ class DataOfToday:
             FrepoError: the images of a stage have changed, or cannot be read.
         """
         for stage in plan.stages:
-            found = record.read_stage(directory / stage.directory)
+            directory = stage_directory(stage, self._options.runs_dir)
+            found = record.read_stage(directory)
             if found is None or found.dataset is None:
                 continue
             files = self.files(stage)
@@ -68,11 +70,11 @@ class DataOfToday:
                 today = self.facts(stage)
             if found.dataset["fingerprint"] != today.fingerprint:
                 raise FrepoError(
-                    f"{directory / stage.directory} was computed from other images: data set {today.name} has changed "
-                    "since; use the data of then, give the spec another name, or compute all of it again with --fresh"
+                    f"{directory} ({plan.spec.name}/{stage.directory}) was computed from other images: data set "
+                    f"{today.name} has changed since; use the data of then, or compute all of it again with --fresh"
                 )
             if found.status == "done" and files != found.data_files:
-                _keep_mark(directory / stage.directory, files)
+                _keep_mark(directory, files)
 
 
 def _keep_mark(directory: Path, files: str | None) -> None:

@@ -1,27 +1,81 @@
-"""Several specs in one command: one that fails does not end the others."""
+"""Several experiments in one command: one that fails stops only what depends on it."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
+from frepo.execute.graph import Experiment, Graph
+from frepo.execute.job import Job
+from frepo.plan import Stage
 from frepo.progress import warn
-from frepo.spec import LoadedSpec
 
 
 class Failures:
-    """Which specs have failed, and of what; where they are not to `go_on`, the first failure is raised at once."""
+    """Which experiments have failed, and why; the first failure is raised at once unless the others are to `go_on`.
 
-    def __init__(self, *, go_on: bool) -> None:
-        self._go_on = go_on
-        self._found: list[tuple[LoadedSpec, FrepoError]] = []
+    Of a `job`, processes tell each other.
+    """
+
+    def __init__(self, graph: Graph, *, go_on: bool, job: Job | None = None) -> None:
+        self._graph, self._go_on, self._job = graph, go_on, job
+        self._found: dict[int, FrepoError] = {}
+        """Position of an experiment in the graph -> its first failure."""
+        self._position = {id(experiment): number for number, experiment in enumerate(graph.experiments)}
 
     @contextmanager
-    def of(self, loaded: LoadedSpec) -> Generator[None]:
-        """Keep the failure of a spec that the block works on.
+    def of(self, experiment: Experiment) -> Generator[None]:
+        """Keep the failure of an experiment that the block works on.
 
         Raises:
             Interrupted: a signal came: that ends all of them.
         """
+        with self._kept([experiment]):
+            yield
+
+    @contextmanager
+    def of_stage(self, stage: Stage) -> Generator[None]:
+        """Keep the failure of a stage that the block works on: it is one of all experiments that ask for it.
+
+        Raises:
+            Interrupted: a signal came: that ends all of them.
+        """
+        with self._kept(self._graph.asking(stage), stage):
+            yield
+
+    def left(self) -> list[Experiment]:
+        """Return the experiments that have not failed so far."""
+        return [experiment for number, experiment in enumerate(self._graph.experiments) if number not in self._found]
+
+    def wanted(self, stage: Stage) -> bool:
+        """Return whether an experiment that has not failed, here or in another process of the job, asks for `stage`."""
+        for each in (stage, *stage.needs) if self._job else ():
+            failure = self._job.failure(each) if self._job else None
+            if failure:
+                self._add(self._graph.asking(each), failure)
+        return any(self._position[id(experiment)] not in self._found for experiment in self._graph.asking(stage))
+
+    def raise_any(self, run_ids: Sequence[str]) -> None:
+        """Sum up, where an experiment has failed and the runs `run_ids` are finished.
+
+        Raises:
+            SpecsFailedError: one has.
+        """
+        if not self._found:
+            return
+        if not self._go_on:
+            raise next(iter(self._found.values()))
+        lines = [f"  {self._title(number)}: {str(failure).splitlines()[0]}" for number, failure in self._found.items()]
+        total = len(self._graph.experiments)
+        text = f"{len(lines)} of {total} specs failed{', the others are done' if run_ids else ''}:"
+        raise SpecsFailedError("\n".join([text, *lines]), run_ids)
+
+    def _title(self, number: int) -> str:
+        experiment = self._graph.experiments[number]
+        of_a_file = [other for other in self._graph.experiments if other.loaded.path == experiment.loaded.path]
+        return f"{experiment.loaded.path}{f' ({experiment.name})' if len(of_a_file) > 1 else ''}"
+
+    @contextmanager
+    def _kept(self, experiments: Sequence[Experiment], stage: Stage | None = None) -> Generator[None]:
         try:
             yield
         except Interrupted:
@@ -30,25 +84,16 @@ class Failures:
             failure = error if isinstance(error, FrepoError) else _in_words(error)
             if not self._go_on:
                 raise failure from None
-            warn(f"{loaded.path}: {failure}")
-            self._found.append((loaded, failure))
+            if self._job and stage:
+                self._job.mark_failed(stage, failure)
+            self._add(experiments, failure)
 
-    def left(self, specs: Sequence[LoadedSpec]) -> list[LoadedSpec]:
-        """Return those that have not failed so far."""
-        failed = [id(loaded) for loaded, _ in self._found]
-        return [loaded for loaded in specs if id(loaded) not in failed]
-
-    def raise_any(self, run_ids: Sequence[str]) -> None:
-        """Sum up, where a spec has failed and the runs `run_ids` are finished.
-
-        Raises:
-            SpecsFailedError: one has.
-        """
-        if self._found:
-            lines = [f"  {loaded.path}: {str(failure).splitlines()[0]}" for loaded, failure in self._found]
-            total = len(self._found) + len(run_ids)
-            text = f"{len(lines)} of {total} specs failed{', the others are done' if run_ids else ''}:"
-            raise SpecsFailedError("\n".join([text, *lines]), run_ids)
+    def _add(self, experiments: Sequence[Experiment], failure: FrepoError) -> None:
+        new = [number for each in experiments if (number := self._position[id(each)]) not in self._found]
+        if new and self._go_on:
+            more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+            warn(f"{self._title(new[0])}{more}: {failure}")
+        self._found.update(dict.fromkeys(new, failure))
 
 
 def _in_words(error: OSError) -> FrepoError:

@@ -13,6 +13,8 @@ from frepo.plan import Stage
 from frepo.rundir import record
 from frepo.rundir.directory import LOCK_PATIENCE_SECONDS, locked, make_directory
 from frepo.rundir.files import sync
+from frepo.rundir.layout import stage_directory
+from frepo.rundir.lease import LostError
 from frepo.rundir.provenance import now, peak_host_bytes, provenance
 from frepo.rundir.record import Attempt, StageRecord
 from frepo.rundir.status import is_done
@@ -39,13 +41,15 @@ class Found:
 
 def run_stage(
     stage: Stage,
-    run_directory: Path,
+    name: str,
     options: RuntimeOptions,
     found: Found,
     position: str,
     say: Callable[[str], None],
 ) -> None:
-    """Compute a stage in its directory, from its saved state where there is one, unless it is done by then.
+    """Compute a stage in its place, from its saved state where there is one, unless it is done by then.
+
+    `name` is that of a run that asks for it, which the database follows meanwhile.
 
     Raises:
         StageBusyError: another process works on it.
@@ -55,10 +59,10 @@ def run_stage(
     from frepo.engine.journal import Journal
     from frepo.execute import stages
 
-    directory = run_directory / stage.directory
+    directory = stage_directory(stage, options.runs_dir)
     make_directory(directory)
-    with locked(directory, 0.0 if options.share else LOCK_PATIENCE_SECONDS):
-        if is_done(stage, run_directory):
+    with locked(directory, 0.0 if options.processes is None else LOCK_PATIENCE_SECONDS) as lease:
+        if is_done(stage, options.runs_dir):
             say("done by another process")
             return
         say(f"starts on {found.device}")
@@ -66,8 +70,9 @@ def run_stage(
             log = _StageLog(stage, directory, found, options)
 
             def saved(step: int, steps: int) -> None:
+                lease.must_be_held()
                 log.saved(journal.first_step, step, steps)
-                bring_up_if_free(options, run_directory.name)
+                bring_up_if_free(options, name)
 
             journal = Journal(
                 directory,
@@ -81,20 +86,23 @@ def run_stage(
             )
             log.write("running")
             try:
-                stages.execute(stage, run_directory, options, journal)
+                stages.execute(stage, options, journal)
                 if events:
                     events.add_images(journal.images)
+                lease.must_be_held()
+            except LostError:
+                raise  # the record is that of the process that has it now
             except (FrepoError, OSError) as error:
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
                     log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
-                    bring_up_if_free(options, run_directory.name, LOCK_PATIENCE_SECONDS)
+                    bring_up_if_free(options, name, LOCK_PATIENCE_SECONDS)
                 raise
             sync(directory / record.METRICS)
             log.images, log.results = tuple(journal.images), journal.results
             log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
         shutil.rmtree(directory / record.STATE, ignore_errors=True)
-    bring_up_if_free(options, run_directory.name)
+    bring_up_if_free(options, name)
 
 
 class _StageLog:

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 
@@ -30,7 +29,7 @@ def check(stage: Stage, options: RuntimeOptions) -> DatasetInfo:
     return info
 
 
-def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal: Journal) -> None:
+def execute(stage: Stage, options: RuntimeOptions, journal: Journal) -> None:
     """Compute `stage` and write its results through `journal`.
 
     Raises:
@@ -38,7 +37,7 @@ def execute(stage: Stage, run_directory: Path, options: RuntimeOptions, journal:
         FrepoError: a failure that the user can do something about.
     """
     with pinned(), _memory_must_suffice(), journal.saving_where_stopped():
-        _code(stage).execute(Context(stage, run_directory, options), journal)
+        _code(stage).execute(Context(stage, options), journal)
 
 
 def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
@@ -51,7 +50,7 @@ def cost(stage: Stage, options: RuntimeOptions) -> Cost | None:
     """
     check(stage, options)
     with pinned(), _memory_must_suffice():
-        return _code(stage).cost(Context(stage, options.runs_dir, options))
+        return _code(stage).cost(Context(stage, options))
 
 
 def _code(stage: Stage) -> StageCode:

@@ -6,7 +6,6 @@ A method has its table in `frepo.spec.distill`, which says all that is to be kno
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from flax import struct
@@ -40,7 +39,6 @@ class Job(NamedTuple):
 
     stage: Stage
     dataset: Dataset
-    run_directory: Path
     options: RuntimeOptions
 
     @property

@@ -14,6 +14,7 @@ from frepo.methods.features import read_features
 from frepo.methods.select import chosen_per_class, random_per_class
 from frepo.networks.losses import centered_one_hot
 from frepo.plan import DistillStage
+from frepo.rundir.layout import stage_directory
 from frepo.spec import Coreset
 
 
@@ -47,7 +48,7 @@ def _vectors(job: Job) -> Callable[[np.ndarray], np.ndarray]:
     dataset = job.dataset
     for network in job.stage.needs:
         work: Any = network.work
-        return read_features(work, dataset, job.run_directory / network.directory)
+        return read_features(work, dataset, stage_directory(network, job.options.runs_dir))
     return lambda positions: dataset.inputs(dataset.train_images[positions]).reshape(len(positions), -1)
 
 

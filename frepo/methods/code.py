@@ -28,7 +28,7 @@ class Distill:
 
 
 def _job(context: Context) -> Job:
-    return Job(context.stage, context.dataset(), context.run_directory, context.options)
+    return Job(context.stage, context.dataset(), context.options)
 
 
 class Features(NetworkStage):

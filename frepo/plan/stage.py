@@ -1,5 +1,6 @@
 """Stages, each with a fingerprint of all that its result depends on, and plans of them."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -49,8 +50,18 @@ class Stage:
 
     @property
     def directory(self) -> str:
-        """Name of its directory below the run's."""
+        """Its name within a run: a link of that name in the run's directory leads to its place."""
         return f"{self.label}-{self.fingerprint[:8]}"
+
+    @property
+    def place(self) -> str:
+        """Name of the directory that holds its results: the same for every run that asks for it.
+
+        Images of a folder have no name that says which they are: its path tells two such data sets apart.
+        """
+        path = self.dataset.path
+        suffix = "" if path is None else f"-{fingerprint(os.path.abspath(path))[:6]}"  # noqa: PTH100 (not resolved)
+        return f"{self.kind.name}-{self.fingerprint[:12]}{suffix}"
 
 
 @dataclass(frozen=True)

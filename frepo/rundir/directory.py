@@ -1,15 +1,15 @@
 """Run directories as a run makes, locks and sets them aside."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from frepo.errors import FrepoError
 from frepo.plan import Plan, Stage
 from frepo.progress import note, warn
 from frepo.rundir import record
+from frepo.rundir.layout import link_stages, set_aside, stage_directory
+from frepo.rundir.lease import BusyError, Lease, held
 from frepo.rundir.provenance import now, provenance
 from frepo.rundir.record import RunRecord
 from frepo.rundir.status import damage
@@ -40,91 +40,78 @@ def make_directory(path: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path, patience: float = LOCK_PATIENCE_SECONDS) -> Generator[None]:
-    """Hold the lock of a stage's directory while the block runs.
+def locked(directory: Path, patience: float = LOCK_PATIENCE_SECONDS) -> Generator[Lease]:
+    """Hold the lease of a stage's directory while the block runs.
 
     Raises:
         StageBusyError: another process held it for all of `patience` seconds.
+        OSError: the directory cannot be written.
     """
-    lock = FileLock(directory / record.LOCK)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        raise StageBusyError(
-            f"another process is working on {directory}; wait for it, give the spec another name, or work along with "
-            "it: --share"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    with ExitStack() as stack:
+        try:
+            lease = stack.enter_context(held(directory, patience))
+        except BusyError as error:
+            raise StageBusyError(f"another process is working on it: {error}; wait for it, or stop it") from None
+        yield lease
 
 
-def record_run(plan: Plan, loaded: LoadedSpec, directory: Path, options: RuntimeOptions) -> None:
-    """Record a run below `directory`; one that is recorded keeps its record unless that names other stages or places.
+def record_run(plan: Plan, loaded: LoadedSpec, options: RuntimeOptions) -> None:
+    """Record a run and link its stages; one that is recorded keeps its record unless that names other stages.
 
     Raises:
         FrepoError: the directory cannot be written, or the record is damaged.
     """
+    directory = options.runs_dir / plan.spec.name
     path = _run_file(plan, directory)
     earlier = record.read_run(path)
     spec, stages = plan.spec.model_dump(mode="json"), tuple(stage.directory for stage in plan.stages)
-    if earlier is not None and (earlier.spec, earlier.stages) == (spec, stages):
-        return
-    make_directory(directory)
-    run_record = RunRecord(
-        run_id=plan.run_id,
-        name=plan.spec.name,
-        fingerprint=plan.fingerprint,
-        spec=spec,
-        spec_file=str(loaded.path),
-        spec_text=loaded.text,
-        overrides=loaded.overrides,
-        stages=stages,
-        created=earlier.created if earlier else now(),
-        provenance=provenance(loaded.path, options),
-    )
-    record.write_record(path, run_record)
+    if earlier is None or (earlier.spec, earlier.stages) != (spec, stages):
+        make_directory(directory)
+        run_record = RunRecord(
+            run_id=plan.run_id,
+            name=plan.spec.name,
+            fingerprint=plan.fingerprint,
+            spec=spec,
+            spec_file=str(loaded.path),
+            spec_text=loaded.text,
+            overrides=loaded.overrides,
+            stages=stages,
+            created=earlier.created if earlier else now(),
+            provenance=provenance(loaded.path, options),
+        )
+        record.write_record(path, run_record)
+    link_stages(plan, options.runs_dir)
 
 
-def set_run_aside(plan: Plan, directory: Path) -> None:
+def set_run_aside(plan: Plan, runs_dir: Path) -> None:
     """Set the stages of a plan aside, so that nothing is lost and nothing is used; the run begins anew.
 
     Raises:
         StageBusyError: another process works on one of them.
     """
     for stage in plan.stages:
-        path = directory / stage.directory
+        path = stage_directory(stage, runs_dir)
         if path.exists():
             with locked(path):
-                aside = _rename(path)
+                aside = set_aside(path)
             note(f"set aside {path} as {aside.name}")
-    _run_file(plan, directory).unlink(missing_ok=True)  # the stages that went aside keep their own records
+    _run_file(plan, runs_dir / plan.spec.name).unlink(missing_ok=True)  # stages that went aside keep their records
 
 
-def set_damaged_aside(stage: Stage, directory: Path) -> None:
+def set_damaged_aside(stage: Stage, runs_dir: Path) -> None:
     """Set a stage aside that is finished but whose results are not there as they were written.
 
     Raises:
         StageBusyError: another process works on it.
     """
-    if damage(stage, directory) is None:
+    if damage(stage, runs_dir) is None:
         return
-    path = directory / stage.directory
+    path = stage_directory(stage, runs_dir)
     with locked(path):
-        fault = damage(stage, directory)  # again: another process may have been faster
+        fault = damage(stage, runs_dir)  # again: another process may have been faster
         if fault:
-            aside = _rename(path)
+            aside = set_aside(path)
             warn(f"{path}: {fault}; set aside as {aside.name}, to be computed again")
-
-
-def _rename(path: Path) -> Path:
-    aside = next(
-        candidate
-        for number in range(1, 10_000)
-        if not (candidate := path.with_name(f".{path.name}.replaced-{number}")).exists()
-    )
-    return path.rename(aside)
 
 
 def _run_file(plan: Plan, directory: Path) -> Path:

@@ -72,7 +72,8 @@ def code() -> dict[str, Any]:
 
 def _written(options: RuntimeOptions) -> list[Path]:
     """Return what frepo writes in the directory it is called in, unless told otherwise."""
-    beside = [options.database.with_name(options.database.name + end) for end in ("", ".wal", ".tmp")]
+    database = options.database
+    beside = [database.with_name(database.name + end) for end in ("", ".wal", ".tmp")] if database else []
     return [options.runs_dir, DEFAULT_REPORTS, *beside]
 
 

@@ -1,12 +1,14 @@
 """What a run and its stages leave on disk: the only thing that is handed on.
 
-runs/<name>/run-<fp8>.json            the spec and the stages it consists of
-runs/<name>/<label>-<fp8>/stage.json  identity, status, attempts, digests of results; `done` is written last
-                         /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
-                          continual.jsonl, attacks.jsonl      result rows
-                         /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
-                         /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
-                         /state/                             while it runs: what a resumed run goes on from
+runs/<name>/run-<fp8>.json                  the spec and the stages it consists of
+runs/<name>/<label>-<fp8>                   a link to the place of each stage, which runs of all names share:
+runs/.stages/<kind>-<fp12>/stage.json       identity, status, attempts, digests of results; `done` is written last
+                          /metrics.jsonl, evaluations.jsonl, confusions.jsonl, scores.jsonl,
+                           continual.jsonl, attacks.jsonl      result rows
+                          /distilled.npz, images/*.png, tuning.json, network/, exposed.npz    results
+                          /events.out.tfevents.*              the metrics again, for TensorBoard, where asked for
+                          /state/                             while it runs: what a resumed run goes on from
+                          /.lease-<n>                         while it runs: who works on it
 """
 
 import json
@@ -34,7 +36,6 @@ STAGE_FILE = "stage.json"
 METRICS = "metrics.jsonl"
 IMAGES = "images"
 STATE = "state"
-LOCK = ".lock"
 
 Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]

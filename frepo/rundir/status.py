@@ -8,26 +8,27 @@ from frepo.plan import Plan, Stage
 from frepo.plan.identity import differences
 from frepo.rundir import record
 from frepo.rundir.files import sha256_of_file
+from frepo.rundir.layout import stage_directory
 from frepo.rundir.record import ResultFile, StageRecord
 
 HASHED_UP_TO = 2**24
 """Of larger results only the size is looked at, so that a finished spec is recognised at once."""
 
 
-def is_done(stage: Stage, run_directory: Path) -> bool:
-    """Return whether `stage` is finished below `run_directory` and its results are there as they were written."""
-    found = _finished(stage, run_directory)
-    return found is not None and _damage(stage, found, run_directory / stage.directory) is None
+def is_done(stage: Stage, runs_dir: Path) -> bool:
+    """Return whether `stage` is finished below `runs_dir` and its results are there as they were written."""
+    found = _finished(stage, runs_dir)
+    return found is not None and _damage(stage, found, stage_directory(stage, runs_dir)) is None
 
 
-def damage(stage: Stage, run_directory: Path) -> str | None:
+def damage(stage: Stage, runs_dir: Path) -> str | None:
     """Return what of the results of `stage`, if it is finished, is not as it was written: in words."""
-    found = _finished(stage, run_directory)
-    return None if found is None else _damage(stage, found, run_directory / stage.directory)
+    found = _finished(stage, runs_dir)
+    return None if found is None else _damage(stage, found, stage_directory(stage, runs_dir))
 
 
-def _finished(stage: Stage, run_directory: Path) -> StageRecord | None:
-    found = record.read_stage(run_directory / stage.directory)
+def _finished(stage: Stage, runs_dir: Path) -> StageRecord | None:
+    found = record.read_stage(stage_directory(stage, runs_dir))
     return found if found and found.status == "done" and found.fingerprint == stage.fingerprint else None
 
 
@@ -71,16 +72,16 @@ def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
     Raises:
         FrepoError: a record is damaged.
     """
-    return [_outlook(stage, runs_dir / plan.spec.name) for stage in plan.stages]
+    return [_outlook(stage, runs_dir, runs_dir / plan.spec.name) for stage in plan.stages]
 
 
-def _outlook(stage: Stage, run_directory: Path) -> StageOutlook:
-    if is_done(stage, run_directory):
+def _outlook(stage: Stage, runs_dir: Path, run_directory: Path) -> StageOutlook:
+    if is_done(stage, runs_dir):
         return StageOutlook(stage, "done", 0, ())
-    fault = damage(stage, run_directory)
+    fault = damage(stage, runs_dir)
     if fault is not None:
         return StageOutlook(stage, f"to compute again: {fault}", 0, ())
-    found = record.read_stage(run_directory / stage.directory)
+    found = record.read_stage(stage_directory(stage, runs_dir))
     if found is not None:
         of = f" of {found.steps:,}" if found.steps else ""
         return StageOutlook(stage, f"goes on from step {found.step:,}{of}", found.step, ())

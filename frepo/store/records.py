@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from frepo.rundir import record
+from frepo.rundir.lease import holder_of
 from frepo.rundir.record import RunRecord, StageRecord
 
 NEVER_STARTED = "pending"
@@ -57,7 +55,7 @@ def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict
         "run": run,
         "stage": directory,
         "kind": stage.identity["kind"],
-        "label": stage.label,
+        "label": directory.rpartition("-")[0],  # within this run; another may call the same stage something else
         "fingerprint": stage.fingerprint,
         "status": status,
         "step": stage.step,
@@ -82,16 +80,12 @@ def image_rows(stage: StageRecord) -> list[dict[str, Any]]:
 
 
 def actual_status(stage: StageRecord, directory: Path) -> str:
-    """Return `interrupted` for a stage that says it is running while no process holds its lock."""
+    """Return `interrupted` for a stage that says it is running while no process holds its lease."""
     if stage.status != "running":
         return stage.status
-    lock = FileLock(directory / record.LOCK)
     try:
-        with lock.acquire(timeout=0):
-            return "interrupted"
-    except Timeout:
-        return "running"
-    except OSError:  # somebody else's directory, read-only for us
+        return "running" if holder_of(directory) else "interrupted"
+    except OSError:  # somebody else's directory
         return "running"
 
 

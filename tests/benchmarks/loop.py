@@ -182,7 +182,7 @@ def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[
     with tempfile.TemporaryDirectory() as scratch:
         options = RuntimeOptions(data_dir=data_dir, runs_dir=Path(scratch))
         dataset = load_dataset(work.dataset, options.tfds_dir, options.cache_dir)
-        learning = prepare(Job(stage, dataset, Path(scratch), options))
+        learning = prepare(Job(stage, dataset, options))
         ours = pool_training(work, dataset.info)
         plain = replace(ours, trainer=replace(ours.trainer, model=PlainConvNet(ours.trainer.model)))
         inputs, labels = dataset.inputs(dataset.train_images), dataset.train_labels

@@ -1,6 +1,5 @@
 """The scan that a GPU runs gives what the host loop of a CPU gives."""
 
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +53,7 @@ def learning_of(seed, method=FREPO):
         architecture=Conv(width=4, depth=2),
         pool=Pool(size=2, max_online_updates=3),
     )
-    return method.load()(Job(Stage(method.method, work), dataset, Path(), RuntimeOptions(residency="device")))
+    return method.load()(Job(Stage(method.method, work), dataset, RuntimeOptions(residency="device")))
 
 
 @pytest.fixture

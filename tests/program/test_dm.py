@@ -15,7 +15,7 @@ DISTILL = 'method = "dm"\nipc = 1\nsteps = 400\nbatch_size = 16\n'
 
 def test_it_is_learned_stopped_and_gone_on_with_to_the_same_bits_evaluated_shown_and_exported(workplace):
     tables = {"architecture": ARCHITECTURE, "distill": DISTILL, "pool": None}
-    workplace.frepo("run", workplace.spec("straight", **tables), warnings="error")
+    workplace.frepo("run", workplace.spec("straight", **tables), "--runs-dir", "elsewhere", warnings="error")
     spec, runs = workplace.spec("stopped", **tables), workplace.path / "runs"
     process = workplace.start("run", spec)
     while not any(path.stat().st_size for path in runs.glob("stopped/dm-*/metrics.jsonl")):
@@ -29,7 +29,8 @@ def test_it_is_learned_stopped_and_gone_on_with_to_the_same_bits_evaluated_shown
     assert "distilled" in out
     for result in ("dm/distilled.npz", "evaluate-distilled-dcconv-identity/evaluations.jsonl"):
         label, file = result.split("/")
-        straight, stopped = (workplace.stage(name, label) / file for name in ("straight", "stopped"))
+        straight = workplace.stage("straight", label, "elsewhere") / file
+        stopped = workplace.stage("stopped", label) / file
         assert straight.read_bytes() == stopped.read_bytes(), result
     with np.load(workplace.stage("stopped", "dm") / "distilled.npz") as learned:
         assert learned["images"].shape == (10, 8, 8, 1)

@@ -25,10 +25,10 @@ def rows(workplace, sql):
     return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
 
 
-def results(workplace, name):
+def results(workplace, name, runs="runs"):
     """Return a digest of every result file of a run by stage and name."""
     kept = ("distilled.npz", "continual.jsonl", "exposed.npz", "attacks.jsonl", "metrics.jsonl")
-    directory = workplace.path / "runs" / name
+    directory = workplace.path / runs / name
     files = [path for path in directory.glob("*/*") if path.name in kept]
     return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -102,7 +102,7 @@ def test_networks_are_attacked_and_only_the_attacks_are_computed_anew(workplace)
 
 def test_a_kill_in_the_middle_changes_no_bit(workplace):
     straight = workplace.spec("straight", distill=DISTILL, application=CONTINUAL)
-    workplace.frepo("run", straight)
+    workplace.frepo("run", straight, "--runs-dir", "elsewhere", "--db", "elsewhere.duckdb")
     killed = workplace.spec("killed", distill=DISTILL, application=CONTINUAL)
     process = workplace.start("run", killed, "--checkpoint-every", "5")
     deadline = time.monotonic() + 120
@@ -114,20 +114,18 @@ def test_a_kill_in_the_middle_changes_no_bit(workplace):
     process.communicate()
     _, err = workplace.frepo("run", killed, "--checkpoint-every", "5")
     assert "done already" in err
-    assert results(workplace, "killed") == results(workplace, "straight")
+    assert results(workplace, "killed") == results(workplace, "straight", "elsewhere")
 
 
 def test_processes_that_share_a_spec_compute_each_stage_once(workplace):
     straight = workplace.spec("straight", distill=DISTILL, application=CONTINUAL)
-    workplace.frepo("run", straight)
+    workplace.frepo("run", straight, "--runs-dir", "elsewhere", "--db", "elsewhere.duckdb")
     shared = workplace.spec("shared", distill=DISTILL, application=CONTINUAL)
-    processes = [workplace.start("run", shared, "--share") for _ in range(2)]
+    processes = [workplace.start("run", shared) for _ in range(2)]
     outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    assert results(workplace, "shared") == results(workplace, "straight")
+    assert results(workplace, "shared") == results(workplace, "straight", "elsewhere")
     stages = rows(workplace, "SELECT stage, attempts FROM stages WHERE run = 'shared'")
     assert {len(json.loads(row["attempts"])) for row in stages} == {1}
     hosts = [err.count("starts on") for _, err in outputs]
     assert all(hosts), f"both worked: {hosts}"
-    _, err = workplace.frepo("run", shared, "--share", "--fresh", code=2)
-    assert "--share goes neither with" in err

@@ -138,7 +138,7 @@ def test_fresh_sets_results_aside_and_computes_the_same_again(workplace, straigh
     workplace.frepo("run", spec, "--log-every", 5)
     _, err = workplace.frepo("run", spec, "--log-every", 5, "--fresh")
     assert err.count("set aside") == 4
-    assert len(list((workplace.path / "runs" / "tiny").glob(".*.replaced-1"))) == 4
+    assert len(list((workplace.path / "runs" / ".stages").glob(".*.replaced-1"))) == 4
     assert results(workplace) == straight[0]
 
 

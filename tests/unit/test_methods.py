@@ -36,7 +36,7 @@ def test_further_learned_arrays_lie_beside_images_and_labels_by_name(tmp_path, m
 
     monkeypatch.setattr(RandomSelection, "load", lambda _: learns_rates)
     journal = Journal(tmp_path, "random", Cadence.parse("1000"), None, lambda *_: None)
-    stages.distill(Job(stage, dataset, tmp_path, RuntimeOptions(runs_dir=tmp_path)), journal)
+    stages.distill(Job(stage, dataset, RuntimeOptions(runs_dir=tmp_path)), journal)
     (found,) = read_npz(tmp_path / "distilled.npz", ("rates",), "")
     np.testing.assert_array_equal(found, rates)
     assert stages.read_distilled(tmp_path).images.shape == (10, 8, 8, 1)

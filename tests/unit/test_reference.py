@@ -22,7 +22,7 @@ def test_the_reference_is_current():
 
 def test_every_command_option_and_field_is_in_it():
     for name, command in typer.main.get_command(app).commands.items():
-        if not hasattr(command, "commands"):
+        if not hasattr(command, "commands") and not command.hidden:
             (section,) = [part for part in REFERENCE.split("\n### ") if part.startswith(f"`frepo {name}`")]
             options = {
                 option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)

@@ -3,21 +3,23 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 
 from frepo.data.outside import mark_of_files
 from frepo.engine.journal import Journal
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
-from frepo.execute import runner, sharing
-from frepo.execute import stage as stage_of_run
+from frepo.execute import runner, walk
+from frepo.execute.graph import Graph
 from frepo.execute.several import Failures
 from frepo.plan import compile_plan
 from frepo.rundir import record
+from frepo.rundir.layout import stage_directory, take_over
+from frepo.rundir.lease import held
 from frepo.rundir.status import damage, is_done, outlook
 from frepo.runtime import Cadence, RuntimeOptions
 from frepo.spec import Dataset, load_spec
@@ -52,7 +54,7 @@ class Place:
 
     def stage(self, spec):
         (stage,) = compile_plan(spec.spec).stages
-        return stage, self.path / "runs" / spec.spec.name / stage.directory
+        return stage, stage_directory(stage, self.options.runs_dir)
 
     def status(self):
         return dict(query(self.options.database, "SELECT name, status FROM runs ORDER BY name").rows)
@@ -214,15 +216,15 @@ def test_a_finished_stage_whose_result_is_lost_is_set_aside_and_computed_again(p
     whole = result.read_bytes()
     spoil(result)
     spoilt = result.read_bytes() if result.exists() else None
-    assert not is_done(stage, directory.parent)
-    assert damage(stage, directory.parent) == f"distilled.npz is {words}"
+    assert not is_done(stage, place.options.runs_dir)
+    assert damage(stage, place.options.runs_dir) == f"distilled.npz is {words}"
     (seen,) = outlook(compile_plan(spec.spec), place.options.runs_dir)
     assert seen.status == f"to compute again: distilled.npz is {words}"
     _, said = place.run(spec)
-    assert f"distilled.npz is {words}; set aside as .{stage.directory}.replaced-1" in said
-    assert is_done(stage, directory.parent)
+    assert f"distilled.npz is {words}; set aside as .{stage.place}.replaced-1" in said
+    assert is_done(stage, place.options.runs_dir)
     assert result.read_bytes() == whole
-    aside = directory.with_name(f".{stage.directory}.replaced-1") / record.DISTILLED
+    aside = directory.with_name(f".{stage.place}.replaced-1") / record.DISTILLED
     assert (aside.read_bytes() if aside.exists() else None) == spoilt
     assert "finished already" in place.run(spec)[1]
 
@@ -230,6 +232,7 @@ def test_a_finished_stage_whose_result_is_lost_is_set_aside_and_computed_again(p
 @pytest.mark.parametrize("name", [record.EVALUATIONS, record.CONFUSIONS])
 def test_result_rows_are_written_whole_and_known_by_their_digest(tmp_path, fake_runs, file_size_limit, name):
     plan, _ = fake_runs()
+    take_over(plan, fake_runs.runs_dir)
     stage = next(stage for stage in plan.stages if stage.work.kind == "evaluate")
     directory = fake_runs.directory("small", stage)
     journal = Journal(directory, "x", Cadence(steps=1), None, lambda *_: None)
@@ -240,12 +243,12 @@ def test_result_rows_are_written_whole_and_known_by_their_digest(tmp_path, fake_
     assert record.read_rows(directory / name) == rows
     found = record.read_stage(directory).model_copy(update={"results": journal.results})
     record.write_record(directory / record.STAGE_FILE, found)
-    assert is_done(stage, directory.parent)
+    assert is_done(stage, fake_runs.runs_dir)
     for spoil in SPOILT:
         journal.write_rows(name, rows)
-        assert is_done(stage, directory.parent)
+        assert is_done(stage, fake_runs.runs_dir)
         spoil(directory / name)
-        assert not is_done(stage, directory.parent)
+        assert not is_done(stage, fake_runs.runs_dir)
 
 
 def test_a_lost_contact_sheet_is_no_reason_to_compute_again(place):
@@ -254,7 +257,7 @@ def test_a_lost_contact_sheet_is_no_reason_to_compute_again(place):
     stage, directory = place.stage(spec)
     (sheet,) = (directory / record.IMAGES).iterdir()
     sheet.unlink()
-    assert is_done(stage, directory.parent)
+    assert is_done(stage, place.options.runs_dir)
 
 
 def test_a_spec_whose_stages_are_all_done_is_recorded(place):
@@ -291,16 +294,31 @@ def test_a_spec_that_cannot_start_is_named_first_and_does_not_keep_the_others(pl
     assert place.status() == {"good": "done", "last": "done"}
 
 
-def test_a_spec_that_fails_while_it_runs_does_not_end_the_next(place, monkeypatch):
-    first, second = place.spec("first"), place.spec("second")
+def test_a_stage_that_fails_stops_only_what_depends_on_it(place):
+    first, same, other = place.spec("first"), place.spec("same"), place.spec("other", top="seed = 1")
     _, directory = place.stage(first)
     directory.mkdir(parents=True)
-    monkeypatch.setattr(stage_of_run, "LOCK_PATIENCE_SECONDS", 0.0)
-    with FileLock(directory / record.LOCK), pytest.raises(SpecsFailedError) as caught:
-        place.run(first, second)
-    assert "1 of 2 specs failed" in str(caught.value)
-    assert place.status()["second"] == "done"
-    assert len(place.run(first, second)[0]) == 2
+    (directory / record.IMAGES).touch()  # where a folder is to be
+    with pytest.raises(SpecsFailedError) as caught:
+        place.run(first, same, other)
+    assert caught.value.finished == (compile_plan(other.spec).run_id,)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "2 of 3 specs failed, the others are done:"
+    assert [line.partition(":")[0].strip() for line in lines] == [str(first.path), str(same.path)]
+    assert caught.value.said.count("starts on") == 2  # once for the two that share it
+    assert place.status() == {"first": "failed", "same": "failed", "other": "done"}
+    (directory / record.IMAGES).unlink()
+    assert len(place.run(first, same, other)[0]) == 3
+
+
+def test_a_record_that_is_damaged_stops_only_what_depends_on_it(place):
+    first, other = place.spec("first"), place.spec("other", top="seed = 1")
+    _, directory = place.stage(first)
+    directory.mkdir(parents=True)
+    (directory / record.STAGE_FILE).write_text("{}")
+    with pytest.raises(SpecsFailedError, match=r"stage\.json is damaged"):
+        place.run(first, other)
+    assert place.status() == {"other": "done"}
 
 
 def test_one_spec_fails_as_itself(place):
@@ -328,11 +346,13 @@ def test_specs_that_share_a_stage_compute_it_anew_once(place):
 
 
 def test_a_signal_ends_all_specs(place):
-    failures, spec = Failures(go_on=True), place.spec()
-    with failures.of(spec):
+    graph = Graph([place.spec("one"), place.spec("other")])
+    failures = Failures(graph, go_on=True)
+    one, other = graph.experiments
+    with failures.of(one):
         raise OSError("disk")
-    assert failures.left([spec]) == []
-    with pytest.raises(Interrupted), failures.of(spec):
+    assert failures.left() == [other]
+    with pytest.raises(Interrupted), failures.of(other):
         raise Interrupted("stopped")
 
 
@@ -340,17 +360,17 @@ def test_a_stage_that_another_process_works_on_is_named_once(place, monkeypatch)
     spec = place.spec()
     stage, directory = place.stage(spec)
     directory.mkdir(parents=True)
-    lock, looks = FileLock(directory / record.LOCK), []
+    lock, looks = ExitStack(), []
 
     def sleep(seconds):
         looks.append(seconds)
         if len(looks) == 4:
-            lock.release()
+            lock.close()
 
-    monkeypatch.setattr(sharing, "time", SimpleNamespace(sleep=sleep))
-    lock.acquire()
-    _, said = place.run(spec, share=True)
+    monkeypatch.setattr(walk, "time", SimpleNamespace(sleep=sleep))
+    lock.enter_context(held(directory, 0.0))
+    _, said = place.run(spec)
     assert len(looks) == 4
-    assert said.count(f"{stage.directory}: another process works on it") == 1
+    assert said.count(f"{stage.directory}: another process works on it: waiting") == 1
     assert said.count(f"{stage.directory}: starts on") == 1
-    assert is_done(stage, directory.parent)
+    assert is_done(stage, place.options.runs_dir)

@@ -13,11 +13,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from filelock import FileLock
 from scipy import stats
 
 from frepo.errors import FrepoError
-from frepo.rundir import record
+from frepo.rundir import lease, record
 from frepo.store import connect
 from frepo.store.connect import DatabaseBusyError, atomically, reading, writing
 from frepo.store.ingest import Ingested, ingest
@@ -247,7 +246,7 @@ def test_runs_are_listed_oldest_first_with_their_accuracies(fake_runs, db):
 def test_a_stage_that_says_running_without_its_lock_was_interrupted(fake_runs, db):
     plan, _ = fake_runs(status="running")
     held = plan.stages[1]
-    with FileLock(fake_runs.directory("small", held) / record.LOCK):
+    with lease.held(fake_runs.directory("small", held), 0.0):
         ingest(db, fake_runs.runs_dir)
     expected = {stage.label: "interrupted" for stage in plan.stages}
     assert statuses(db) == {**expected, held.label: "running"}

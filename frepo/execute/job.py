@@ -1,0 +1,126 @@
+"""Jobs: what other processes, on this machine or another, need to compute stages: a file below the directory of runs."""
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from frepo.errors import FrepoError
+from frepo.plan import Stage
+from frepo.rundir.files import write_atomically
+from frepo.rundir.provenance import now
+from frepo.runtime import Cadence, RuntimeOptions
+from frepo.spec import ExperimentSpec, LoadedSpec
+
+JOBS = ".jobs"
+"""Below the directory of runs."""
+
+JOB_FILE = "job.json"
+LOGS = "logs"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Experiments to compute and how, with a directory for logs and for what failed.
+
+    Attributes:
+        directory: `runs/.jobs/<id>`, absolute.
+        specs: the experiments.
+        options: of the processes that compute them; they leave the database to the process that made the job.
+        here: the working directory, to which paths in specs are relative.
+    """
+
+    directory: Path
+    specs: tuple[LoadedSpec, ...]
+    options: RuntimeOptions
+    here: Path
+
+    @property
+    def file(self) -> Path:
+        """What a process is given that works on it."""
+        return self.directory / JOB_FILE
+
+    def log(self, name: str) -> Path:
+        """Return the file that the process `name` writes what it says to."""
+        return self.directory / LOGS / f"{name}.log"
+
+    def mark_failed(self, stage: Stage, failure: Exception) -> None:
+        """Let the other processes know that a stage has failed."""
+        write_atomically(self.directory / FAILED / stage.place, str(failure).encode())
+
+    def failure(self, stage: Stage) -> FrepoError | None:
+        """Return why a stage has failed in any process of this job, or None."""
+        try:
+            return FrepoError((self.directory / FAILED / stage.place).read_text())
+        except FileNotFoundError:
+            return None
+
+
+def make_job(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> Job:
+    """Write a job below the directory of runs.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    runs_dir = options.runs_dir.resolve()
+    directory = runs_dir / JOBS / f"{now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    for name in (LOGS, FAILED):
+        (directory / name).mkdir(parents=True)
+    data_dir = options.data_dir.resolve() if options.data_dir else None
+    job = Job(
+        directory, tuple(specs), replace(options, runs_dir=runs_dir, data_dir=data_dir, database=None), Path.cwd()
+    )
+    content = {
+        "here": str(job.here),
+        "options": _options_json(job.options),
+        "experiments": [_spec_json(loaded) for loaded in specs],
+    }
+    write_atomically(job.file, json.dumps(content).encode())
+    return job
+
+
+def read_job(path: Path) -> Job:
+    """Read a job.
+
+    Raises:
+        FrepoError: there is none, or it is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        specs = tuple(_spec(found) for found in content["experiments"])
+        return Job(path.parent.resolve(), specs, _options(content["options"]), Path(content["here"]))
+    except OSError as error:
+        raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FrepoError(f"{path} is damaged ({error}); run the specs again") from None
+
+
+def _spec_json(loaded: LoadedSpec) -> dict[str, Any]:
+    values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
+    return {**values, "path": str(loaded.path), "spec": loaded.spec.model_dump(mode="json")}
+
+
+def _spec(found: dict[str, Any]) -> LoadedSpec:
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return LoadedSpec(**{**given, "path": Path(found["path"]), "spec": ExperimentSpec.model_validate(found["spec"])})
+
+
+def _options_json(options: RuntimeOptions) -> dict[str, Any]:
+    every = options.checkpoint_every
+    paths = {name: None if (path := getattr(options, name)) is None else os.fspath(path) for name in _PATHS}
+    plain = {name: getattr(options, name) for name in _PLAIN}
+    return {**paths, **plain, "checkpoint_every": {"steps": every.steps, "seconds": every.seconds}}
+
+
+def _options(found: dict[str, Any]) -> RuntimeOptions:
+    paths = {name: None if found[name] is None else Path(found[name]) for name in _PATHS}
+    plain = {name: found[name] for name in _PLAIN}
+    return RuntimeOptions(**paths, **plain, checkpoint_every=Cadence(**found["checkpoint_every"]))  # pyright: ignore
+
+
+_PATHS = ("runs_dir", "database", "data_dir")
+_PLAIN = ("log_every", "residency", "chunk", "compile_cache", "tensorboard")

@@ -1,0 +1,272 @@
+"""Leases: one process at a time works on a stage, on whichever host, without locks of the file system.
+
+A lease is a file `.lease-<n>` in the stage's directory that says who holds it. Making it is exclusive on every file
+system, NFS included, and the highest n holds. Its holder touches it while it works; once it has not been touched for as
+long as it says itself, or its process on this host is gone, the holder counts as dead, and whoever makes `.lease-<n+1>`
+takes its place. The time of a touch is the file server's, so that clocks of hosts need not agree.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import random
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from frepo.errors import FrepoError
+
+PREFIX = ".lease-"
+SECONDS_VARIABLE = "FREPO_LEASE_SECONDS"
+DEFAULT_SECONDS = 120.0
+"""After which a holder on another host that does not touch its lease is taken for dead."""
+
+TOUCHES = 6
+"""In the time after which a holder is taken for dead."""
+
+LOOK_AGAIN_SECONDS = 0.2
+
+
+class BusyError(FrepoError):
+    """Another process holds the lease."""
+
+
+class LostError(FrepoError):
+    """Another process has taken this one for dead and its lease away."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease."""
+
+    host: str
+    """Name of the host."""
+    kernel: str
+    """What else two processes must share to see each other: this boot of the machine, and the space of process ids."""
+    pid: int
+    started: str
+    """When the process started, as the kernel counts: a process id may be given again."""
+    seconds: float
+    """After so long without a touch it may be taken for dead."""
+    token: str
+    """Tells two leases of one process apart."""
+
+    @property
+    def where(self) -> str:
+        """The process in words."""
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    number: int
+    holder: Holder | None
+    """None where the file is empty or damaged: it is being written, or its writer died doing so."""
+    path: Path
+    touched: float
+    """By the clock of the file system, seconds since 1970."""
+
+
+def holder_of(directory: Path) -> Holder | None:
+    """Return the living holder of the lease of `directory`, or None.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    seen = _highest(directory)
+    return seen.holder if seen and not _is_dead(seen) else None
+
+
+@contextmanager
+def held(directory: Path, patience: float) -> Generator["Lease"]:
+    """Hold the lease of `directory` while the block runs.
+
+    Raises:
+        BusyError: another process held it for all of `patience` seconds.
+        OSError: the directory cannot be written.
+    """
+    lease = _acquire(directory, patience)
+    lease.keep_alive()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+class Lease:
+    """A lease that this process holds."""
+
+    def __init__(self, path: Path, number: int, holder: Holder) -> None:
+        self._path, self._number, self._holder = path, number, holder
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def must_be_held(self) -> None:
+        """Hold it still, as far as the disk says.
+
+        Raises:
+            LostError: another process has taken it.
+        """
+        if not self._is_mine() or self._path.with_name(f"{PREFIX}{self._number + 1}").exists():
+            raise LostError(
+                f"{self._path.parent} was taken over by another process, since this one did not answer for too long; "
+                "its work is left to that process"
+            )
+
+    def keep_alive(self) -> None:
+        """Touch it from time to time from now on."""
+        self._thread = threading.Thread(target=self._touch, name="frepo-lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give it back."""
+        self._done.set()
+        if self._thread:
+            self._thread.join()
+        if self._is_mine():  # else its directory was set aside with it, or another process holds one of this name
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _touch(self) -> None:
+        while not self._done.wait(lease_seconds() / TOUCHES):
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+
+    def _is_mine(self) -> bool:
+        try:
+            return _read(self._path) == self._holder
+        except OSError:
+            return False
+
+
+def lease_seconds() -> float:
+    """Return after how long a silent holder is taken for dead: $FREPO_LEASE_SECONDS, else two minutes."""
+    try:
+        given = float(os.environ.get(SECONDS_VARIABLE, ""))
+    except ValueError:
+        return DEFAULT_SECONDS
+    return given if 1 <= given < float("inf") else DEFAULT_SECONDS
+
+
+def _acquire(directory: Path, patience: float) -> Lease:
+    until = time.monotonic() + patience
+    while True:
+        seen = _highest(directory)
+        if seen is None or _is_dead(seen):
+            lease = _try_to_take(directory, seen)
+            if lease:
+                return lease
+        elif time.monotonic() >= until:
+            who = f" by {seen.holder.where}" if seen.holder else ""
+            raise BusyError(f"{directory} is held{who}")
+        time.sleep(LOOK_AGAIN_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (two that give way must not do so for ever)
+
+
+def _try_to_take(directory: Path, dead: _Seen | None) -> Lease | None:
+    """Make the next lease and look whether it is the only one that lives; give it back where it is not."""
+    number = dead.number + 1 if dead else 1
+    path = directory / f"{PREFIX}{number}"
+    mine = _this_process()
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return None
+    with os.fdopen(handle, "wb") as file:
+        file.write(json.dumps(asdict(mine)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    others = [seen for seen in _all(directory) if seen.number != number and not _is_same(seen, dead)]
+    if others:  # one that lives was made meanwhile: both look after making theirs, so at most one of them stays
+        path.unlink(missing_ok=True)
+        return None
+    if dead:
+        for old in range(1, dead.number + 1):
+            (directory / f"{PREFIX}{old}").unlink(missing_ok=True)
+    return Lease(path, number, mine)
+
+
+def _is_same(seen: _Seen, other: _Seen | None) -> bool:
+    return other is not None and (seen.number, seen.holder) == (other.number, other.holder)
+
+
+def _highest(directory: Path) -> _Seen | None:
+    return max(_all(directory), key=lambda seen: seen.number, default=None)
+
+
+def _all(directory: Path) -> list[_Seen]:
+    found: list[_Seen] = []
+    names = [name for name in os.listdir(directory) if name.startswith(PREFIX)]  # noqa: PTH208
+    for name in names:
+        number = name.removeprefix(PREFIX)
+        path = directory / name
+        if not number.isdecimal():
+            continue
+        try:
+            found.append(_Seen(int(number), _read(path), path, path.stat().st_mtime))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _read(path: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return None
+
+
+def _server_time(directory: Path) -> float:
+    """Return the time of the file system that `directory` is on; this host's where it cannot be written."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".clock-") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _is_dead(seen: _Seen) -> bool:
+    holder = seen.holder
+    if holder and (holder.host, holder.kernel) == (platform.node(), _kernel()):
+        return _started(holder.pid) != holder.started
+    return _server_time(seen.path.parent) - seen.touched > (holder.seconds if holder else lease_seconds())
+
+
+def _this_process() -> Holder:
+    pid = os.getpid()
+    return Holder(platform.node(), _kernel(), pid, _started(pid) or "", lease_seconds(), uuid.uuid4().hex)
+
+
+@cache
+def _kernel() -> str:
+    parts: list[str] = []
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 (a name, not a path)
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process of this host started, or None where it does not run."""
+    try:
+        # The name of the program, in parentheses, may hold spaces: fields are counted after it.
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return None
+    except (OSError, IndexError):
+        pass
+    try:  # no /proc: macOS
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return ""
