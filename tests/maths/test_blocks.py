@@ -1,6 +1,5 @@
 """The scan that a GPU runs gives what the host loop of a CPU gives."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -9,7 +9,7 @@ from frepo.errors import FrepoError, SpecError
 from frepo.execute.slurm import queue
 from frepo.execute.slurm.arrays import StageJob, arrays
 from frepo.execute.slurm.settings import Settings, load_settings
-from frepo.execute.slurm.submit import scripts, submit
+from frepo.execute.slurm.submit import must_be_possible, scripts
 
 
 def job(key, kind, *needs):
@@ -110,7 +110,7 @@ def test_scripts_say_all_that_is_asked_for_and_write_nothing(tmp_path):
 def test_without_slurm_submission_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FrepoError, match=r"no sbatch on PATH: .* --dry-run"):
-        submit(TWO_RUNS, {}, Settings(), tmp_path / "job")
+        must_be_possible()
     assert queue.queued(tmp_path) == {}
     queue.remember(tmp_path, {"a": "1"})
     with pytest.raises(FrepoError, match="no squeue on PATH"):

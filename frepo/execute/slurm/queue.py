@@ -26,13 +26,18 @@ class QueuedJob:
         job_id: `12_3` in an array.
         state: in Slurm's words: `PENDING`, `RUNNING`, ...
         reason: why it waits.
-        log: what it prints.
+        directory: of the job of frepo that it belongs to.
     """
 
     job_id: str
     state: str
     reason: str
-    log: Path
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return log_of(self.directory, self.job_id)
 
 
 def remember(job_directory: Path, ids: Mapping[str, str]) -> None:
@@ -59,7 +64,7 @@ def queued(jobs_directory: Path) -> dict[str, QueuedJob]:
     lines = _asked("squeue", "--me", "--array", "--noheader", "--format=%i|%T|%r").splitlines()
     states = {job_id: (state, reason) for job_id, state, reason in (line.split("|", 2) for line in lines)}
     return {
-        key: QueuedJob(job_id, *states[job_id], log_of(file.parent, job_id))
+        key: QueuedJob(job_id, *states[job_id], file.parent)
         for file in files
         for key, job_id in json.loads(file.read_bytes())["jobs"].items()
         if job_id in states

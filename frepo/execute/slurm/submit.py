@@ -15,6 +15,18 @@ from frepo.execute.slurm.settings import Settings
 from frepo.execute.slurm.task import Task
 
 
+def must_be_possible() -> None:
+    """Look for Slurm's commands.
+
+    Raises:
+        FrepoError: they are not here.
+    """
+    if not all(map(shutil.which, ("sbatch", "srun", "squeue"))):
+        raise FrepoError(
+            "no sbatch on PATH: run this on a machine that submits to Slurm, or with --dry-run to see its scripts"
+        )
+
+
 def submit(
     stages: Sequence[StageJob], queued: Mapping[str, str], settings: Settings, job_directory: Path
 ) -> dict[str, str]:
@@ -27,12 +39,8 @@ def submit(
         job_directory: seen by the nodes; keeps the logs, and which stage is which job.
 
     Raises:
-        FrepoError: there is no Slurm here, or it refused; arrays before the one that it refused are queued.
+        FrepoError: Slurm refused; arrays before the one that it refused are queued.
     """
-    if not all(map(shutil.which, ("sbatch", "srun"))):
-        raise FrepoError(
-            "no sbatch on PATH: run this on a machine that submits to Slurm, or with --dry-run to see its scripts"
-        )
     submitted: dict[str, str] = {}
     for array in arrays(stages, queued):
         executor = SlurmExecutor(job_directory / LOGS, max_num_timeout=settings.max_timeouts)
