@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frepo.api import run
     from frepo.errors import FrepoError, Interrupted, SpecError
-    from frepo.exchange.export.load import load
+    from frepo.exchange.export.exported import load
     from frepo.plan import compile_plan
-    from frepo.spec import load_spec
+    from frepo.spec import load_spec, load_specs
     from frepo.store.connect import connect
 
-__all__ = ["FrepoError", "Interrupted", "SpecError", "compile_plan", "connect", "load", "load_spec", "run"]
+__all__ = [
+    "FrepoError",
+    "Interrupted",
+    "SpecError",
+    "compile_plan",
+    "connect",
+    "load",
+    "load_spec",
+    "load_specs",
+    "run",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -22,8 +32,9 @@ _HOMES = {
     "SpecError": "frepo.errors",
     "compile_plan": "frepo.plan",
     "connect": "frepo.store.connect",
-    "load": "frepo.exchange.export.load",
+    "load": "frepo.exchange.export.exported",
     "load_spec": "frepo.spec",
+    "load_specs": "frepo.spec",
     "run": "frepo.api",
 }
 """Where each name comes from, at its first use: so that `import frepo` takes no time and `run` alone starts JAX."""

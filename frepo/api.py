@@ -64,6 +64,6 @@ def run(
     from frepo.execute import runner
 
     (run_id,) = runner.run([loaded], options, fresh=fresh)
-    rows = tuple(accuracy_rows(options.database, [run_id]))
+    rows = tuple(accuracy_rows(Path(db), [run_id]))
     directory = options.runs_dir / loaded.spec.name
-    return RunResult(run_id, directory, rows, results_text(options.database, [run_id]))
+    return RunResult(run_id, directory, rows, results_text(Path(db), [run_id]))

@@ -1,4 +1,4 @@
-"""What a run says while it works: to standard error, a live bar on a terminal, plain lines elsewhere."""
+"""Messages of a run while it works, on standard error: a live bar on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ _silent = False
 
 @contextmanager
 def silenced(silent: bool = True) -> Generator[None]:
-    """Say nothing of progress while the block runs, where `silent`; warnings are said all the same."""
-    global _silent  # standard error is one for the whole process
+    """Suppress progress while the block runs, if `silent`; warnings still appear."""
+    global _silent  # the whole process has one standard error
     before, _silent = _silent, _silent or silent
     try:
         yield
@@ -25,25 +25,25 @@ def silenced(silent: bool = True) -> Generator[None]:
 
 
 def note(message: str) -> None:
-    """Say what is being done."""
+    """Report the current work."""
     if not _silent:
         print(message, file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
-    """Say what went wrong without stopping."""
+    """Report a problem that does not stop the run."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class StepProgress:
-    """Reports steps done, steps per second, their share of what the device could do, and the time left."""
+    """Reports steps done, steps per second, their ratio to the device's peak, and the time left."""
 
     def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
         self._label, self._start, self._total, self._peak = label, start, total, steps_at_peak
         self._began = self._last_line = time.monotonic()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:  # noqa: ARG002
-        """Report that `step` steps are done; `metrics` are the newest values that were recorded."""
+        """Report that `step` steps are done; `metrics` are the newest recorded values."""
         now = time.monotonic()
         if step < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
             return
@@ -61,7 +61,7 @@ class StepProgress:
 
 
 class _BarProgress(StepProgress):
-    """Two lines that are drawn anew a few times a second: a bar, and below it speed, loss and newest accuracy."""
+    """Two lines that are redrawn a few times a second: a bar, and below it speed, loss and newest accuracy."""
 
     def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
         from rich.console import Console
@@ -94,7 +94,7 @@ def step_progress(
 ) -> Generator[StepProgress]:
     """Yield a progress report for steps `start` to `total`.
 
-    `steps_at_peak` is what the device could do in a second, `position` says which stage of how many this is.
+    `steps_at_peak` are the steps per second at the device's peak, `position` numbers the stage among all stages.
     """
     if _silent or not _on_terminal():
         yield StepProgress(label, start, total, steps_at_peak)
@@ -107,12 +107,12 @@ def step_progress(
 
 
 def _on_terminal() -> bool:
-    """Return whether a line can be drawn anew where standard error goes."""
+    """Return whether standard error is a terminal on which a line can be redrawn."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def shown(metrics: Mapping[str, float]) -> str:
-    """Return the loss and the accuracy that came into `metrics` last in words, as far as there are any."""
+    """Return the loss and the newest accuracy in `metrics` in words, if there are any."""
     losses = [f"loss {value:.3g}" for name, value in metrics.items() if name.endswith("loss")]
     accuracies = [
         f"{name.replace('_', ' ')} {value:.1%}" for name, value in metrics.items() if name.endswith("accuracy")

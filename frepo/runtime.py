@@ -1,4 +1,4 @@
-"""How a result is computed, as opposed to what it is: nothing here enters a fingerprint."""
+"""The way to compute a result, as opposed to its content: nothing here enters a fingerprint."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class Cadence:
         """Read `1000` (steps) or `90s` (seconds).
 
         Raises:
-            SpecError: the text is neither.
+            SpecError: the text has neither form.
         """
         number = text.strip().removesuffix("s")
         try:
@@ -48,10 +48,10 @@ class Cadence:
 
 @dataclass(frozen=True)
 class Processes:
-    """Several processes that compute one experiment; all None where JAX finds them by itself."""
+    """Several processes that compute one experiment; all None if JAX finds them by itself."""
 
     coordinator: str | None = None
-    """Address of the first one, HOST:PORT."""
+    """Address of the first process, HOST:PORT."""
     index: int | None = None
     count: int | None = None
 
@@ -60,7 +60,7 @@ class Processes:
         """Read `auto` or `HOST:PORT,INDEX/COUNT`.
 
         Raises:
-            SpecError: the text is neither.
+            SpecError: the text has neither form.
         """
         if text == "auto":
             return cls()
@@ -81,18 +81,18 @@ class RuntimeOptions:
     database: Path | None = DEFAULT_DATABASE
     """None where another process brings it up to date."""
     data_dir: Path | None = None
-    """Where TFDS keeps prepared data sets; None for its own default."""
+    """Directory of prepared TFDS data sets; None for the default of TFDS."""
     checkpoint_every: Cadence = Cadence(seconds=60.0)
     log_every: int | None = None
-    """Steps between two rows of metrics; None for about 200 rows a stage."""
+    """Steps between two rows of metrics; None for about 200 rows per stage."""
     residency: Residency = "auto"
-    """Where the training images lie; `auto` puts them on the device where they fit."""
+    """Location of the training images; `auto` puts them on the device if they fit."""
     chunk: int = DEFAULT_CHUNK
-    """Images of the support that go through a network at once; bounds the memory that their gradient takes."""
+    """Size of a micro-batch, the images of the support that go through a network at once; bounds gradient memory."""
     compile_cache: bool = True
-    """Keep compiled programs, so that a resumed run does not compile again."""
+    """Keep compiled programs, so that a resumed run need not compile again."""
     processes: Processes | None = None
-    """Set where several processes compute together."""
+    """Set if several processes compute together."""
     tensorboard: bool = False
     """Write event files beside the metrics."""
 

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: finish the step, save the state, leave with exit code 75."""
+"""Signals that stop a run: finish the step, save the state, exit with code 75."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 from frepo.errors import Interrupted
 
 ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Asked by a scheduler or `kill`, by Ctrl-C, by a terminal that closes, and by Slurm before the time is up."""
+"""Sent by a scheduler or `kill`, by Ctrl-C, by a closing terminal, and by Slurm before the time is up."""
 
 STANDARD_ERROR = 2
 
@@ -19,10 +19,10 @@ _received: list[str] = []
 
 @contextmanager
 def stop_on_signals() -> Generator[None]:
-    """While the block runs, remember a signal that asks to stop instead of dying of it; ask with `stopping`.
+    """While the block runs, record a signal to stop instead of ending the process; `stopping` tells of it.
 
-    A second Ctrl-C does what it did before the block: it ends the program at once. A SIGHUP that is ignored, as under
-    nohup, stays ignored. Python hands signals to the main thread alone: elsewhere the caller decides what they do.
+    A second Ctrl-C acts as before the block: it ends the program at once. An ignored SIGHUP, as under nohup, stays
+    ignored. Python delivers signals to the main thread only: in other threads the caller handles them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -35,7 +35,7 @@ def stop_on_signals() -> Generator[None]:
         _received.append(signal.Signals(number).name)
         if number == signal.SIGINT:
             signal.signal(number, previous[signal.SIGINT])
-            # Not print: this may have come in the middle of one.
+            # Not print: the signal may have interrupted one.
             with suppress(OSError):
                 os.write(STANDARD_ERROR, b"\nstopping once the state is saved; Ctrl-C again ends at once\n")
 
@@ -50,15 +50,15 @@ def stop_on_signals() -> Generator[None]:
 
 
 def stopping() -> bool:
-    """Return whether a signal has asked the run to stop."""
+    """Return whether a signal to stop has come."""
     return bool(_received)
 
 
 def raise_if_stopping(otherwise: str | None = None) -> None:
-    """Leave where a signal has asked for it, or `otherwise`, something that is named, has.
+    """Raise an error if a signal to stop has come, or if `otherwise` names another reason.
 
     Raises:
-        Interrupted: one of them has.
+        Interrupted: there is such a signal or reason.
     """
     reason = _received[0] if _received else otherwise
     if reason:

@@ -12,6 +12,7 @@ import typer.main
 from frepo.cli import app
 from frepo.execute.slurm.settings import Settings
 from frepo.spec import json_schema
+from frepo.spec.schema import experiment_schema
 
 HEAD = """# Reference of commands and spec fields
 
@@ -37,6 +38,8 @@ TABLES = {
     "distill": "`[distill]`",
     "pool": "`[pool]`",
     "application": "`[[application]]`",
+    "sweep": "`[sweep]`",
+    "case": "`[[sweep.case]]`",
 }
 """How a field that holds a table is written as a heading."""
 
@@ -48,7 +51,8 @@ def main() -> None:
     for path, command in commands(typer.main.get_command(app), ("frepo",)):
         print("\n".join(command_lines(path, command)))
     print(SPEC_HEAD)
-    schema = json_schema()
+    file, experiment = json_schema(), experiment_schema()
+    schema = {**file, "required": experiment["required"], "$defs": {**file["$defs"], **experiment["$defs"]}}
     print("\n".join(table_lines("Top level", schema["description"], schema, schema["properties"])))
     for field, kinds in tables(schema, schema["$defs"]):
         print("\n".join(union_lines(field, [schema["$defs"][kind] for kind in kinds])))

@@ -1,4 +1,4 @@
-"""The choice among learning rates: what each candidate scored on held-out training images."""
+"""The choice among learning rates by the score of each candidate on held-out training images."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from frepo.rundir.layout import stage_directory
 
 
 def write_score(journal: Journal, accuracy: float) -> None:
-    """Write the accuracy in 0..1 of a candidate; 0 where its training diverged."""
+    """Write the accuracy in 0..1 of a candidate; 0 if its training diverged."""
     journal.write_result(record.TUNING, json.dumps({"validation_accuracy": accuracy}).encode())
 
 
 def with_best_rate(stage: Stage, runs_dir: Path) -> EvaluateStage:
-    """Return the work of an evaluation, with the candidate that scored best; the smaller of two that scored the same.
+    """Return the work of an evaluation with the best candidate; the smaller rate wins a tie.
 
     Raises:
         FrepoError: a score is missing or damaged, or all candidates diverged.

@@ -20,7 +20,7 @@ from frepo.rundir import record
 
 
 def _data(context: Context) -> DistilledData | None:
-    """Return the data that networks are trained on; None where that is all real images."""
+    """Return the data that networks are trained on; None for all real images."""
     directories = context.directories(context.stage.data)
     return read_distilled(directories[0]) if directories else None
 
@@ -29,7 +29,7 @@ class Tune(NetworkStage):
     """The score of one learning rate on held-out training images."""
 
     def execute(self, context: Context, journal: Journal) -> None:
-        """Train networks, score them and write the score; a training that diverges has the worst one."""
+        """Train networks, score them and write the score; a diverging training gets the worst score."""
         try:
             score = tune(context.work, _data(context), context.dataset(), context.options.residency, journal)
         except DivergedError as error:
@@ -42,7 +42,7 @@ class Evaluate(NetworkStage):
     """Networks trained on one source of data and tested."""
 
     def execute(self, context: Context, journal: Journal) -> None:
-        """Train networks, with the best learning rate where there are several, test them and write their scores."""
+        """Train networks, with the best learning rate if there are candidates, test them and write their scores."""
         work = with_best_rate(context.stage, context.options.runs_dir)
         results = evaluate(work, _data(context), context.dataset(), context.options, journal)
         journal.write_rows(record.CONFUSIONS, results.confusions)
@@ -60,7 +60,7 @@ class Continual(NetworkStage):
 
 
 class Expose(NetworkStage):
-    """The logits that networks give to members and non-members."""
+    """The logits of networks for members and non-members."""
 
     def execute(self, context: Context, journal: Journal) -> None:
         """Train networks and write their logits."""
@@ -69,10 +69,10 @@ class Expose(NetworkStage):
 
 
 class _Computed:
-    """A stage that is computed from the results of others, without data and steps of its own."""
+    """A stage computed from the results of others, without data and steps of its own."""
 
     def check(self, stage: Stage, info: DatasetInfo) -> None:
-        """Accept any data: the stages that it needs were held against it."""
+        """Accept any data: the stages it needs have checked it."""
 
     def cost(self, context: Context) -> Cost | None:  # noqa: ARG002
         """Return None: there are no steps."""
@@ -92,6 +92,6 @@ class Attack(_Computed):
     """Attacks on exposed networks."""
 
     def execute(self, context: Context, journal: Journal) -> None:
-        """Attack the networks and write how far it got."""
+        """Attack the networks and write the scores of the attacks."""
         exposure, *shadow = (read_exposure(directory) for directory in context.directories(context.stage.needs))
         journal.write_rows(record.ATTACKS, attack_networks(context.work, exposure, shadow[0] if shadow else None))

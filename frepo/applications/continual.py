@@ -1,4 +1,4 @@
-"""Class-incremental learning: networks trained on the memories of the steps so far, tested on all classes seen."""
+"""Class-incremental learning: networks trained on the memories of the tasks so far, tested on all classes seen."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ from frepo.runtime import RuntimeOptions
 
 
 def united(memories: Sequence[DistilledData], label_classes: int) -> DistilledData | None:
-    """Return the memories of several steps as one set over all their classes, or None where there are none.
+    """Return the memories of several tasks as one set over all their classes, or None without memories.
 
-    A memory's labels [n, c] are those of its own c classes among C, `label_classes`: s * (one-hot - 1/C), or learned
+    A memory's labels [n, c] cover its own c classes among C, `label_classes`: s * (one-hot - 1/C), or learned
     from there, with s = 1 for real images and 1/sqrt(C/10) for learned ones. They are kept, and the classes of the
-    other steps get -s/C.
+    other tasks get -s/C.
     """
     if not memories:
         return None
@@ -33,16 +33,16 @@ def united(memories: Sequence[DistilledData], label_classes: int) -> DistilledDa
 
 
 def _scale(labels: np.ndarray, label_classes: int) -> float:
-    """Return s of labels that are s * (one-hot - 1/C) or were learned from such: by the largest entry, on average."""
+    """Return s of labels that are, or were learned from, s * (one-hot - 1/C): by the mean of the largest entries."""
     return float(np.mean(labels.max(axis=1)) / (1 - 1 / label_classes))
 
 
 def continual(
     work: ContinualStage, memories: Sequence[DistilledData], dataset: Dataset, options: RuntimeOptions, journal: Journal
 ) -> list[Row]:
-    """Return, for each network and each step so far, the accuracy on the test images of that step's classes.
+    """Return, for each network and each task so far, the accuracy on the test images of the task's classes.
 
-    Networks choose among all classes seen. `dataset` holds these classes in the order they came in.
+    Networks choose among all classes seen. `dataset` holds these classes in order of arrival.
 
     Raises:
         Interrupted: a signal came; the state is saved.

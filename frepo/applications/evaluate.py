@@ -25,7 +25,7 @@ from frepo.spec.recipe import Predictor
 
 
 class Images(NamedTuple):
-    """Labelled images as they are stored, on the host."""
+    """Labelled images in stored form, on the host."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -33,7 +33,7 @@ class Images(NamedTuple):
 
 @dataclass
 class Curve:
-    """Accuracy against training steps: the scores of all networks at points along the way, the last of them kept."""
+    """Accuracy against training steps: the scores of all networks at each point; those of the last point are kept."""
 
     score: Scorer
     images: Images
@@ -47,12 +47,12 @@ class Curve:
 
 
 class Results(NamedTuple):
-    """What an evaluation finds."""
+    """The results of an evaluation."""
 
     evaluations: list[Row]
     """One for each network and predictor."""
     confusions: list[Row]
-    """Counts of true and predicted class that are not 0."""
+    """Nonzero counts of true and predicted class."""
 
 
 def tune(
@@ -73,7 +73,7 @@ def tune(
 def evaluate(
     work: Evaluation, data: DistilledData | None, dataset: Dataset, options: RuntimeOptions, journal: Journal
 ) -> Results:
-    """Train `num_models` networks on `data`, or on all real images where it is None, and test them.
+    """Train `num_models` networks on `data`, or on all real images if it is None, and test them.
 
     Raises:
         Interrupted: a signal came; the state is saved.
@@ -90,7 +90,7 @@ def evaluate(
 def train_and_score(
     work: Evaluation, data: DistilledData | None, dataset: Dataset, options: RuntimeOptions, journal: Journal
 ) -> tuple[dict[Predictor, list[Score]], int]:
-    """Train networks as `evaluate` does; return for each predictor the scores of all, and the steps of training.
+    """Train networks as `evaluate` does; return for each predictor the scores of all networks, and the training steps.
 
     Raises:
         Interrupted, FrepoError: as `evaluate`.

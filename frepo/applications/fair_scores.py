@@ -1,4 +1,4 @@
-"""What of an accuracy is due to the images: the scores of DD-Ranking (Li et al. 2025), on shares in 0..1."""
+"""The part of an accuracy that is due to the images: the scores of DD-Ranking (Li et al. 2025), in 0..1."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from frepo.rundir.record import Row
 
 
 class Measured(NamedTuple):
-    """A mean over networks, and its variance: the sample variance of the networks over their number."""
+    """A mean over networks and its variance: the sample variance divided by the number of networks."""
 
     mean: float
     variance: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Measured":
-        """Return the mean of the accuracies of several networks; the variance of a single one counts as 0."""
+        """Return the mean of the accuracies of several networks; the variance of a single one is 0."""
         mean = math.fsum(values) / len(values)
         if len(values) == 1:
             return cls(mean, 0.0)
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 def read_accuracies(directories: Sequence[Path]) -> list[list[float]]:
-    """Return the top-1 of the networks of finished evaluations, as they predict themselves."""
+    """Return the top-1 of the networks of finished evaluations, with the predictor `network`."""
     evaluations = [record.read_rows(directory / record.EVALUATIONS) for directory in directories]
     return [[row["top1"] for row in rows if row["predictor"] == "network"] for rows in evaluations]
 
@@ -41,9 +41,9 @@ def fair_scores(settings: FairScoresStage, accuracies: Sequence[Sequence[float]]
     hard_label_recovery: acc(full, hard labels) - acc(distilled, hard labels).
     improvement_over_random: acc(distilled) - acc(random).
     label_robust_score: (e^a - e^-1) / (e - e^-1), a = w * improvement - (1 - w) * recovery.
-    augmentation_robust_score: the same map of b = g * (improvement with augmentation) + (1 - g) * (that without).
+    augmentation_robust_score: the same map of b = g * (improvement with augmentation) + (1 - g) * (without it).
 
-    Standard errors are propagated to first order, with networks of different sources taken as independent.
+    Standard errors are propagated to first order, with networks of different sources assumed independent.
     """
     full, hard, own, random, own_plain, random_plain = (Measured.of(values) for values in accuracies)
     recovery, improvement = full.minus(hard), own.minus(random)

@@ -21,7 +21,7 @@ def regression_weights(
     """Return the weights [d, C] of the regression from images [n, h, w, c] with centred labels [n, C].
 
     Raises:
-        FrepoError: the kernel has no Cholesky factor at this ridge.
+        FrepoError: the kernel has no Cholesky factor with this ridge.
     """
 
     def weights(network: Network, images: jax.Array, labels: jax.Array) -> jax.Array:

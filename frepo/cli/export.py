@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from frepo.cli.options import DataDir, RunName, RunsDir
-from frepo.exchange.export.formats import Format as ExportFormat
+from frepo.exchange.export import Format as ExportFormat
 from frepo.runtime import DEFAULT_RUNS_DIR
 
 

@@ -15,6 +15,8 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    LATEX = "latex"
+    MARKDOWN = "markdown"
 
 
 SpecFiles = Annotated[
@@ -35,13 +37,19 @@ OtherRun = Annotated[str, typer.Argument(metavar="B", help="Another.", show_defa
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override a field of the spec (repeatable).")
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", metavar="GLOB", help="Of a sweep, take the experiments with such names.", show_default=False
+    ),
+]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Directory of runs.")]
 Database = Annotated[Path, typer.Option("--db", help="Results database.")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Directory of prepared TFDS data sets.", show_default="TFDS's own")
 ]
 Chunk = Annotated[
-    int, typer.Option(min=1, help="Distilled images that go through a network at once; fewer take less memory.")
+    int, typer.Option(min=1, help="Micro-batch size: support images in a network at once; fewer take less memory.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing of progress, only warnings and errors.")]

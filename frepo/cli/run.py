@@ -1,6 +1,6 @@
 """Commands that take a spec: run it, import for it, check it, plan it; and what a spec may hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,18 +8,20 @@ import typer
 
 from frepo.cli import executors
 from frepo.cli.completion import spec_files
-from frepo.cli.options import AsJson, Chunk, Database, DataDir, Overrides, Quiet, RunsDir, SpecFile, SpecFiles
+from frepo.cli.options import AsJson, Chunk, Database, DataDir, Only, Overrides, Quiet, RunsDir, SpecFile, SpecFiles
 from frepo.errors import SpecError, SpecsFailedError
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
 if TYPE_CHECKING:
     from frepo.rundir.status import StageOutlook
+    from frepo.runtime import RuntimeOptions
     from frepo.spec import LoadedSpec
 
 
 def run(
     specs: SpecFiles,
     overrides: Overrides = None,
+    only: Only = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Set results that exist aside and compute them again.")
     ] = False,
@@ -63,7 +65,7 @@ def run(
     from frepo.progress import silenced
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
-    loaded = _load_all(specs, overrides)
+    loaded = [experiment for found in _load_all(specs, overrides, only) for experiment in found]
     choice = executors.Choice(executor, jobs, executor_config, dry_run, wait, distributed is not None, fresh)
     options = RuntimeOptions(
         runs_dir=runs_dir,
@@ -91,25 +93,34 @@ def run(
         _print_results(db, run_ids, as_json)
 
 
-def _load_all(
-    paths: list[Path], overrides: list[str] | None, done: Callable[[Path], None] | None = None
-) -> "list[LoadedSpec]":
-    """Return all specs, `done` called for each one that is valid, or say of all that are not what is wrong."""
-    from frepo.spec import load_spec
+def _load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[list[LoadedSpec]]":
+    """Return the experiments of each file that `only` picks, or say of all files that are not valid what is wrong."""
+    from frepo.spec import load_specs
 
-    loaded: list[LoadedSpec] = []
+    loaded: list[list[LoadedSpec]] = []
     failures: list[str] = []
     for path in paths:
         try:
-            loaded.append(load_spec(path, tuple(overrides or ())))
+            loaded.append(load_specs(path, tuple(overrides or ())))
         except SpecError as error:
             failures.append(str(error))
-        else:
-            if done:
-                done(path)
     if failures:
         raise SpecError("\n".join(failures))
-    return loaded
+    return loaded if only is None else _picked(loaded, only)
+
+
+def _picked(loaded: "list[list[LoadedSpec]]", only: str) -> "list[list[LoadedSpec]]":
+    import difflib
+    from fnmatch import fnmatchcase
+
+    picked = [[entry for entry in found if fnmatchcase(entry.spec.name, only)] for found in loaded]
+    if not any(picked):
+        names = [entry.spec.name for found in loaded for entry in found]
+        near = difflib.get_close_matches(only.replace("*", ""), names, n=3, cutoff=0)
+        raise SpecError(
+            f"--only {only}: no experiment of {len(names):,} has such a name; the nearest: {', '.join(near)}"
+        )
+    return [found for found in picked if found]
 
 
 def _print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
@@ -147,7 +158,8 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
-    from frepo.exchange.imports.run import import_data
+    from frepo.exchange.imports.imported import imported
+    from frepo.execute import runner
     from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
 
@@ -156,18 +168,22 @@ def import_(
     largest = 1 if pixels else 255 if pixels_255 else None
     options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir)
     with silenced(quiet):
-        run_ids = import_data(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+        loaded = imported(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+        run_ids = runner.run([loaded], options)
     _print_results(db, run_ids, as_json)
 
 
-def check(specs: SpecFiles, overrides: Overrides = None) -> None:
+def check(specs: SpecFiles, overrides: Overrides = None, only: Only = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
-    _load_all(specs, overrides, lambda path: typer.echo(f"{path}: ok"))
+    for found in _load_all(specs, overrides, only):
+        many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
+        typer.echo(f"{found[0].path}: ok{many}")
 
 
 def plan(
     spec: SpecFile,
     overrides: Overrides = None,
+    only: Only = None,
     cost: Annotated[
         bool,
         typer.Option("--cost", help="Time a few steps here: parameters, operations, memory and time of each stage."),
@@ -177,21 +193,32 @@ def plan(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     data_dir: DataDir = None,
 ) -> None:
-    """Show the stages of a spec, which of them are done, and which fields changed since the last result."""
+    """Show the stages of a spec, which are done, and which fields changed since the last result; or those of a sweep.
+
+    Of a sweep: its axes, its experiments, and how many stages they share. With --cost, stages that differ in their seed
+    only are timed once.
+    """
+    from frepo.runtime import RuntimeOptions
+
+    (loaded,) = _load_all([spec], overrides, only)
+    options = RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk)
+    show = _plan_one if len(loaded) == 1 else _plan_many
+    show(loaded, options, cost=cost, as_json=as_json)
+
+
+def _plan_one(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bool, as_json: bool) -> None:
     import json
 
     from frepo.plan import compile_plan
     from frepo.rundir.status import outlook
-    from frepo.runtime import RuntimeOptions
-    from frepo.spec import load_spec
 
-    compiled = compile_plan(load_spec(spec, tuple(overrides or ())).spec)
-    stages = outlook(compiled, runs_dir)
+    compiled = compile_plan(loaded[0].spec)
+    stages = outlook(compiled, options.runs_dir)
     costs: dict[str, dict[str, object] | None] = {}
     if cost:
         from frepo.execute.estimate import estimate
 
-        costs = estimate(stages, RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk))
+        costs = estimate(stages, options)
     if as_json:
         rows = [
             {"stage": o.stage.directory, "status": o.status, "changes": o.changes, "identity": o.stage.identity}
@@ -206,6 +233,20 @@ def plan(
         from frepo.execute.estimate import estimate_text
 
         typer.echo(estimate_text(costs), nl=False)
+
+
+def _plan_many(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bool, as_json: bool) -> None:
+    from frepo.cli.grid import grid_cost_text, grid_json, grid_text
+    from frepo.execute.grid import estimate_grid, read_grid
+
+    grid = read_grid(loaded, options.runs_dir)
+    costs = estimate_grid(grid, options) if cost else None
+    if as_json:
+        typer.echo(grid_json(grid, costs))
+        return
+    typer.echo(grid_text(grid), nl=False)
+    if costs:
+        typer.echo(grid_cost_text(*costs), nl=False)
 
 
 def _stage_table(stages: "list[StageOutlook]") -> str:

@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are prepared, batched and augmented."""
+"""Images: their sources, decoding, preprocessing and batches."""

@@ -1,4 +1,4 @@
-"""Which images form a batch: a pure function of seed and step."""
+"""The images of a batch: a pure function of seed and step."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ def batch_indices(seed: tuple[int, ...], num_images: int, batch_size: int, start
     """Return the indices of the batches of steps `start` to `start + count - 1`, int32 [count, batch_size].
 
     The batches cut the endless sequence of shuffled epochs into pieces: each epoch is a permutation of all
-    `num_images` images drawn from (seed, epoch), and a batch may reach into the next epoch. So every image comes
-    equally often, and a resumed run gets the batches that it would have got.
+    `num_images` images drawn from (seed, epoch), and a batch may reach into the next epoch. So all images occur
+    equally often, and a resumed run gets the same batches.
     """
     first, end = start * batch_size, (start + count) * batch_size
     epochs = range(first // num_images, -(-end // num_images))

@@ -17,7 +17,7 @@ from frepo.progress import warn
 from frepo.rundir.files import directory_written_atomically, sha256_of_file
 
 HASHED_UP_TO = 2**31
-"""Larger files are known by size and time instead of by their content: reading them would take a minute."""
+"""Larger files are identified by size and time instead of content: reading them would take a minute."""
 
 
 class ArrayWriter:
@@ -40,19 +40,19 @@ class ArrayWriter:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was appended."""
+        """SHA-256 of the bytes appended so far."""
         return self._digest.hexdigest()
 
 
 class NewEntry:
-    """A cache entry while it is written."""
+    """A cache entry during its writing."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     @contextmanager
     def writing(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Generator[ArrayWriter]:
-        """Yield what writes the array `name`; room for it is taken at once, so that a full disk is found out early.
+        """Yield a writer of the array `name`; its space is reserved at once, so that a full disk shows up early.
 
         Raises:
             OSError: the disk has no room.
@@ -78,10 +78,10 @@ class NewEntry:
 def cached(
     directory: Path, compute: Callable[[NewEntry], dict[str, Any]]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return named arrays and JSON facts from `directory`; where it is not there, `compute` fills it.
+    """Return named arrays and JSON facts from `directory`; if it does not exist, `compute` fills it.
 
-    `compute` writes the arrays into the entry that it is given, and returns the facts. A damaged entry is computed
-    again, with a warning; an interrupted one leaves nothing. Arrays come back memory-mapped, read-only.
+    `compute` writes the arrays into the given entry, and returns the facts. A damaged entry is computed again, with a
+    warning; an interrupted one leaves nothing. Arrays come back memory-mapped, read-only.
 
     Raises:
         OSError: the disk is full.
@@ -101,7 +101,7 @@ def cached(
 
 
 def release(array: np.ndarray) -> None:
-    """Take what was read of a memory-mapped array out of this process's memory; the system keeps it while it can."""
+    """Drop the pages read of a memory-mapped array from this process's memory; the system keeps them while it can."""
     mapped = getattr(array, "_mmap", None)
     if isinstance(mapped, mmap.mmap):
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -113,7 +113,7 @@ def _read(directory: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for name, mark in entry["arrays"].items():
         path = directory / f"{name}.npy"
         if not path.exists() or _mark(path) != mark:
-            raise ValueError(f"{path.name} is not what was written")
+            raise ValueError(f"{path.name} differs from what was written")
         arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
     return arrays, entry["facts"]
 

@@ -1,4 +1,4 @@
-"""`frepo data`: what is known, what is prepared, and preparing it."""
+"""`frepo data`: listing known and prepared data sets, and preparing them."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "prepared
 
 
 def catalog(data_dir: Path) -> list[tuple[object, ...]]:
-    """Return a row of `COLUMNS` for each known data set, and for any other that TFDS has prepared in `data_dir`.
+    """Return a row of `COLUMNS` for each known data set, and for each other one that TFDS has prepared in `data_dir`.
 
-    Where nothing is prepared there, it says which directory near it may be meant.
+    If nothing is prepared there, a note names a directory nearby that may be meant.
     """
     rows: list[tuple[object, ...]] = []
     for name, known in KNOWN.items():
@@ -35,18 +35,18 @@ def catalog(data_dir: Path) -> list[tuple[object, ...]]:
 
 
 def _place(name: str, data_dir: Path) -> str:
-    """Return where the newest version of a data set is prepared, or nothing."""
+    """Return the directory of the newest prepared version of a data set, or an empty text."""
     own = [own_directory(name, data_dir)] if is_own(name) else versions(data_dir / name)
     return str(own[-1]) if own and own[-1].is_dir() else ""
 
 
 def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
-    """Prepare the data set `name` in `data_dir`, from its archive or by downloading it, and return where it is.
+    """Prepare the data set `name` in `data_dir`, from its archive or by download, and return its directory.
 
     Raises:
-        FrepoError: it cannot be prepared, and why.
+        FrepoError: it cannot be prepared; the message says why.
         SpecError: there is no such data set.
-        Interrupted: a signal came; nothing is left of the attempt.
+        Interrupted: a signal came; the attempt leaves nothing.
     """
     if name in ("digits", "image_folder"):
         raise FrepoError(f"'{name}' needs no preparation")
@@ -69,7 +69,7 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
             if origin is not None:
                 raise FrepoError(f"--from is for {', '.join(filter(is_own, KNOWN))}; TFDS downloads '{name}' itself")
     except OSError as error:
-        raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; nothing is left of it") from None
+        raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; the attempt left nothing") from None
     from frepo.data.sources.tfds import prepare_tfds
 
     return prepare_tfds(name, data_dir)

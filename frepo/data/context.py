@@ -1,4 +1,4 @@
-"""Stages as their code sees them."""
+"""A stage as its code sees it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ class Context:
 
     @property
     def work(self) -> Any:
-        """What is to be computed; the kind of the stage says of which class it is."""
+        """The stage's work, of the class that its kind determines."""
         return self.stage.work
 
     def dataset(self, load: Load = load_dataset) -> Dataset:
         """Return the data set of the stage; `load` may be another function of `frepo.data.load`.
 
         Raises:
-            FrepoError: it is not there, damaged, or does not fit the stage's table.
+            FrepoError: it is missing, damaged, or does not fit the stage's table.
         """
         return load(self.stage.dataset, self.options.tfds_dir, self.options.cache_dir)
 
     def directories(self, needs: tuple[Stage, ...]) -> list[Path]:
-        """Return the directories of stages that are needed."""
+        """Return the directories of the given stages."""
         return [stage_directory(need, self.options.runs_dir) for need in needs]
 
 
@@ -45,10 +45,10 @@ class StageCode(Protocol):
     """The code of a kind of stage."""
 
     def check(self, stage: Stage, info: DatasetInfo) -> None:
-        """Hold a stage against the facts of its data before anything is computed.
+        """Check a stage against the facts of its data before anything is computed.
 
         Raises:
-            FrepoError: it does not fit them.
+            FrepoError: it does not fit the data.
         """
         ...
 
@@ -57,10 +57,10 @@ class StageCode(Protocol):
 
         Raises:
             Interrupted: a signal came; the state is saved.
-            FrepoError: a failure that the user can do something about.
+            FrepoError: a failure that the user can remedy.
         """
         ...
 
     def cost(self, context: Context) -> Cost | None:
-        """Return the cost of its steps on this device; None where it has none. Needed results may not exist yet."""
+        """Return the cost of its steps on this device, or None without steps. Results it needs may not exist yet."""
         ...

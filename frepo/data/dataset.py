@@ -10,7 +10,7 @@ from frepo.data.preprocess import FittedPreprocess
 
 @dataclass(frozen=True)
 class RawSplits:
-    """Decoded images as they are stored.
+    """Decoded images in stored form.
 
     Images are uint8 [n, height, width, channels], labels int32 [n] in 0..num_classes-1.
     """
@@ -33,11 +33,11 @@ class DatasetInfo:
     num_train: int
     num_test: int
     smallest_class: int
-    """Number of training images of the class that has fewest."""
+    """Number of training images of the smallest class."""
     fingerprint: str
     """SHA-256 over pixels, labels and class names."""
     label_classes: int
-    """Labels are centred as among so many classes: those used here, or those that they are a part of."""
+    """Number of classes by which labels are centred: those used here, or all classes of which these are a part."""
 
     @property
     def num_classes(self) -> int:
@@ -53,8 +53,8 @@ class DatasetInfo:
 class Dataset:
     """Images [n, height, width, channels] and labels int32 [n].
 
-    Images are stored as uint8 pixels where `preprocess` only standardises, which every use of them does for itself, and
-    as float32 network inputs where it whitens; memory-mapped where they come from the cache.
+    Images are stored as uint8 pixels if `preprocess` only standardises, which each reader then does itself, and as
+    float32 network inputs if it whitens; memory-mapped if they come from the cache.
     """
 
     info: DatasetInfo
@@ -65,5 +65,5 @@ class Dataset:
     preprocess: FittedPreprocess
 
     def inputs(self, stored: np.ndarray) -> np.ndarray:
-        """Return network inputs, float32, from images as they are stored."""
+        """Return network inputs, float32, from stored images."""
         return self.preprocess.apply(stored) if stored.dtype == np.uint8 else np.asarray(stored)

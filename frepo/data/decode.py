@@ -21,13 +21,13 @@ from frepo.signals import raise_if_stopping
 def decode(source: Source, resolution: int | None, test_fraction: float | None, entry: NewEntry) -> str:
     """Write the four arrays of a data set into a cache entry and return their fingerprint.
 
-    Images are cut to their middle square and resized to `resolution`; without it they have to be of one size. Where the
-    source has no images for testing, `test_fraction` of each class is split off. This is where all that is stored comes
-    by, so here splits, labels and pixels of every source are held to what the rest of the program takes for granted.
+    Images are cut to their middle square and resized to `resolution`; without it they must all have one size. If the
+    source has no test images, `test_fraction` of each class is split off. All stored images pass through here, so this
+    checks the splits, labels and pixels of every source for the properties that the rest of the program assumes.
 
     Raises:
         FrepoError: an image is damaged, of another size or too small, or its pixels are not 8-bit; a split is empty or
-            has labels that are no classes; a class is empty; or it is not clear what the test set is.
+            has labels out of range; a class is empty; or the test set is ambiguous.
         OSError: the disk is full.
     """
     splits = _splits(source, test_fraction)
@@ -37,7 +37,7 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
         )
     examples, chosen = splits["train"]
     first = _read(examples, chosen[:1].tolist(), resolution, map)[0]
-    shape = () if isinstance(first, FrepoError) else first[0].shape  # then the loop ends in an error of all such images
+    shape = () if isinstance(first, FrepoError) else first[0].shape  # if so, the loop raises one error for all of them
     digests: list[str] = []
     for name, (examples, chosen) in splits.items():
         labels = np.empty(len(chosen), np.int64)
@@ -63,7 +63,7 @@ Splits = dict[str, tuple[Examples, np.ndarray]]
 def _splits(source: Source, test_fraction: float | None) -> Splits:
     train, test = source.open()
     if test is not None and test_fraction is not None:
-        raise FrepoError(f"{source.where} has images for testing already: remove dataset.test_fraction")
+        raise FrepoError(f"{source.where} has test images already: remove dataset.test_fraction")
     if test is not None:
         return {"train": (train, np.arange(train.count)), "test": (test, np.arange(test.count))}
     if test_fraction is None:
@@ -76,10 +76,10 @@ def _splits(source: Source, test_fraction: float | None) -> Splits:
 def _labels_must_be_classes(
     source: Source, split: str, examples: Examples, chosen: np.ndarray, labels: np.ndarray | None
 ) -> None:
-    """Refuse a split without images, or with labels, int [n] where they are known, that are none of the classes."""
+    """Refuse a split without images, or with labels, int [n] where they are known, out of range."""
     purpose = "training" if split == "train" else "testing"
     if len(chosen) == 0:
-        raise FrepoError(f"{source.where} has no images for {purpose}: that split is empty")
+        raise FrepoError(f"{source.where} has no images for {purpose}: the split is empty")
     if labels is None:
         return
     last = len(source.class_names) - 1
@@ -87,8 +87,8 @@ def _labels_must_be_classes(
     if len(wrong):
         shown = [f"{labels[place]} of {examples.describe(int(chosen[place]))}" for place in wrong[:SHOWN]]
         raise FrepoError(
-            f"{source.where}: {len(wrong):,} of {len(labels):,} images for {purpose} have labels outside of 0 to {last}"
-            f" ({_first(shown, len(wrong))}); -1 often stands for labels that are not told. Use data that has them"
+            f"{source.where}: {len(wrong):,} of {len(labels):,} images for {purpose} have labels outside 0 to {last}"
+            f" ({_first(shown, len(wrong))}); -1 often stands for unpublished labels. Use data with labels"
         )
     missing = np.setdiff1d(np.arange(last + 1), labels)
     if split == "train" and len(missing):
@@ -104,7 +104,7 @@ def _first(shown: Sequence[str], count: int) -> str:
 
 
 def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
-    """Return sorted positions of a share of each class, at least one image and not all, the same ones at every call."""
+    """Return sorted positions of a fraction of each class, at least one image and not all, the same in every call."""
     chosen = []
     for label in np.unique(labels):
         members = np.random.default_rng([int(label), len(labels)]).permutation(np.flatnonzero(labels == label))
@@ -113,12 +113,12 @@ def share_of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def share_of(count: int, share: float) -> int:
-    """Return how many of `count` images a share of them is, at least one and not all where there are several."""
+    """Return the number of images in a fraction of `count`, at least one and not all if there are several."""
     return min(max(1, round(share * count)), max(1, count - 1))
 
 
 def pixel_fingerprint(raw: RawSplits) -> str:
-    """Return what identifies class names, pixels and labels, as `decode` does."""
+    """Return the fingerprint of class names, pixels and labels, as `decode` computes it."""
     arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
     digests = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays]
     return fingerprint([list(raw.class_names), list(raw.train_images.shape[1:]), digests])
@@ -127,10 +127,10 @@ def pixel_fingerprint(raw: RawSplits) -> str:
 def _read_all(
     examples: Examples, chosen: np.ndarray, resolution: int | None
 ) -> Iterator[tuple[int, list[tuple[np.ndarray, int]]]]:
-    """Yield the position of the first of some examples, and their pixels and labels.
+    """Yield batches of examples: the position of the first, and the pixels and label of each.
 
     Raises:
-        FrepoError: examples are damaged or too small; all the others have been looked at, and it counts them.
+        FrepoError: examples are damaged or too small; raised after all others were read, with a count.
     """
     wrong: list[FrepoError] = []
     with ThreadPoolExecutor() as pool:
@@ -147,15 +147,13 @@ def _read_all(
 def _read(
     examples: Examples, indices: list[int], resolution: int | None, parallel_map: Callable[..., Iterable[Any]]
 ) -> list[tuple[np.ndarray, int] | FrepoError]:
-    """Return pixels and label of each example, or what is wrong with it."""
+    """Return pixels and label of each example, or its error."""
 
     def decoded(stored: Any, index: int) -> tuple[np.ndarray, int] | FrepoError:
         try:
             pixels, label = examples.decode(stored, index)
             if pixels.dtype != np.uint8:
-                raise FrepoError(
-                    f"{examples.describe(index)} has pixels of the kind {pixels.dtype}; 8-bit ones are needed"
-                )
+                raise FrepoError(f"{examples.describe(index)} has {pixels.dtype} pixels; frepo needs 8-bit pixels")
             return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
         except FrepoError as error:
             return error

@@ -23,7 +23,7 @@ from frepo.spec import Dataset as DatasetTable
 from frepo.spec import Standardize, Zca
 
 FORMAT = 3
-"""Raised when what the cache holds changes its meaning; a key of the cache, no part of what results are known by."""
+"""Raised when cached content changes its meaning; part of the cache's key only, not of any result's identity."""
 SELECTION = 2
 """Raised when the same table selects other images of the same data set."""
 CHUNK_ORDER = 20220601
@@ -32,10 +32,10 @@ CHUNK_ORDER = 20220601
 
 @lru_cache(maxsize=1000)
 def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetInfo:
-    """Return the facts of a data set, decoding it first where the cache does not hold it.
+    """Return the facts of a data set, decoding it first if it is not cached.
 
     Raises:
-        FrepoError: the data is missing, damaged, of another kind than image classification, or does not fit the table.
+        FrepoError: the data is missing, damaged, not for image classification, or does not fit the table.
     """
     info = _load_selected(table, data_dir, cache_dir)[1]  # pyright: ignore[reportArgumentType] (frozen, so hashable)
     _block_must_fit(table.preprocess, info)
@@ -44,7 +44,7 @@ def load_info(table: DatasetTable, data_dir: Path, cache_dir: Path) -> DatasetIn
 
 @lru_cache(maxsize=1)
 def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
-    """Return a data set with its preprocessing; decoded images and whitened inputs come from the cache where they can.
+    """Return a data set with its preprocessing; decoded images and whitened inputs come from the cache if possible.
 
     Raises:
         FrepoError: as `load_info`.
@@ -60,15 +60,15 @@ def load_dataset(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
 
 
 def forget() -> None:
-    """Read data sets anew when they are asked for again: a process that lives long may see their files change."""
+    """Forget data sets read so far: in a long-lived process their files may change."""
     for cache in (load_info, load_dataset, _load_selected, _load_raw):
         cache.cache_clear()
 
 
 def load_test_set(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
-    """Return a data set with no training images, for networks that are trained on other data and only tested on it.
+    """Return a data set without training images, for networks trained on other data and only tested on this one.
 
-    The table says what its preprocessing is `fitted_to`.
+    The `fitted_to` of the table determines its preprocessing.
 
     Raises:
         FrepoError: as `load_info`.
@@ -82,9 +82,9 @@ def load_test_set(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datas
 
 
 def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Dataset:
-    """Return the training images of a data set that are not in the chunk of `table`, in place of those that are.
+    """Return a data set whose training images are those outside the chunk of `table`.
 
-    They are preprocessed like those of the chunk; the rest is that of `load_dataset`.
+    They are preprocessed like those of the chunk; all else is as in `load_dataset`.
 
     Raises:
         FrepoError: as `load_info`.
@@ -99,7 +99,7 @@ def load_outside(table: DatasetTable, data_dir: Path, cache_dir: Path) -> Datase
 
 
 def _without_chunk(table: DatasetTable) -> DatasetTable:
-    """Return the table of all the images that a chunk is cut from."""
+    """Return the table of the whole training set that a chunk is cut from."""
     return table.model_copy(update={"chunk_size": None, "chunk_index": None})
 
 
@@ -121,12 +121,12 @@ def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tupl
     class_names = tuple(raw.class_names[label] for label in classes)
     selected = RawSplits(**arrays, class_names=class_names)
     if len(selected.test_labels) == 0:
-        raise FrepoError(f"dataset.classes: {table.name} has no images for testing of {', '.join(class_names)}")
+        raise FrepoError(f"dataset.classes: {table.name} has no test images of {', '.join(class_names)}")
     return selected, _info(table, selected, selection)
 
 
 def _whole(table: DatasetTable) -> DatasetTable:
-    """Return what decoding depends on, the same for all selections of one data set."""
+    """Return the part of a table that decoding depends on, the same for all selections from one data set."""
     kept = ("name", "path", "test_fraction", "resolution")
     return DatasetTable.model_construct(**{name: getattr(table, name) for name in kept})
 
@@ -157,7 +157,7 @@ def _chunk(table: DatasetTable, count: int) -> np.ndarray:
 
 
 def _fitted_to_classes(table: DatasetTable, data_dir: Path, cache_dir: Path) -> FittedPreprocess:
-    """Return the preprocessing of a table, fitted to the training images of the classes that it names."""
+    """Return the preprocessing of a table, fitted to the training images of the classes in `fitted_to`."""
     classes = table.preprocess.fitted_to
     raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     _classes_must_exist("dataset.preprocess.fitted_to", classes, table, raw)
@@ -177,7 +177,7 @@ def _fitted_to_classes(table: DatasetTable, data_dir: Path, cache_dir: Path) -> 
 
 
 def _fit(settings: Standardize | Zca, name: str, pixels: np.ndarray, entry: NewEntry) -> FittedPreprocess:
-    """Fit, and write what was fitted into a cache entry."""
+    """Fit, and write the fitted arrays into a cache entry."""
     if isinstance(settings, Zca):
         note(f"fitting ZCA to {len(pixels)} images of {name}")
     fitted = fit_preprocess(settings, name, pixels)
@@ -188,7 +188,7 @@ def _fit(settings: Standardize | Zca, name: str, pixels: np.ndarray, entry: NewE
 
 
 def _stored(preprocess: FittedPreprocess, pixels: np.ndarray) -> np.ndarray:
-    """Return images as a `Dataset` stores them: pixels that are only standardised stay bytes."""
+    """Return images in the stored form of a `Dataset`: pixels that are only standardised stay uint8."""
     if preprocess.whiten is None:
         return pixels
     inputs = np.empty(pixels.shape, np.float32)
@@ -267,7 +267,7 @@ def _block_must_fit(settings: Standardize | Zca, info: DatasetInfo) -> None:
     height, width, _ = info.image_shape
     block = settings.block if isinstance(settings, Zca) else None
     if block is not None and (height % block or width % block):
-        raise FrepoError(f"dataset.preprocess.block = {block} does not divide the images of {height}x{width} pixels")
+        raise FrepoError(f"dataset.preprocess.block = {block} does not divide images of {height}x{width} pixels")
 
 
 def _info(table: DatasetTable, raw: RawSplits, digest: str) -> DatasetInfo:

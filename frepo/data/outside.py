@@ -1,4 +1,4 @@
-"""What the files of a data set look like from outside: enough to see at once that none of them has changed."""
+"""The files of a data set seen from outside: enough to tell quickly that none has changed."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ from frepo.spec import Dataset
 
 
 def mark_of_files(table: Dataset, data_dir: Path) -> str | None:
-    """Return a digest of names, sizes and times of the files that `table` is read from; None where they are not there.
+    """Return a digest of names, sizes and times of the files that `table` is read from; None if they do not exist.
 
-    Where it is that of then, so are the images; where it is another, they need not have changed. Nothing is opened.
+    An equal digest means equal images; a different one does not mean different images. No file is opened.
     """
     if table.name == "digits":
         return _digest([("scikit-learn", version("scikit-learn"))])
@@ -24,11 +24,11 @@ def mark_of_files(table: Dataset, data_dir: Path) -> str | None:
 
 
 def _place(table: Dataset, data_dir: Path) -> Path:
-    """Return the folder, or the one file, that stands for the data set."""
+    """Return the folder, or the single file, that holds the data set."""
     if table.name == "image_folder":
         return Path(table.path or "").expanduser()
     if table.name in KNOWN and KNOWN[table.name].comes_from == "archive":
-        from frepo.data.sources.prepared import INDEX, own_directory  # not for all: it starts NumPy and Pillow
+        from frepo.data.sources.prepared import INDEX, own_directory  # only if needed: it imports NumPy and Pillow
 
         return own_directory(table.name, data_dir) / INDEX
     return data_dir / table.name.partition(":")[0]
@@ -42,7 +42,7 @@ def _files(place: Path) -> Iterator[tuple[str, str]]:
 
 
 def _below(folder: str, name: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str]]:
-    """Yield what lies in a folder and below; links are followed, but never back to a folder that it lies in."""
+    """Yield name and mark of each file below a folder; links are followed, but never back to an enclosing folder."""
     status = os.stat(folder)  # noqa: PTH116 (this module is about speed: a folder may hold a million files)
     this = status.st_dev, status.st_ino
     if this in above:
@@ -59,7 +59,7 @@ def _below(folder: str, name: str, above: tuple[tuple[int, int], ...]) -> Iterat
 def _status(entry: "os.DirEntry[str]") -> os.stat_result:
     try:
         return entry.stat()
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a broken link
         return entry.stat(follow_symlinks=False)
 
 

@@ -13,7 +13,7 @@ from frepo.errors import FrepoError
 GRAY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
 LARGEST = 2**26
-"""Pixels of an image; more is refused as an attack or a mistake."""
+"""Largest number of pixels of an image; a larger image is refused as an attack or a mistake."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,12 +24,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings an image upright, by its EXIF orientation."""
+"""Operations that bring an image upright, by its EXIF orientation."""
 
 
 @contextmanager
 def silent_pillow() -> Generator[None]:
-    """Let Pillow not warn while the block runs: it names no file, and warns of what does not touch the pixels."""
+    """Silence Pillow's warnings while the block runs: they name no file, and concern data other than pixels."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\b")
         yield
@@ -39,32 +39,32 @@ def read_header(path: Path) -> tuple[str, tuple[int, int]]:
     """Return mode and size (width, height) of an image file.
 
     Raises:
-        FrepoError: it is no image, or one of a kind that has no 8-bit pixels.
+        FrepoError: it is not an image, or its kind has no 8-bit pixels.
     """
     try:
         with Image.open(path) as image:
             mode, size = image.mode, image.size
-    except Exception as error:  # Pillow raises many kinds for files that are none of its formats
+    except Exception as error:  # Pillow raises many kinds for files of unknown formats
         raise unreadable(path, error) from None
     if mode not in GRAY_MODES + COLOR_MODES:
-        raise FrepoError(f"{path} has pixels of the kind {mode!r}; save it as 8-bit grey or colour")
+        raise FrepoError(f"{path} has pixels of mode {mode!r}; save it as 8-bit grey or colour")
     if size[0] * size[1] > LARGEST:
         raise FrepoError(f"{path} has {size[0]} x {size[1]} pixels, more than {LARGEST:,} in all")
     return mode, size
 
 
 def read_pixels(path: Path, channels: int) -> np.ndarray:
-    """Return the pixels of an image file, uint8 [height, width, channels], turned as its EXIF orientation says.
+    """Return the pixels of an image file, uint8 [height, width, channels], in its EXIF orientation.
 
-    Grey becomes three equal channels where `channels` is 3; transparency is dropped. A damaged EXIF block counts as
-    none in all kinds of files, as Pillow has it for JPEGs.
+    Grey becomes three equal channels if `channels` is 3; transparency is dropped. A damaged EXIF block is ignored in
+    all file formats, as Pillow does for JPEGs.
 
     Raises:
         FrepoError: the file is damaged.
     """
     try:
         with Image.open(path) as opened:
-            opened.load()  # before the orientation is asked for: TIFF files are turned by it
+            opened.load()  # before reading the orientation: loading turns TIFF files upright
             return eight_bits(_upright(opened), channels)
     except Exception as error:  # truncated and damaged files raise many kinds
         raise unreadable(path, error) from None
@@ -76,12 +76,12 @@ def eight_bits(image: Image.Image, channels: int) -> np.ndarray:
     16-bit grey keeps its upper 8 bits.
 
     Raises:
-        ValueError: Pillow does not turn its kind of pixels into these.
+        ValueError: Pillow cannot convert its pixels to these.
     """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode not in GRAY_MODES + COLOR_MODES:
-        raise ValueError(f"pixels of the kind {image.mode!r} are neither 8-bit nor 16-bit grey or colour")
+        raise ValueError(f"pixels of mode {image.mode!r} are neither 8-bit nor 16-bit grey or colour")
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     image = image if image.mode == mode else image.convert(mode)
     return np.asarray(image).reshape(image.height, image.width, channels)
@@ -97,13 +97,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def unreadable(path: Path, error: Exception) -> FrepoError:
-    """Return the error for a file that is no intact image."""
+    """Return the error for a file that is not an intact image."""
     reason = " ".join(str(error).split())[:200]
     return FrepoError(f"{path} cannot be read as an image ({reason}); repair it or remove it")
 
 
 def fit(pixels: np.ndarray, resolution: int, name: str) -> np.ndarray:
-    """Return the middle square of pixels uint8 [h, w, c], resized to [resolution, resolution, c] by area.
+    """Return the middle square of pixels uint8 [h, w, c], resized to [resolution, resolution, c] by area averaging.
 
     Raises:
         FrepoError: the image, called `name`, is smaller.

@@ -11,10 +11,10 @@ from frepo.signals import raise_if_stopping
 from frepo.spec import Standardize, Zca
 
 CHUNK_BYTES = 2**26
-"""Float32 inputs that are worked on at once."""
+"""Number of float32 inputs processed at once."""
 
 PUBLISHED = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}
-"""Mean and deviation of pixels in 0..1 of the data sets that the literature standardises with fixed numbers."""
+"""Mean and std of pixels in 0..1 of the data sets that the literature standardises with fixed numbers."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class FittedPreprocess:
 
     Attributes:
         mean: float32 [channels], of pixels in 0..1.
-        deviation: float32 [channels], of pixels in 0..1.
+        deviation: float32 [channels], std of pixels in 0..1.
         center: float32 [height, width, channels] or None, mean of the standardised images.
         whiten: float32 [d, d] or None, the symmetric whitening matrix; d = height * width * channels of an image, or of
             a block.
         color: float32 [d, d] or None, its inverse.
-        block: side of the blocks that are whitened each by itself; None for whole images.
+        block: side of the blocks that are whitened independently; None for whole images.
     """
 
     mean: np.ndarray
@@ -42,10 +42,10 @@ class FittedPreprocess:
         """Map images [n, h, w, c], uint8 or float pixels in 0..1, to network inputs, float32 of the same shape.
 
         Raises:
-            TypeError: the pixels are of another kind, of which it is not known what is white.
+            TypeError: the pixels are of a dtype whose white level is unknown.
         """
         if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
-            raise TypeError(f"pixels of the kind {pixels.dtype}; they have to be uint8, or floats in 0..1")
+            raise TypeError(f"pixels are {pixels.dtype}; they must be uint8, or floats in 0..1")
         inputs: np.ndarray = (
             _standardize(pixels, self.mean, self.deviation)
             if pixels.dtype == np.uint8
@@ -56,14 +56,14 @@ class FittedPreprocess:
         return inputs
 
     def invert(self, inputs: np.ndarray) -> np.ndarray:
-        """Map network inputs [n, h, w, c] back to pixels in 0..1, float32; values outside of 0..1 are not clipped."""
+        """Map network inputs [n, h, w, c] back to pixels in 0..1, float32; values outside 0..1 are not clipped."""
         if self.color is not None:
             inputs = from_blocks(to_blocks(inputs, self.block) @ self.color, inputs.shape, self.block) + self.center
         return (inputs * self.deviation + self.mean).astype(np.float32)
 
 
 def visible(inputs: np.ndarray) -> np.ndarray:
-    """Map network inputs [n, h, w, c] to 0..1, to be looked at: each image's mean and three deviations either way."""
+    """Map network inputs [n, h, w, c] to 0..1 for viewing: each image's mean plus and minus three std."""
     axes = tuple(range(1, inputs.ndim))
     deviation = inputs.std(axes, keepdims=True)
     return 0.5 + (inputs - inputs.mean(axes, keepdims=True)) / (6 * np.where(deviation > 0, deviation, 1))
@@ -72,7 +72,7 @@ def visible(inputs: np.ndarray) -> np.ndarray:
 def to_blocks(images: np.ndarray, block: int | None) -> np.ndarray:
     """Return images [n, h, w, c] as rows [n * blocks, d]: whole images, or squares of `block` pixels a side.
 
-    A square takes every s-th pixel of every s-th row, s = height / block, so each is the whole image, smaller.
+    A square takes every s-th pixel of every s-th row, s = height / block, so each is the whole image at a smaller size.
     """
     if block is None:
         return images.reshape(len(images), -1)
@@ -91,7 +91,7 @@ def from_blocks(rows: np.ndarray, shape: tuple[int, ...], block: int | None) -> 
 
 
 def chunks(images: np.ndarray, count: int | None = None) -> Iterator[slice]:
-    """Yield slices of images [n, h, w, c], or of `count` of them, that are small enough to be worked on as float32."""
+    """Yield slices of images [n, h, w, c], or of `count` of them, that are small enough to process as float32."""
     size = max(1, CHUNK_BYTES // (4 * int(np.prod(images.shape[1:]))))
     for start in range(0, len(images) if count is None else count, size):
         raise_if_stopping()
@@ -102,7 +102,7 @@ def chunks(images: np.ndarray, count: int | None = None) -> Iterator[slice]:
 def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -> FittedPreprocess:
     """Fit the preprocessing `settings` to the training images `pixels`, uint8 [n, h, w, c], of the data set `name`.
 
-    Reads them in chunks, so that they may be memory-mapped and larger than memory.
+    Reads them in parts, so that they may be memory-mapped and larger than memory.
 
     Raises:
         Interrupted: a signal came.
@@ -121,8 +121,8 @@ def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[n
     """Return the symmetric whitening matrix and its inverse, both float32 [d, d].
 
     With eigenvalues l and eigenvectors U of the float64 `covariance` [d, d] and m = l + reg * tr(covariance) / d, the
-    matrix is U diag(m^-1/2) U^T. Where there are fewer images than dimensions, the d - `num_images` smallest m are one
-    (there is nothing to estimate them from). Blocks of an image do not count as images.
+    matrix is U diag(m^-1/2) U^T. If there are fewer images than dimensions, the d - `num_images` smallest m are one
+    (no data to estimate them from). Blocks of an image do not count as images.
     """
     dimension = len(covariance)
     values, vectors = linalg.eigh(covariance, driver="evd", check_finite=False)
@@ -160,7 +160,7 @@ def _covariance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and covariance of standardised images.
 
-    The mean is float32 [h, w, c]; the covariance float64 [d, d], over whole images or the mean of that over each block.
+    The mean is float32 [h, w, c]; the covariance float64 [d, d], of whole images or averaged over the blocks.
     """
     total = np.zeros(pixels.shape[1:])
     for part in chunks(pixels):

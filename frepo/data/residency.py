@@ -1,4 +1,4 @@
-"""Where the training images lie while a loop draws batches from them: on the device, or on the host."""
+"""Location of the training images while a loop draws batches from them: on the device, or on the host."""
 
 import os
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from frepo.engine.devices import place
 from frepo.runtime import Residency
 
 SHARE_OF_MEMORY = 0.4
-"""Largest part of the device's memory that training images take where nothing is said: the rest is for the networks."""
+"""Largest fraction of the device's memory for training images by default: the rest is for the networks."""
 
 
 class LabelledImages(NamedTuple):
-    """Images [..., h, w, c] as they are stored, labels int32 [...]."""
+    """Images [..., h, w, c] in stored form, labels int32 [...]."""
 
     images: Any
     labels: Any
@@ -29,24 +29,24 @@ class LabelledImages(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """How a compiled step gets its batch of training images."""
+    """Access of a compiled step to its batch of training images."""
 
     constants: LabelledImages | None
-    """The whole training set on the device, or None where batches come from the host."""
+    """The whole training set on the device, or None if batches come from the host."""
     given: Callable[[np.ndarray], Any]
-    """Indices int32 [steps, batch] -> what these steps get from the host, with the same leading axis."""
+    """Indices int32 [steps, batch] -> the host's inputs for these steps, with the same leading axis."""
     take: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
-    """(constants, what one step gets) -> network inputs [batch, h, w, c] and labels int32 [batch]; traced."""
+    """(constants, host input of one step) -> network inputs [batch, h, w, c] and labels int32 [batch]; traced."""
     bytes_per_step: int
-    """What the host sends to the device for a step."""
+    """Bytes that the host sends to the device for a step."""
 
 
 def training_images(dataset: Dataset, batch_size: int, residency: Residency, dtype: DTypeLike) -> TrainingImages:
-    """Return the training images of `dataset` as a loop reads them; the numbers do not depend on `residency`.
+    """Return the training images of `dataset` in the form that a loop reads; the numbers do not depend on `residency`.
 
-    Pixels stay uint8 until the step, where they are standardised; whitened images are kept in `dtype`, what the
-    networks compute in, so nothing is lost. With `auto` they go to the device where they take less than two fifths of
-    its memory.
+    Pixels stay uint8 until the step, which standardises them; whitened images are kept in `dtype`, the dtype of the
+    networks, so nothing is lost. With `auto` they go to the device if they take less than two fifths of its
+    memory.
     """
     stored = dataset.train_images
     kept = stored.dtype if stored.dtype == np.uint8 else np.dtype(dtype)
@@ -71,7 +71,7 @@ def training_images(dataset: Dataset, batch_size: int, residency: Residency, dty
 
 
 def input_maker(preprocess: FittedPreprocess) -> Callable[[jax.Array], jax.Array]:
-    """Return what maps images as a data set stores them to network inputs, inside a compiled program."""
+    """Return a map from stored images to network inputs, inside a compiled program."""
 
     def to_inputs(stored: jax.Array) -> jax.Array:
         if stored.dtype != jnp.uint8:

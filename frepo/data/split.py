@@ -1,4 +1,4 @@
-"""Training images that are learned from, and those that are held out for choices."""
+"""Training images for learning, and those held out for choices."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from frepo.data.decode import share_of_each_class
 
 
 def split(validation_fraction: float | None, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions of the training images that are used, and of those that are held out, the same at every call."""
+    """Return positions of the training images used, and of those held out, the same in every call."""
     everything = np.arange(len(labels))
     if validation_fraction is None:
         return everything, everything[:0]

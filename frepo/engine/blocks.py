@@ -1,4 +1,4 @@
-"""Running a step function for a block of steps the way the backend does it fastest.
+"""Running blocks of steps of a step function in the form that is fastest on the backend.
 
 On a GPU a block is one `lax.scan`. On a CPU it is a host loop that dispatches one jitted step after the other without
 waiting for results, because XLA's CPU backend runs convolutions inside control flow 10 to 30 times slower than outside.
@@ -18,14 +18,14 @@ from frepo.engine.devices import compiled, place
 State = Any
 Metrics = Mapping[str, jax.Array]
 Step = Callable[[State, Any, Any], tuple[State, Metrics]]
-"""(state, constants, what the host gives) -> (state, metrics)."""
+"""(state, constants, host input) -> (state, metrics)."""
 
 STEPS_OF_SCAN = 100
 STEPS_OF_HOST_LOOP = 10
-"""Steps of a block; one of the host loop is short, because progress is told and rows are written between blocks."""
+"""Steps of a block; the host loop's are short, because progress is reported and rows are written between blocks."""
 
 BYTES_OF_BLOCK = 2**28
-"""Inputs of a block where they are large; two blocks of them are held, one in use and one made ahead."""
+"""Largest size of a block's inputs; two blocks are held, one in use and one prepared ahead."""
 
 IN_FLIGHT = 2
 """Steps that the host loop runs ahead of the device: enough to hide the dispatch, few enough to stop at once."""
@@ -37,13 +37,13 @@ def on_cpu() -> bool:
 
 
 def block_steps(bytes_per_step: int = 0) -> int:
-    """Return the number of steps of a block, fewer where the inputs of a step are large."""
+    """Return the number of steps of a block, smaller if the inputs of a step are large."""
     most = STEPS_OF_HOST_LOOP if on_cpu() else STEPS_OF_SCAN
     return max(1, min(most, BYTES_OF_BLOCK // max(1, bytes_per_step)))
 
 
 def branch(choice: Any, if_true: Callable[[Any], Any], if_false: Callable[[Any], Any], operand: Any) -> Any:
-    """Choose while tracing where `choice` is a Python bool, on the device where it is traced."""
+    """Branch during tracing if `choice` is a Python bool, on the device if it is traced."""
     if isinstance(choice, bool):
         return if_true(operand) if choice else if_false(operand)
     return jax.lax.cond(choice, if_true, if_false, operand)
@@ -52,7 +52,7 @@ def branch(choice: Any, if_true: Callable[[Any], Any], if_false: Callable[[Any],
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class _Choice:
-    """A choice of the host loop: part of what a program is compiled for, not of what it is given."""
+    """A choice of the host loop: part of the key of a compiled program, not of its input."""
 
     value: bool
 
@@ -60,8 +60,8 @@ class _Choice:
 class BlockRunner:
     """Compiles `step(state, constants, given) -> (state, metrics)` once and runs blocks of it.
 
-    `given` is a pytree. Its leaves of bool [] are choices: in the host loop each is a Python bool, and there is a
-    program for each combination of them that comes; in a scan they are traced. `branch` serves both.
+    `given` is a pytree. Its bool leaves of shape [] are choices: in the host loop each is a Python bool, and each
+    combination that occurs has its own program; in a scan they are traced. `branch` serves both.
     """
 
     def __init__(self, step: Step) -> None:
@@ -77,9 +77,9 @@ class BlockRunner:
     def __call__(
         self, state: State, constants: Any, given: Any, stopping: Callable[[], bool]
     ) -> tuple[State, Sequence[Metrics]]:
-        """Run the n steps of `given`, a pytree of host arrays [n, ...]; fewer on a CPU where `stopping` says so.
+        """Run the n steps of `given`, a pytree of host arrays [n, ...]; fewer on a CPU if `stopping` says so.
 
-        Returns the new state (the old one is given up) and the metrics of each step done.
+        Returns the new state (the old one is donated) and the metrics of each step done.
         """
         if on_cpu():
             return self._host_loop(state, constants, given, stopping)
@@ -88,17 +88,17 @@ class BlockRunner:
         return state, [{name: values[i] for name, values in host.items()} for i in range(_count(given))]
 
     def lower_block(self, state: State, constants: Any, given: Any) -> Lowered:
-        """Return what runs a block, ready to be compiled: the scan, or the first step of the host loop."""
+        """Return the program of a block, ready to be compiled: the scan, or the first step of the host loop."""
         return (
             self.lower_step(state, constants, given) if on_cpu() else self._scan.lower(state, constants, place(given))
         )
 
     def lower_step(self, state: State, constants: Any, given: Any) -> Lowered:
-        """Return what runs the first of the steps of `given` alone, ready to be compiled."""
+        """Return the program of the first step of `given` alone, ready to be compiled."""
         return self._step.lower(state, constants, place(_row(given, 0)))
 
     def flops_per_step(self, state: State, constants: Any, given: Any) -> float:
-        """Return the floating-point operations of the first of the steps of `given`, as XLA counts them."""
+        """Return the floating-point operations of the first step of `given`, as XLA counts them."""
         analysis: Any = self.lower_step(state, constants, given).cost_analysis()
         return float(analysis["flops"])
 
@@ -123,7 +123,7 @@ def _count(given: Any) -> int:
 
 
 def _row(given: Any, i: int) -> Any:
-    """Return what step `i` of a block gets in the host loop."""
+    """Return the input of step `i` of a block in the host loop."""
     return jax.tree.map(lambda array: _Choice(bool(array[i])) if _chooses(array) else array[i], given)
 
 

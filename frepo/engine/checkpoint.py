@@ -1,4 +1,4 @@
-"""Saving and restoring a pytree, with a digest, so that a damaged file is noticed and an older one used."""
+"""Saving and restoring a pytree with a digest, so that a damaged file is noticed and an older one used."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ from frepo.rundir.files import write_atomically
 FAMILY = b"frepo-state-"
 MAGIC = FAMILY + b"2\n"
 OLD_MAGIC = FAMILY + b"1\n"
-"""Of files that say nothing of how they were made, and whose digest is of the pytree alone."""
+"""First line of files without a record of how they were made, whose digest covers the pytree alone."""
 KEPT = 2
 
 T = TypeVar("T")
 
 
 class _Damaged(Exception):  # noqa: N818 (why, for the warning)
-    """The bytes are not those that were written."""
+    """The bytes differ from those written; the text says how."""
 
 
 def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, Any] | None = None) -> Path:
-    """Write `state` as of `step`, atomically, and drop all but the newest two.
+    """Write `state` as of `step`, atomically, and remove all but the newest two.
 
     The file is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
     `made_under`, and Flax's msgpack of the pytree.
 
     Raises:
-        OSError: the disk is full or cannot be written; earlier states are as they were.
+        OSError: the disk is full or not writable; earlier states are unchanged.
     """
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(made_under or {}, sort_keys=True).encode()
@@ -49,13 +49,13 @@ def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, 
 def restore_newest(
     directory: Path, like: T, accept: Callable[[Mapping[str, Any], Path], None] = lambda *_: None
 ) -> tuple[int, T] | None:
-    """Return (step, state) of the newest intact file, or None; a damaged file is renamed and warned of.
+    """Return (step, state) of the newest intact file, or None; a damaged file is renamed, with a warning.
 
-    `like` is a pytree of arrays or `jax.ShapeDtypeStruct` with the structure, shapes and dtypes to expect. `accept` is
-    called with what the file says it was made under, and its path, and may raise.
+    `like` is a pytree of arrays or `jax.ShapeDtypeStruct` with the expected structure, shapes and dtypes. `accept` is
+    called with the file's `made_under` and its path, and may raise.
 
     Raises:
-        FrepoError: an intact file cannot be used, or a file cannot be read at the moment; all are left as they are.
+        FrepoError: an intact file cannot be used, or a file cannot be read at present; all files are left as they are.
     """
     for path in sorted(directory.glob("*.state"), reverse=True):
         try:
@@ -71,13 +71,13 @@ def restore_newest(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Return what an intact file says it was made under, and its msgpack."""
+    """Return the `made_under` and the msgpack of an intact file."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise FrepoError(
             f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
-            "again; where that does not help, move the file away to go on from an older one"
+            "again; if that does not help, move the file away to go on from an older one"
         ) from None
     start = len(MAGIC) + hashlib.sha256().digest_size
     magic, digest, body = content[: len(MAGIC)], content[len(MAGIC) : start], memoryview(content)[start:]
@@ -86,7 +86,7 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     if not magic.startswith(FAMILY) or digest != _digest(magic, body):
         raise _Damaged("its digest does not match")
     if magic != MAGIC:
-        raise FrepoError(f"the saved state {path} is of a newer frepo: go on with that, or start again with --fresh")
+        raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
     end = 4 + int.from_bytes(body[:4], "little")
     return json.loads(bytes(body[4:end])), body[end:]
 
@@ -107,14 +107,14 @@ def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
         raise FrepoError(
             f"the saved state {path} is intact, but has another structure: {name or 'all of it'} is "
             f"{got.get(name, 'not there')}, not {wanted.get(name, 'there')}. Another version of frepo, JAX, Flax or "
-            "optax saved it: go on with those that stand in stage.json, or start again with --fresh"
+            "optax saved it: continue with the versions in stage.json, or start again with --fresh"
         )
     state: Any = serialization.from_state_dict(like, found)
     return state
 
 
 def _leaves(tree: Any) -> dict[str, str]:
-    """Return dtype and shape of each leaf of a state dict of Flax by its path; what is None or empty is one, too."""
+    """Return dtype and shape of each leaf of a Flax state dict by its path; None and empty values count as leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(
         tree, is_leaf=lambda node: not node if isinstance(node, dict) else node is None
     )

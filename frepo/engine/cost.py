@@ -1,4 +1,4 @@
-"""What a loop costs: measured on the device that would run it, before it runs; and how fast a device could be."""
+"""Cost of a loop, measured on its device before it runs, and peak speeds of devices."""
 
 import re
 import time
@@ -19,7 +19,7 @@ PEAKS: dict[str, dict[Precision, float]] = {
     r"A100": {"float32": 19.5 * TERA, "tf32": 156 * TERA, "bfloat16": 312 * TERA},
     r"L40S$": {"float32": 91.6 * TERA, "tf32": 183 * TERA, "bfloat16": 362 * TERA},
 }
-"""Operations a second of dense matrix products (NVIDIA's data sheets), by a pattern of the device's name in JAX."""
+"""Operations per second of dense matrix products (NVIDIA's data sheets), by a pattern of the device's name in JAX."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Cost:
     """The cost of a stage's steps."""
 
     parameters: int
-    """Of one network."""
+    """Number of learned weights of one network."""
     flops_per_step: float
-    """Floating-point operations of a step, as XLA counts them before it optimises; a product and a sum are two."""
+    """Floating-point operations of a step, as XLA counts them before optimising; a product and a sum are two."""
     peak_device_bytes: int
-    """Arguments, results and temporaries of the compiled program, as XLA assigned them."""
+    """Arguments, results and temporaries of the compiled program, as assigned by XLA."""
     compile_seconds: float
-    """With what the cache of compiled programs held."""
+    """With the compile cache as it was."""
     seconds_per_step: float
     steps: int
 
@@ -43,7 +43,7 @@ class Cost:
 
 
 def measure(loop: Loop[Any], parameters: int) -> Cost:
-    """Compile the program of `loop`, run a few of its steps and return what they cost."""
+    """Compile the program of `loop`, run a few of its steps and return their cost."""
     runner, state = BlockRunner(loop.step), loop.first_state()
     count = min(block_steps(loop.bytes_per_step), loop.steps)
     given = loop.inputs(0, count)
@@ -73,5 +73,5 @@ def _never() -> bool:
 
 
 def peak_flops(device_kind: str, precision: Precision) -> float | None:
-    """Return the peak of a device by the name that JAX gives it, or None where it is not known."""
+    """Return the peak of a device by its name in JAX, or None if it is unknown."""
     return next((rates[precision] for name, rates in PEAKS.items() if re.search(name, device_kind)), None)

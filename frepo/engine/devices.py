@@ -1,4 +1,4 @@
-"""All devices of an experiment as one mesh: what lies on each of them, and what is cut into shares."""
+"""All devices of an experiment as one mesh: replicated arrays and shares of arrays."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -17,13 +17,13 @@ SHARES = "shares"
 
 @lru_cache(maxsize=1)
 def mesh() -> Mesh | None:
-    """Return the mesh of all devices of all processes, or None where there is only one."""
+    """Return the mesh of all devices of all processes, or None if there is only one."""
     count = jax.device_count()
     return jax.make_mesh((count,), (SHARES,), axis_types=(AxisType.Auto,)) if count > 1 else None
 
 
 def place(tree: T) -> T:
-    """Put a pytree of arrays on the device; where there are several, all of it on each of them."""
+    """Put a pytree of arrays on the device; with several devices, a full copy on each."""
     everywhere = mesh()
     if everywhere is None:
         return jax.device_put(tree)
@@ -39,7 +39,7 @@ def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Wrapped:
-    """Return `jax.jit(function)` whose results lie whole on each device."""
+    """Return `jax.jit(function)` with its results replicated on all devices."""
     everywhere = mesh()
     return jax.jit(function, out_shardings=None if everywhere is None else NamedSharding(everywhere, P()), **options)
 
@@ -47,8 +47,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Wrapped:
 def in_shares(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Return `function(x)` inside a compiled program, each device computing its share of the leading axis.
 
-    `function` must treat the entries of the leading axis one by one: where they cannot be shared out evenly, zeros are
-    appended, and cut off its result.
+    `function` must treat the entries of the leading axis independently: if they cannot be shared out evenly, zeros are
+    appended, and the surplus is cut off the result.
     """
     everywhere = mesh()
     if everywhere is None:
@@ -60,7 +60,7 @@ def in_shares(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.A
 
 
 def share_evenly(x: jax.Array) -> jax.Array:
-    """Return x inside a compiled program, cut into shares on its leading axis where that goes evenly."""
+    """Return x inside a compiled program, cut into shares on its leading axis if that is even."""
     everywhere = mesh()
     if everywhere is None or len(x) % everywhere.size:
         return x

@@ -1,6 +1,6 @@
-"""What changes numbers and stands in no spec: pinned where JAX can be told, recorded with every saved state elsewhere.
+"""Settings outside the spec that change numbers: pinned if JAX allows it, otherwise recorded with every saved state.
 
-None of it enters a fingerprint: a finished result says where it was computed, it is not another one for that.
+None of them enters a fingerprint: a finished result records where it was computed, and stays the same result.
 """
 
 import importlib.metadata
@@ -36,25 +36,25 @@ PINNED: dict[str, Any] = {
     "jax_threefry_partitionable": True,
     "jax_use_direct_linearize": True,
 }
-"""Settings of JAX that change numbers, each with an environment variable of its name in capitals."""
+"""Settings of JAX that change numbers, each with an environment variable of the same name in capitals."""
 
 VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "JAX_DISABLE_MOST_OPTIMIZATIONS")
-"""Environment variables that change numbers and are not pinned: libraries read them when they start, and the last one
-is set by who wants to compile quickly, rounding as it may.
+"""Environment variables that change numbers and are not pinned: libraries read them at start, and the last one
+speeds up compilation and changes rounding.
 """
 
 HARMLESS_FLAGS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
-"""Starts of flags of XLA that change no number, or that the number of devices tells."""
+"""Prefixes of XLA flags that change no number, or that follow from the number of devices."""
 
 Numerics = Mapping[str, Any]
 
 
 @contextmanager
 def pinned() -> Generator[None]:
-    """While the block runs, JAX computes as frepo means it to, whatever environment and caller have set.
+    """Pin JAX's settings to frepo's while the block runs, whatever environment and caller have set.
 
     Raises:
-        FrepoError: the caller holds a setting with one of JAX's context managers.
+        FrepoError: a context manager of JAX around the caller holds a setting.
     """
 
     def others() -> dict[str, Any]:
@@ -62,7 +62,7 @@ def pinned() -> Generator[None]:
         return {name: now[name] for name, value in PINNED.items() if now.get(name, value) != value}
 
     with ThreadPoolExecutor(1) as pool:
-        before = pool.submit(others).result()  # a context manager of JAX holds for the thread that it is in
+        before = pool.submit(others).result()  # context managers of JAX hold for their own thread only
     try:
         for name in before:
             jax.config.update(name, PINNED[name])
@@ -75,7 +75,7 @@ def pinned() -> Generator[None]:
 
 
 def numerics() -> dict[str, Any]:
-    """Return what changes numbers and is not pinned, as JSON; None for a variable that is not set."""
+    """Return the settings that change numbers and are not pinned, as JSON; None for a variable that is not set."""
     devices = jax.devices()
     variables = {name: os.environ.get(name) or None for name in VARIABLES}
     return {
@@ -88,10 +88,10 @@ def numerics() -> dict[str, Any]:
 
 
 def must_go_on_from(saved: Numerics, path: Path) -> None:
-    """Refuse a state that was saved under other settings; warn where other devices or versions round differently.
+    """Refuse a state that was saved under other settings; warn if other devices or versions round differently.
 
     Raises:
-        FrepoError: which settings differ, and what to do.
+        FrepoError: settings differ; the message names them and the remedy.
     """
     today = numerics()
     differ = [name for name, value in saved.items() if value != today.get(name)]
@@ -100,14 +100,14 @@ def must_go_on_from(saved: Numerics, path: Path) -> None:
     if settings:
         raise FrepoError(
             f"{path} was saved under other numerics: {'; '.join(settings)}. Going on would mix both in one result: set "
-            "it as it was, or compute all of it again with --fresh"
+            "them as they were, or compute all again with --fresh"
         )
     if differ:
         warn(f"{path} was saved elsewhere: {'; '.join(texts.values())}; rounding differs from here on")
 
 
 def _flags(text: str) -> str | None:
-    """Return the flags that change numbers, sorted, the last of each name; XLA reads a file where it gets a path."""
+    """Return the flags that change numbers, sorted, the last of each name; XLA reads the file if given a path."""
     if text.strip() and not text.strip().startswith("-"):
         try:
             text = Path(text).read_text()
@@ -118,7 +118,7 @@ def _flags(text: str) -> str | None:
 
 
 def _kind(device: Any) -> str:
-    """Return the kind of a device; JAX calls all CPUs the same, though they round differently."""
+    """Return the kind of a device; JAX gives all CPUs one name, though they round differently."""
     return _processor() or device.device_kind if device.platform == "cpu" else device.device_kind
 
 

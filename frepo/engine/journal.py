@@ -1,4 +1,4 @@
-"""What a stage tells the disk while it works: rows of metrics, saved states, results."""
+"""The files that a stage writes while it works: rows of metrics, saved states, results."""
 
 import hashlib
 import time
@@ -32,32 +32,32 @@ class Journal:
     checkpoint_every: Cadence
     log_every: int | None
     on_saved: Callable[[int, int], None]
-    """Called with (step, steps) after each saved state, and where less is saved than `recorded_step` says."""
+    """Called with (step, steps) after each saved state, and when less is saved than `recorded_step` says."""
     position: str = ""
-    """Which stage of how many this is, for the eye."""
+    """Position among all stages, such as `[2/4]`, for display."""
     events: EventFile | None = None
-    """What TensorBoard reads, where it is wanted."""
+    """The TensorBoard files, if they are requested."""
     recorded_step: int = 0
-    """What the stage's record says is saved."""
+    """Step of the saved state according to the stage's record."""
     first_step: int = 0
     last_step: int = 0
     saved_step: int | None = None
-    """What the newest saved state holds; None before that is known."""
+    """Step of the newest saved state; None while it is unknown."""
     images: list[ImageSheet] = field(default_factory=list)
     results: dict[str, ResultFile] = field(default_factory=dict)
-    """The files of results that were written, but for the contact sheets."""
+    """Result files written, except the contact sheets."""
     newest: dict[str, float] = field(default_factory=dict)
     """The metrics of the newest rows."""
     _saved_at: float = 0.0
     _written: set[tuple[int, str]] = field(default_factory=set)
-    """Step and name of the rows that an earlier attempt left."""
+    """Step and name of the rows left by an earlier attempt."""
     _held: Callable[[], None] | None = None
 
     def restore(self, like: T, steps: int) -> tuple[int, T] | None:
-        """Return (step, state) to go on from, or None; rows of later steps are dropped.
+        """Return (step, state) to resume from, or None; rows of later steps are dropped.
 
         Raises:
-            FrepoError: there is a state that cannot be gone on from; nothing is changed.
+            FrepoError: there is a state that cannot be resumed; nothing is changed.
         """
         found = restore_newest(self.directory / record.STATE, like, must_go_on_from)
         self.first_step = self.last_step = self.saved_step = found[0] if found else 0
@@ -77,7 +77,7 @@ class Journal:
         return step % every == 0 or step == steps - 1
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Record the metrics of `step`, but for those that an earlier attempt has recorded.
+        """Record the metrics of `step`, except those already recorded by an earlier attempt.
 
         Raises:
             DivergedError: one of them is not finite.
@@ -103,7 +103,7 @@ class Journal:
         return self.checkpoint_every.due(step - (self.saved_step or 0), time.monotonic() - self._saved_at)
 
     def save(self, step: int, steps: int, state: Any) -> None:
-        """Save the state as of `step`, after the rows of metrics that belong to it."""
+        """Save the state as of `step`, after its rows of metrics."""
         sync(self.directory / record.METRICS)
         save_state(self.directory / record.STATE, step, state, numerics())
         self.last_step = self.saved_step = step
@@ -111,7 +111,7 @@ class Journal:
         self.on_saved(step, steps)
 
     def hold(self, step: int, steps: int, state: Callable[[], Any]) -> None:
-        """Keep the state as of `step` at hand, which what comes next, such as scoring, does not change."""
+        """Hold the state as of `step` while following work, such as scoring, leaves it unchanged."""
 
         def save() -> None:
             if self.saved_step != step:
@@ -120,12 +120,12 @@ class Journal:
         self._held = save
 
     def release(self) -> None:
-        """Let go of the state: the next step gives up its arrays."""
+        """Release the state: the next step donates its arrays."""
         self._held = None
 
     @contextmanager
     def saving_where_stopped(self) -> Generator[None]:
-        """Where a signal ends the block, save the state that is held."""
+        """Save the held state if a signal ends the block."""
         try:
             yield
         except Interrupted:
@@ -143,26 +143,26 @@ class Journal:
         return path
 
     def write_rows(self, name: str, rows: list[Row]) -> None:
-        """Write result rows in place of those that an earlier attempt may have left, atomically."""
+        """Write result rows, atomically, replacing those of an earlier attempt."""
         self.write_result(name, record.json_lines(rows).encode())
 
 
 class Follower(Journal):
-    """The journal of a process that computes along with the one that writes: it reads what that one has saved."""
+    """The journal of a process that computes along with the writing one: it reads the states that one has saved."""
 
     def restore(self, like: T, steps: int) -> tuple[int, T] | None:  # noqa: ARG002
-        """Return (step, state) to go on from, or None."""
+        """Return (step, state) to resume from, or None."""
         return restore_newest(self.directory / record.STATE, like, must_go_on_from)
 
     def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
-        """Say no: the first process records metrics."""
+        """Return False: the first process records metrics."""
         return False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Do nothing: the first process records metrics."""
 
     def save_is_due(self, step: int) -> bool:  # noqa: ARG002
-        """Leave it to the first process to say."""
+        """Return False: the first process decides."""
         return False
 
     def save(self, step: int, steps: int, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""Inputs of the next block, made while the device computes the one before."""
+"""Inputs of the next block, prepared while the device computes the current one."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +13,7 @@ Inputs = Any
 def prefetched(make: Callable[[int, int], Inputs]) -> Generator[Callable[[int, int, int], Inputs]]:
     """Yield `inputs(first, end, next_end)`, which returns `make(first, end - first)`.
 
-    While the caller works on it, a thread makes the inputs of steps `end` to `next_end`; they are dropped where the
+    While the caller uses the result, a thread prepares the inputs of steps `end` to `next_end`; they are dropped if the
     next call asks for others.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="frepo-prefetch") as pool:

@@ -1,6 +1,6 @@
-"""One experiment computed by several processes: the first one writes, all of them compute.
+"""One experiment computed by several processes: all compute, the first one writes.
 
-With one process nothing here does anything.
+With a single process these functions do nothing.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ def join(processes: Processes) -> bool:
     """Meet the other processes and return whether this is the first one, which writes.
 
     Raises:
-        FrepoError: the others cannot be found.
+        FrepoError: the other processes cannot be reached.
     """
     try:
         jax.distributed.initialize(processes.coordinator, processes.count, processes.index)
     except (RuntimeError, ValueError) as error:
         raise FrepoError(
-            f"--distributed: the other processes cannot be joined: {error}; where no cluster is recognised, give each "
+            f"--distributed: the other processes cannot be joined: {error}; if no cluster is recognised, give each "
             "process HOST:PORT,INDEX/COUNT"
         ) from None
     return jax.process_index() == 0
@@ -40,7 +40,7 @@ def meet(place: str) -> None:
 
 
 def first_goes_first(action: Callable[[], T], place: str) -> T:
-    """Return `action()`, done by the first process before the others, who do it too where it fails."""
+    """Return `action()`, done by the first process before the others; if it fails there, the others do it too."""
     if jax.process_index() == 0:
         try:
             return action()
@@ -51,7 +51,7 @@ def first_goes_first(action: Callable[[], T], place: str) -> T:
 
 
 def any_process(*questions: bool) -> tuple[bool, ...]:
-    """Return for each question whether any process says yes, so that all of them go the same way."""
+    """Return for each question whether any process answers yes, so that all processes take the same branch."""
     if jax.process_count() == 1:
         return questions
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""Where randomness comes from: a seed, a number for each use of it, and JAX keys made of them."""
+"""Randomness: a seed, a number for each use of it, and the JAX keys made of them."""
 
 from enum import IntEnum
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What randomness is drawn for; combined with the spec's seed. Values never change: results depend on them."""
+    """The uses of randomness, combined with the spec's seed. Values never change: results depend on them."""
 
     SELECTION = 0
     POOL_SCHEDULE = 1
@@ -21,7 +21,7 @@ class Stream(IntEnum):
 
 
 def key_of(seed: tuple[int, ...]) -> jax.Array:
-    """Return the key of (spec's seed, stream, ...): each further number is folded in."""
+    """Return the key of (spec's seed, stream, ...), each number after the first folded in."""
     key = jax.random.key(seed[0])
     for number in seed[1:]:
         key = jax.random.fold_in(key, number)
@@ -31,7 +31,7 @@ def key_of(seed: tuple[int, ...]) -> jax.Array:
 def key_data(*seeds: tuple[int, ...]) -> np.ndarray:
     """Return the keys of `seeds` as uint32 [seeds, 2], as a compiled program takes them.
 
-    They are its arguments (`jax.random.wrap_key_data` makes keys of them inside), never constants of it: so one
+    Keys are its arguments (`jax.random.wrap_key_data` makes keys of them inside), never its constants, so that one
     program serves all seeds.
     """
     return np.stack([np.asarray(jax.random.key_data(key_of(seed))) for seed in seeds])

@@ -1,4 +1,4 @@
-"""From the start, or from a saved state, to the last step: block after block, with metrics and saved states."""
+"""Running a loop from the start, or from a saved state, to the last step, with metrics and saved states."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -22,11 +22,11 @@ S = TypeVar("S")
 def run_steps(loop: Loop[S], journal: Journal) -> S:
     """Return the state after all steps, from the newest saved state or from the start.
 
-    Milestones of the step that it goes on from are called once more: what they found may have gone with the process.
+    Milestones of the resumed step are called again: the process may have ended before their results were written.
 
     Raises:
         Interrupted: a signal came; the state is saved, or held by the journal.
-        FrepoError: a metric is not finite, or there is a saved state that cannot be used.
+        FrepoError: a metric is not finite, or the saved state cannot be used.
     """
     steps, runner = loop.steps, BlockRunner(loop.step)
     step, state = _start(loop, journal)
@@ -74,7 +74,7 @@ def _to_save(loop: Loop[S], state: S) -> Any:
 
 
 def _pass_milestones(loop: Loop[S], journal: Journal, state: S, step: int) -> S:
-    """Return the state after the milestones of `step`; a signal in one of them, or after, loses nothing."""
+    """Return the state after the milestones of `step`; a signal during or after one of them loses nothing."""
     journal.hold(step, loop.steps, lambda: _to_save(loop, state))
     for milestone in loop.milestones:
         if step in milestone.steps:
@@ -91,7 +91,7 @@ def _block_end(loop: Loop[Any], step: int, size: int) -> int:
 
 
 def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | None:
-    """Return the steps a second that the devices would do at their published peak, or None where it is not known."""
+    """Return the steps per second at the devices' published peak, or None if it is unknown."""
     peak = peak_flops(jax.devices()[0].device_kind, loop.precision)
     if peak is None:
         return None
@@ -99,7 +99,7 @@ def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | 
 
 
 def _stop_or_save(journal: Journal, first: int) -> Callable[[], bool]:
-    """Return what ends a host loop early: a signal, or a state that is due; several processes end together only."""
+    """Return a condition that ends a host loop early: a signal or a due save; several processes end only together."""
     step = first - 1
     if jax.process_count() > 1:
         return lambda: False

@@ -1,4 +1,4 @@
-"""Jobs: what other processes, on this machine or another, need to compute stages: a file below the directory of runs."""
+"""Jobs: all that processes on this host or others need to compute stages, as a file below the directory of runs."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
 from frepo.runtime import Cadence, RuntimeOptions
 from frepo.spec import ExperimentSpec, LoadedSpec
+from frepo.spec.document import Document, SpecText
 
 JOBS = ".jobs"
 """Below the directory of runs."""
@@ -74,10 +75,13 @@ def make_job(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> Job:
     job = Job(
         directory, tuple(specs), replace(options, runs_dir=runs_dir, data_dir=data_dir, database=None), Path.cwd()
     )
+    documents = {id(loaded.document): loaded.document for loaded in specs}  # a sweep has one for all experiments
+    numbers = {key: number for number, key in enumerate(documents)}
     content = {
         "here": str(job.here),
         "options": _options_json(job.options),
-        "experiments": [_spec_json(loaded) for loaded in specs],
+        "documents": [[[str(file.path), file.text] for file in found.files] for found in documents.values()],
+        "experiments": [_spec_json(loaded, numbers[id(loaded.document)]) for loaded in specs],
     }
     write_atomically(job.file, json.dumps(content).encode())
     return job
@@ -91,7 +95,10 @@ def read_job(path: Path) -> Job:
     """
     try:
         content = json.loads(path.read_bytes())
-        specs = tuple(_spec(found) for found in content["experiments"])
+        documents = [
+            Document(tuple(SpecText(Path(name), text) for name, text in files)) for files in content["documents"]
+        ]
+        specs = tuple(_spec(found, documents) for found in content["experiments"])
         return Job(path.parent.resolve(), specs, _options(content["options"]), Path(content["here"]))
     except OSError as error:
         raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
@@ -99,14 +106,19 @@ def read_job(path: Path) -> Job:
         raise FrepoError(f"{path} is damaged ({error}); run the specs again") from None
 
 
-def _spec_json(loaded: LoadedSpec) -> dict[str, Any]:
+def _spec_json(loaded: LoadedSpec, document: int) -> dict[str, Any]:
     values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
-    return {**values, "path": str(loaded.path), "spec": loaded.spec.model_dump(mode="json")}
+    return {**values, "document": document, "spec": loaded.spec.model_dump(mode="json")}
 
 
-def _spec(found: dict[str, Any]) -> LoadedSpec:
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return LoadedSpec(**{**given, "path": Path(found["path"]), "spec": ExperimentSpec.model_validate(found["spec"])})
+def _spec(found: dict[str, Any], documents: Sequence[Document]) -> LoadedSpec:
+    return replace(
+        LoadedSpec(
+            documents[found["document"]], tuple(found["overrides"]), ExperimentSpec.model_validate(found["spec"])
+        ),
+        sweep=found["sweep"],
+        swept=found["swept"],
+    )
 
 
 def _options_json(options: RuntimeOptions) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Walking a graph: each stage as soon as what it needs is done, along with other processes that work on some of them."""
+"""Walking a graph: each stage as soon as the stages it needs are done, beside other processes that do the same."""
 
 import time
 from collections.abc import Callable, Sequence

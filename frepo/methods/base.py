@@ -1,7 +1,7 @@
-"""What a method is to the rest of the program: from a job to data, at once or step by step.
+"""The interface of methods to the rest of the program: from a job to data, at once or step by step.
 
-A method has its table in `frepo.spec.distill`, which says all that is to be known without JAX, and there names its
-`prepare(job) -> Learning | Result`: a `Learning` where images are learned, a `Result` where they are only chosen.
+The table of a method, in `frepo.spec.distill`, holds everything that can be known without JAX, and names its
+`prepare(job) -> Learning | Result`: a `Learning` if images are learned, a `Result` if they are only chosen.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from frepo.runtime import RuntimeOptions
 S = TypeVar("S")
 
 Array = Any
-"""A JAX array on its way through the computation, a NumPy array before and after."""
+"""A JAX array during the computation, a NumPy array before and after it."""
 
 
 @struct.dataclass
@@ -27,7 +27,7 @@ class DistilledData:
 
     Attributes:
         images: float32 [num_classes * ipc, h, w, c], class by class, network inputs (preprocessed pixels).
-        labels: float32 [num_classes * ipc, num_classes], centred: one-hot labels minus 1/C are their like.
+        labels: float32 [num_classes * ipc, num_classes], centred: comparable to one-hot labels minus 1/C.
     """
 
     images: Array
@@ -35,7 +35,7 @@ class DistilledData:
 
 
 class Job(NamedTuple):
-    """A stage, with its data set and the place of the results that it needs."""
+    """A stage, with its data set and the directory of the results that it reads."""
 
     stage: Stage
     dataset: Dataset
@@ -43,32 +43,32 @@ class Job(NamedTuple):
 
     @property
     def work(self) -> DistillStage:
-        """What is to be made."""
+        """The stage's work: the data to make."""
         work: Any = self.stage.work
         return work
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a method makes."""
+    """The data that a method makes."""
 
     data: DistilledData
     step: int = 0
-    """Steps done when the data was as it is."""
+    """Number of steps after which the data was in this state."""
     further: Mapping[str, Array] = field(default_factory=dict[str, Array])
-    """Further learned arrays, by their names in `distilled.npz`."""
+    """Further learned arrays, by name, as in `distilled.npz`."""
 
 
 @dataclass(frozen=True)
 class Learning(Generic[S]):
-    """How images are learned."""
+    """A computation that learns images."""
 
     loop: Loop[S]
     start: DistilledData
-    """Host arrays, as they are shown before step 0."""
+    """The data before step 0, as host arrays, for display."""
     shown: Callable[[S], DistilledData]
-    """What is shown of a state along the way."""
+    """The data of an intermediate state, for display."""
     result: Callable[[S], Result]
-    """Of the last state; arrays may be on the device."""
+    """The result of the last state; its arrays may be on the device."""
     parameters: int
-    """Of one network."""
+    """Number of learned weights of one network."""

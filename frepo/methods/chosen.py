@@ -1,4 +1,4 @@
-"""Real images: drawn at random, or chosen as those that stand for their class."""
+"""Real images: drawn at random, or chosen to represent their class."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def prepare_random(job: Job) -> Result:
 
 
 def prepare_coreset(job: Job) -> Result:
-    """Return images that stand for their class, compared by pixels or by the features of a trained network.
+    """Return images that represent their class, compared by pixels or by the features of a trained network.
 
     Raises:
         Interrupted: a signal came.
@@ -44,7 +44,7 @@ def prepare_coreset(job: Job) -> Result:
 
 
 def _vectors(job: Job) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what maps positions of training images to the vectors by which they are compared."""
+    """Return a map from positions of training images to the vectors that represent them in comparisons."""
     dataset = job.dataset
     for network in job.stage.needs:
         work: Any = network.work
@@ -53,7 +53,7 @@ def _vectors(job: Job) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def real_images(work: DistillStage, dataset: Dataset) -> DistilledData:
-    """Return the real images that a stage draws or starts from, drawn from its seed, with centred one-hot labels."""
+    """Return the real images that a stage draws or starts from, drawn by its seed, with centred one-hot labels."""
     kept, _ = split(work.distill.validation_fraction, dataset.train_labels)
     seed = (work.seed, Stream.SELECTION)
     chosen = random_per_class(dataset.train_labels[kept], dataset.info.num_classes, work.distill.ipc, seed)

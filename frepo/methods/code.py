@@ -1,4 +1,4 @@
-"""The stages that make distilled data, and the one that trains the network on whose features images are chosen."""
+"""The stages that make distilled data, and the stage that trains a network for choosing images by features."""
 
 from frepo.data.context import Context
 from frepo.data.dataset import DatasetInfo
@@ -15,7 +15,7 @@ class Distill:
     """Distilled data by the method of the spec."""
 
     def check(self, stage: Stage, info: DatasetInfo) -> None:
-        """Refuse more images per class than there are, and images that are too small for the network."""
+        """Refuse more images per class than the data has, and images that are too small for the network."""
         check(stage.work, info)  # pyright: ignore
 
     def execute(self, context: Context, journal: Journal) -> None:
@@ -23,7 +23,7 @@ class Distill:
         distill(_job(context), journal)
 
     def cost(self, context: Context) -> Cost | None:
-        """Return the cost of a step of learning; None where images are only chosen."""
+        """Return the cost of a learning step; None if images are only chosen."""
         return cost(_job(context))
 
 

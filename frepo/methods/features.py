@@ -1,4 +1,4 @@
-"""A network trained on all real images, on whose features images are chosen."""
+"""A network trained on all real images, whose features serve to choose images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def train_features(work: FeaturesStage, dataset: Dataset, residency: Residency, 
 
 
 def read_features(work: FeaturesStage, dataset: Dataset, directory: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what maps positions of training images, int [n], to features float32 [n, d], from a finished stage.
+    """Return a map from positions of training images, int [n], to features float32 [n, d], read from a finished stage.
 
     Raises:
         FrepoError: the network is missing or damaged.

@@ -1,4 +1,4 @@
-"""Imported data as it waits for the stages that use it, found by its digest."""
+"""Imported data, stored under its digest until a stage uses it."""
 
 import hashlib
 from pathlib import Path
@@ -15,10 +15,10 @@ REMEDY = "import the data again: frepo import CHECKPOINT --spec SPEC"
 
 
 def prepare(job: Job) -> Result:
-    """Return the data that was imported.
+    """Return the imported data.
 
     Raises:
-        FrepoError: it is not there, or damaged.
+        FrepoError: the data is missing or damaged.
     """
     settings = job.work.distill
     assert isinstance(settings, Imported)
@@ -26,7 +26,7 @@ def prepare(job: Job) -> Result:
 
 
 def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
-    """Store images float32 [n, h, w, c] and labels float32 [n, C], and return the digest by which they are found again.
+    """Store images float32 [n, h, w, c] and labels float32 [n, C], and return the digest that identifies them.
 
     Raises:
         OSError: the directory cannot be written.
@@ -39,15 +39,15 @@ def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
 
 
 def kept(digest: str, cache_dir: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and labels that were stored.
+    """Return the stored images and labels.
 
     Raises:
-        FrepoError: it is not there, or damaged.
+        FrepoError: they are missing or damaged.
     """
     path = _path(digest, cache_dir)
     images, labels = read_npz(path, ("images", "labels"), REMEDY)
     if _digest(images, labels) != digest:
-        raise FrepoError(f"{path} cannot be read (it is not what was imported); {REMEDY}")
+        raise FrepoError(f"{path} cannot be read (it differs from the imported data); {REMEDY}")
     return images, labels
 
 

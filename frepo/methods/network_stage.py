@@ -1,4 +1,4 @@
-"""The part that stages share which train networks."""
+"""Behaviour shared by stages that train networks."""
 
 import numpy as np
 
@@ -12,22 +12,22 @@ from frepo.plan import Stage
 
 
 class NetworkStage:
-    """Check and cost of a stage whose work is an `Evaluation`."""
+    """Check and cost of stages whose work is an `Evaluation`."""
 
     def check(self, stage: Stage, info: DatasetInfo) -> None:
         """Refuse images that are too small for the network.
 
         Raises:
-            FrepoError: they are.
+            FrepoError: an image is too small.
         """
         build_model(stage.work.architecture, info.num_classes, info.image_shape)  # pyright: ignore
 
     def cost(self, context: Context) -> Cost | None:
-        """Return the cost of a training step; real images stand in for distilled ones that do not exist yet."""
+        """Return the cost of a training step; real images stand in for distilled images that do not exist yet."""
         dataset = context.dataset()
         sizes = [source.work.distill.ipc for source in context.stage.data]  # pyright: ignore
         data = None
-        if sizes:  # which images stand in does not matter for the cost
+        if sizes:  # the cost does not depend on the choice of images
             count = dataset.info.num_classes * (sum(sizes) // len(sizes))
             data = with_labels(dataset, np.resize(np.arange(dataset.info.num_train), count))
         trainer, loop = prepare(context.work, data, dataset, context.options.residency)

@@ -1,4 +1,4 @@
-"""Choosing real images."""
+"""Selection of real images."""
 
 import itertools
 import warnings
@@ -31,7 +31,7 @@ def chosen_per_class(
 ) -> np.ndarray:
     """Return indices of `ipc` images of each class, int64 [num_classes * ipc], class by class, without repetition.
 
-    `vectors_of` maps the indices of the images of one class, int64 [m], to what they are compared by, float32 [m, ...].
+    `vectors_of` maps indices of images of one class, int64 [m], to the vectors to compare, float32 [m, ...].
     `labels` is int [n]; every class must have at least `ipc` images. Only `k_means` reads `seed`.
 
     Raises:
@@ -54,9 +54,9 @@ def chosen_per_class(
 
 
 def herding(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` <= n of vectors [n, d], int64 [count]: each takes the mean of the chosen closest to that of all.
+    """Return `count` <= n of vectors [n, d], int64 [count]: each brings their mean closest to the overall mean.
 
-    Without repetition, at a tie the lowest index (Welling, ICML 2009; Rebuffi et al., CVPR 2017).
+    Without repetition; ties go to the lowest index (Welling, ICML 2009; Rebuffi et al., CVPR 2017).
     """
     points = _from_mean(vectors)
     chosen, total = [], np.zeros(points.shape[1])
@@ -69,34 +69,34 @@ def herding(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def k_center(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` <= n of vectors [n, d], int64 [count]: that nearest the mean, then the farthest from the chosen.
+    """Return `count` <= n of vectors [n, d], int64 [count]: the nearest to the mean, then the farthest from the chosen.
 
-    Without repetition, at a tie the lowest index (Gonzalez 1985; Sener and Savarese, ICLR 2018).
+    Without repetition; ties go to the lowest index (Gonzalez 1985; Sener and Savarese, ICLR 2018).
     """
     points = _from_mean(vectors)
     chosen = [int(_squared_norms(points).argmin())]
     distances = np.full(len(points), np.inf)
     while len(chosen) < count:
         distances = np.minimum(distances, _squared_distances(points, points[chosen[-1]]))
-        distances[chosen] = -1.0  # duplicates of the chosen, at distance 0, come before they come again
+        distances[chosen] = -1.0  # below the distance 0 of duplicates, so none is chosen twice
         chosen.append(int(distances.argmax()))
     return np.array(chosen, np.int64)
 
 
 def k_means(vectors: np.ndarray, count: int, seed: tuple[int, ...]) -> np.ndarray:
-    """Return `count` <= n of vectors [n, d], int64 [count]: of each of `count` clusters the one nearest to its centre.
+    """Return `count` <= n of vectors [n, d], int64 [count]: the nearest to the centre of each of `count` clusters.
 
-    From the largest cluster to the smallest, at a tie the lowest index; without repetition: where there are fewer
-    distinct vectors than clusters, the next nearest of each cluster follow. One start of k-means++, from `seed`.
+    Ordered from the largest cluster to the smallest; ties go to the lowest index. Without repetition: if there are
+    fewer distinct vectors than clusters, the next nearest of each cluster follow. One start of k-means++, from `seed`.
     """
     from sklearn.cluster import KMeans  # slow to import
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     clusters = KMeans(count, copy_x=False, random_state=int(np.random.default_rng(seed).integers(2**32)))
-    with threadpool_limits(1, "openmp"), warnings.catch_warnings():  # threads would add up in any order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct vectors than clusters
-        # One float64 copy: of float32 vectors k-means++ makes one for each centre that it tries.
+    with threadpool_limits(1, "openmp"), warnings.catch_warnings():  # threads would sum in varying order
+        warnings.simplefilter("ignore", ConvergenceWarning)  # if there are fewer distinct vectors than clusters
+        # One float64 copy: from float32 vectors k-means++ makes a copy for each candidate centre.
         labels = clusters.fit_predict(vectors.astype(np.float64))
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     members.sort(key=lambda places: (-len(places), places[0]))
@@ -108,7 +108,7 @@ def k_means(vectors: np.ndarray, count: int, seed: tuple[int, ...]) -> np.ndarra
 def _from_mean(vectors: np.ndarray) -> np.ndarray:
     """Return n times the deviations of vectors [n, d] from their mean, float64 [n, d].
 
-    They are not divided by n so that whole numbers stay whole, and two vectors are exactly as far from their mean:
+    They are not divided by n, so that integers stay integers and equal distances from the mean are exactly equal:
     rounding decides no tie.
     """
     return len(vectors) * vectors.astype(np.float64) - vectors.sum(axis=0, dtype=np.float64)

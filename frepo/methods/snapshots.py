@@ -1,4 +1,4 @@
-"""What distilled images looked like along the way: contact sheets at steps that follow from their number."""
+"""Contact sheets of distilled images at intermediate steps."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,17 +18,17 @@ from frepo.rundir.record import ImageSheet, View
 
 HALVINGS = 8
 LONG = 2_000
-"""From so many steps on the steps of snapshots are rounded."""
+"""Number of steps from which the steps of snapshots are rounded."""
 ROUNDED_TO = 100
-"""Where blocks of steps end on a GPU."""
+"""Granularity of rounded steps: the length of a block on a GPU."""
 
 S = TypeVar("S")
 
 
 def snapshot_steps(steps: int) -> tuple[int, ...]:
-    """Return the steps after which images are kept besides the first and the last: a half, a quarter, ... of `steps`.
+    """Return the steps of snapshots between the first and the last: a half, a quarter, ... of `steps`.
 
-    Images change most at the start.
+    They are densest at the start, where images change most.
     """
     to = ROUNDED_TO if steps >= LONG else 1
     halved = {max(to, round(steps / 2**k / to) * to) for k in range(1, HALVINGS + 1)}
@@ -38,7 +38,7 @@ def snapshot_steps(steps: int) -> tuple[int, ...]:
 def snapshots(
     steps: int, columns: int, dataset: Dataset, journal: Journal, shown: Callable[[S], DistilledData]
 ) -> Milestone[S]:
-    """Return what writes sheets, `columns` images in a row, of `shown` states while a loop of `steps` steps goes on."""
+    """Return a milestone that writes sheets of `shown` states, `columns` images to a row, in `steps` steps."""
 
     def take(state: S, step: int) -> tuple[S, Mapping[str, Any]]:
         write_sheets(jax.device_get(shown(state)), step, columns, dataset, journal)
@@ -48,7 +48,7 @@ def snapshots(
 
 
 def write_sheets(data: DistilledData, step: int, columns: int, dataset: Dataset, journal: Journal) -> None:
-    """Write the sheets of host arrays as they are after `step` steps."""
+    """Write the sheets of host arrays after `step` steps."""
     inputs = np.asarray(data.images)
     for view, as_seen in _views(dataset).items():
         journal.write_result(_path(view, step), contact_sheet(as_seen(inputs), columns))
@@ -57,7 +57,7 @@ def write_sheets(data: DistilledData, step: int, columns: int, dataset: Dataset,
 def written_sheets(
     steps: Iterable[int], rows: int, columns: int, dataset: Dataset, journal: Journal
 ) -> list[ImageSheet]:
-    """Return the sheets of `steps` that lie in the stage's directory, by this attempt or an earlier one."""
+    """Return the sheets of `steps` in the stage's directory, from this attempt or an earlier one."""
     found = []
     for step in steps:
         for view in _views(dataset):

@@ -1,4 +1,4 @@
-"""A distill stage from the data set to `distilled.npz`, by whatever method."""
+"""A distill stage from the data set to `distilled.npz`, for any method."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,10 +23,10 @@ from frepo.rundir.arrays import npz_bytes, read_npz
 
 
 def check(work: DistillStage, info: DatasetInfo) -> None:
-    """Hold a stage against the facts of its data, before anything is written.
+    """Check a stage against the facts of its data, before anything is written.
 
     Raises:
-        FrepoError: a class has fewer images than asked for, or the network does not fit the images.
+        FrepoError: a class has too few images, or the network does not fit the images.
     """
     left = info.smallest_class
     if work.distill.validation_fraction is not None:
@@ -41,11 +41,11 @@ def check(work: DistillStage, info: DatasetInfo) -> None:
 
 
 def distill(job: Job, journal: Journal) -> None:
-    """Make the distilled data of a stage and write it with contact sheets along the way.
+    """Make the distilled data of a stage and write it with contact sheets of intermediate steps.
 
     Raises:
         Interrupted: a signal came; the state is saved.
-        FrepoError: the computation diverged, or imported data is not there.
+        FrepoError: the computation diverged, or imported data is missing.
     """
     found = job.work.distill.load()(job)
     if isinstance(found, Learning):
@@ -56,7 +56,7 @@ def distill(job: Job, journal: Journal) -> None:
 
 
 def cost(job: Job) -> Cost | None:
-    """Return what the steps of a stage cost on this device; None where images are not learned.
+    """Return the cost of the steps of a stage on this device; None if images are not learned.
 
     Raises:
         FrepoError: the data does not fit the stage.
@@ -85,7 +85,7 @@ def _learn(learning: Learning[Any], job: Job, journal: Journal) -> Result:
 
 
 def _write(result: Result, job: Job, journal: Journal, before: Iterable[int] = ()) -> None:
-    """Write the result and say which sheets lead to it: those of the steps `before` it, and its own."""
+    """Write the result and record its sheets: those of the steps `before` it, and its own."""
     data: DistilledData = jax.device_get(result.data)
     step, ipc, classes = result.step, job.work.distill.ipc, job.dataset.info.num_classes
     write_sheets(data, step, ipc, job.dataset, journal)

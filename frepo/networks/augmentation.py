@@ -1,6 +1,6 @@
-"""Augmentation of a batch inside a compiled step; the parameters of an operation are drawn for each image.
+"""Augmentation of a batch inside a compiled step, with parameters drawn for each image.
 
-Images are whitened or standardised: zero is the mean colour, values have no bounds to clip to and channels no hue.
+Images are whitened or standardised: zero is the mean colour, values have no bounds and channels no hue.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,9 @@ Operation = Callable[[jax.Array, jax.Array], jax.Array]
 def augment(
     operations: tuple[Augmentation, ...], mode: AugmentationMode, key: Key[Array, ""], images: Float[Array, "n h w c"]
 ) -> Float[Array, "n h w c"]:
-    """Return `images` float32 [n, h, w, c] after `operations`, of the same shape; unchanged where there are none.
+    """Return `images` float32 [n, h, w, c] after `operations`, same shape; without operations, unchanged.
 
-    With `one`, one of them is drawn uniformly for the whole batch; with `all`, each is applied, in the order given,
-    with a key of its own.
+    `one` draws one operation uniformly for the whole batch; `all` applies each in the given order, with its own key.
     """
     chosen = [OPERATIONS[name] for name in operations]
     if not chosen:
@@ -59,7 +58,7 @@ def _color(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def _crop(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Resize by 0.8 to 1.25 (log-uniform) about a random point; black, the mean colour, comes in from outside."""
+    """Resize by 0.8 to 1.25 (log-uniform) about a random point; outside the image is black, the mean colour."""
     scale_key, center_key = jax.random.split(key)
     low, high = jnp.log(jnp.array(ZOOM))
     scale = jnp.exp(jax.random.uniform(scale_key, (len(images),), minval=low, maxval=high))
@@ -69,7 +68,7 @@ def _crop(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def _rotate(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Rotate each image by up to 15 degrees about its middle."""
+    """Rotate each image by up to 15 degrees about its centre."""
     limit = jnp.deg2rad(ROTATION_DEGREES)
     angle = jax.random.uniform(key, (len(images),), minval=-limit, maxval=limit)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -95,11 +94,11 @@ def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:
 def _warp(
     images: Float[Array, "n h w c"], matrix: Float[Array, "n 2 2"], offset: Float[Array, "n 2"]
 ) -> Float[Array, "n h w c"]:
-    """Sample each image at matrix @ position + offset, positions measured from the middle in shares of the side.
+    """Sample each image at matrix @ position + offset, positions relative to the centre in fractions of the side.
 
     `matrix` [n, 2, 2] and `offset` [n, 2]; bilinear, zero outside.
     """
-    # dm_pix.affine_transform interpolates across channels as well: on a CPU it takes eighty times as long.
+    # dm_pix.affine_transform also interpolates across channels, which takes eighty times as long on a CPU.
     _, height, width, _ = images.shape
     size = jnp.array([height, width], images.dtype)
     rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")

@@ -1,4 +1,4 @@
-"""The frame of all networks: normalisation and precision as the spec has them, a body, and a dense head."""
+"""The frame of all networks: normalisation and precision from the spec, a body, and a dense head."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from frepo.spec.architecture import Normalization, Precision
 
 
 class Block(nn.Module):
-    """A part of a network, which knows how to normalise and convolve."""
+    """A part of a network with its normalisation and convolution layers."""
 
     normalization: Normalization
     precision: Precision
@@ -26,12 +26,12 @@ class Block(nn.Module):
         return normalize(self.normalization, x, train=train, batch_momentum=self.batch_momentum, dtype=dtype)
 
     def conv(self, features: int, **options: Any) -> nn.Conv:
-        """Return a 3x3 convolution that keeps height and width; `options` as `convolution` has them."""
+        """Return a 3x3 convolution that keeps height and width; `options` as in `convolution`."""
         return convolution(features, *numerics(self.precision), **options)
 
 
 class ImageNetwork(Block):
-    """A network: its body, which each kind has for itself, and a dense head."""
+    """A network: a body specific to its kind, and a dense head."""
 
     num_classes: int
 
@@ -44,11 +44,11 @@ class ImageNetwork(Block):
         return dense_head(self.body(x, train=train), self.num_classes, self.precision, kernel_init, bias_init)
 
     def body(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n ..."]:
-        """Map images [n, h, w, c] to what the head gets, flattened there to features."""
+        """Map images [n, h, w, c] to the input of the head, which flattens it to features."""
         raise NotImplementedError
 
     def head_init(self) -> tuple[Initializer, Initializer]:
-        """Return how kernel and bias of the head start."""
+        """Return the initialisers of the head's kernel and bias."""
         return LECUN_NORMAL, zeros
 
 

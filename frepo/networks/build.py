@@ -17,10 +17,10 @@ def build_model(
 ) -> ImageNetwork:
     """Return the network of `architecture` for images of `image_shape` (height, width, channels).
 
-    `batch_momentum` is the share of the old value in batch normalisation's running averages.
+    `batch_momentum` is the weight of the old value in batch normalisation's running averages.
 
     Raises:
-        FrepoError: the images are too small for so many halvings.
+        FrepoError: the images are too small for the network.
     """
     added = 2 * margin(image_shape[2])
     normalization, precision = architecture.normalization, architecture.precision
@@ -42,7 +42,7 @@ def build_model(
             _require_side(architecture, image_shape, 32 - added)
             return Vgg11(*shared, architecture.widths, pooling)
         case tables.ResNet18():
-            # Instance normalisation turns the one pixel that 8 pixels leave into zeros, whatever it was.
+            # Instance normalisation turns the single pixel that remains of 8x8 images into zeros, whatever its value.
             _require_side(architecture, image_shape, 9 if normalization == "instance" else 1)
             return ResNet18(*shared, architecture.widths)
         case tables.ResNet18Ap():

@@ -13,12 +13,12 @@ Features = Callable[[jax.Array], jax.Array]
 
 
 def in_chunks(features: Features, images: Shaped[Array, "n h w c"], chunk: int) -> Float[Array, "n d"]:
-    """Return features [n, d] of images [n, h, w, c], at most `chunk` of them going through the network at once.
+    """Return features [n, d] of images [n, h, w, c], computed in micro-batches of at most `chunk` images.
 
-    A network's activations are not kept for the gradient but computed again, chunk by chunk, so that memory is bounded
-    by the chunk; the gradient is the same, with respect to the images and to all that `features` closes over, and can
-    itself be differentiated either way. On a CPU, `jax.jvp` of the features themselves is refused. `features` must
-    treat the images one by one. A support that is no larger than `chunk` is computed at once, and nothing twice.
+    The gradient recomputes a network's activations one micro-batch at a time instead of keeping them, so `chunk`
+    bounds memory. It is the same gradient, with respect to the images and everything that `features` closes over, and
+    is itself differentiable in both modes. On a CPU, `jax.jvp` of the features themselves is refused. `features` must
+    treat images independently. A support of at most `chunk` images is computed at once, without recomputation.
     """
     count = len(images)
     if count <= chunk:
@@ -27,7 +27,7 @@ def in_chunks(features: Features, images: Shaped[Array, "n h w c"], chunk: int) 
     size = -(-count // parts)
     padded = jnp.pad(images, ((0, parts * size - count), *((0, 0) for _ in images.shape[1:])))
     pieces = padded.reshape(parts, size, *images.shape[1:])
-    if on_cpu():  # control flow makes convolutions slow there
+    if on_cpu():  # where control flow makes convolutions slow
         done = jnp.concatenate(_one_after_the_other(features, list(pieces)))
     else:
         done = jax.lax.map(jax.checkpoint(features), pieces)
@@ -35,10 +35,10 @@ def in_chunks(features: Features, images: Shaped[Array, "n h w c"], chunk: int) 
 
 
 def _one_after_the_other(features: Features, pieces: list[jax.Array]) -> tuple[jax.Array, ...]:
-    """Return the features of each piece, none of them computed, forwards or backwards, before the one before is done.
+    """Return the features of each piece, computed strictly one piece after the other, forwards and backwards.
 
-    XLA's CPU backend drops barriers and computes what it can side by side, so the order is made of data: each piece
-    gets zero times something that must come first added.
+    XLA's CPU backend drops barriers and computes independent work in parallel, so a data dependency enforces the order:
+    zero times the result that must come first is added to each piece.
     """
     function, constants = jax.closure_convert(features, pieces[0])
 
@@ -51,7 +51,7 @@ def _one_after_the_other(features: Features, pieces: list[jax.Array]) -> tuple[j
     run = jax.custom_vjp(plain)
 
     def forward(pieces: list[jax.Array], constants: Sequence[Any]) -> Any:
-        return plain(pieces, constants), (pieces, constants)  # plain, so that derivatives of the gradient exist
+        return plain(pieces, constants), (pieces, constants)  # plain, so that the gradient can be differentiated
 
     def backward(saved: tuple[list[jax.Array], Sequence[Any]], cotangents: tuple[jax.Array, ...]) -> Any:
         pieces, constants = saved

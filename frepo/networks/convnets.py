@@ -1,4 +1,4 @@
-"""Convolutional networks whose blocks are all alike: that of the paper, of dataset condensation and of KIP."""
+"""Convolutional networks of identical blocks: those of the paper, of dataset condensation and of KIP."""
 
 import flax.linen as nn
 from jax.nn.initializers import Initializer, he_normal, normal, zeros
@@ -41,8 +41,8 @@ class DcConvNet(BlockNetwork):
     """Blocks of 3x3 convolution without bias, normalisation, ReLU and 2x2 pooling, then a dense head.
 
     The ConvNet of Zhao, Mopuri and Bilen (2021), github.com/VICO-UoE/DatasetCondensation, whose one-channel images
-    have two more pixels of padding, in the form of github.com/yongchaoz/FRePo: no bias and He's initialisation, also
-    of the head.
+    get two more pixels of padding, in the form of github.com/yongchaoz/FRePo: no bias, and He's initialisation, of
+    the head too.
     """
 
     def body(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n ..."]:
@@ -54,7 +54,7 @@ class DcConvNet(BlockNetwork):
         return x
 
     def head_init(self) -> tuple[Initializer, Initializer]:
-        """Return how kernel and bias of the head start."""
+        """Return the initialisers of the head's kernel and bias."""
         return he_normal(), zeros
 
 
@@ -62,8 +62,8 @@ class KipConvNet(BlockNetwork):
     """A 3x3 convolution and ReLU, blocks of normalisation, 3x3 convolution, ReLU and 2x2 pooling, then a dense head.
 
     The network of Nguyen, Novak, Xiao and Lee (2021), in the form of github.com/yongchaoz/FRePo: all convolutions have
-    the same width, all biases start as normal numbers with std 0.1, and one-channel images have no more padding than
-    others.
+    the same width, all biases start as normal numbers with std 0.1, and one-channel images get no extra
+    padding.
     """
 
     def body(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n ..."]:
@@ -75,5 +75,5 @@ class KipConvNet(BlockNetwork):
         return x
 
     def head_init(self) -> tuple[Initializer, Initializer]:
-        """Return how kernel and bias of the head start."""
+        """Return the initialisers of the head's kernel and bias."""
         return LECUN_NORMAL, normal(KIP_BIAS_STD)

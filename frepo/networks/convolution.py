@@ -1,4 +1,4 @@
-"""The convolution of all networks, in the form that the backend runs fastest; the numbers are the same."""
+"""The convolution of all networks, in the form that is fastest on the backend; the numbers are the same."""
 
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ def convolution(
     kernel_init: Initializer = LECUN_NORMAL,
     bias_init: Initializer = zeros,
 ) -> nn.Conv:
-    """Return a 3x3 convolution that keeps height and width, zeros outside."""
+    """Return a 3x3 convolution that keeps height and width, with zero padding."""
     return nn.Conv(
         features,
         (3, 3),
@@ -53,9 +53,9 @@ def _convolve_on_cpu(
 ) -> Float[Array, "n h w features"]:
     """Convolve in the form for which XLA's CPU backend has fast kernels.
 
-    It has them for an even number of channels only: images of 1 or 3 channels get one more, of zeros (forward pass of
-    1,024 images, three blocks of width 32, two cores: 130 -> 76 ms and 109 -> 81 ms). It has none for bfloat16, which
-    is computed in float32 and rounded, as other hardware does too.
+    They exist for an even number of channels only, so images of 1 or 3 channels get one channel of zeros (forward pass
+    of 1,024 images, three blocks of width 32, two cores: 130 -> 76 ms and 109 -> 81 ms). None exists for bfloat16,
+    which is computed in float32 and rounded, as on other hardware.
     """
     if x.shape[-1] % 2:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1)))
@@ -72,7 +72,7 @@ def _same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _derivative(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.Array, Any]:
     """Return the convolution and its derivative, whose transpose is the gradient.
 
-    A zero tangent, as that of the images where a network is trained, is left out: the gradient would be computed.
+    A zero tangent, as for the images when a network is trained, is left out, so that its gradient is not computed.
     """
     x, kernel = primals
     x_dot, kernel_dot = (None if isinstance(dot, SymbolicZero) else dot for dot in tangents)
@@ -88,9 +88,9 @@ def _derivative(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[ja
 def _convolve_by_rows(
     x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c features"]
 ) -> Float[Array, "n h w features"]:
-    """Convolve as the sum of three matrix products, one for each row of the kernel, over patches three pixels wide.
+    """Convolve as the sum of three matrix products, one per row of the kernel, over patches three pixels wide.
 
-    Transposed, it is the gradient of the kernel. XLA's own form of this gradient takes 1.1 to 3 times as long (100
+    Its transpose is the gradient of the kernel. XLA's own form of this gradient takes 1.1 to 3 times as long (100
     images: 9.7 -> 3.2, 27 -> 16 and 5.9 -> 6.6 ms for the three blocks of width 32).
     """
     n, height, width, channels = x.shape

@@ -1,4 +1,4 @@
-"""Kernel ridge regression on features, in full float32 whatever the networks run in."""
+"""Kernel ridge regression on features, in full float32 at any precision of the networks."""
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,6 @@ def krr_predict(
 ) -> Float32[Array, "T C"]:
     """Predict the targets' labels [T, C] by ridge regression from the support.
 
-    K_TS = f_T f_S^T is never formed: f_T (f_S^T a) is the same as (f_T f_S^T) a and needs S/C times less arithmetic.
+    K_TS = f_T f_S^T is never formed: f_T (f_S^T a) equals (f_T f_S^T) a and needs S/C times less arithmetic.
     """
     return jnp.matmul(f_TxD.astype(jnp.float32), krr_weights(f_SxD, y_SxC, reg), precision=FULL)

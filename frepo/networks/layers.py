@@ -1,4 +1,4 @@
-"""What networks are made of besides convolutions: numbers, padding, normalisation, pooling and the head."""
+"""Layers besides convolutions, and their numerics: padding, normalisation, pooling and the head."""
 
 from typing import NamedTuple
 
@@ -16,14 +16,14 @@ MARGIN = 2
 
 
 class Numerics(NamedTuple):
-    """Dtype of activations, and how products of float32 numbers are taken."""
+    """Dtype of activations, and precision of products of float32 numbers."""
 
     dtype: DTypeLike
     products: jax.lax.Precision
 
 
 def numerics(precision: Precision) -> Numerics:
-    """Return what `precision` stands for; a device without TF32 (a CPU, an old GPU) takes full float32 in its place."""
+    """Return the numerics of `precision`; a device without TF32 (a CPU, an old GPU) uses full float32 instead."""
     match precision:
         case "float32":
             return Numerics(jnp.float32, jax.lax.Precision.HIGHEST)
@@ -34,12 +34,12 @@ def numerics(precision: Precision) -> Numerics:
 
 
 def margin(channels: int) -> int:
-    """Return how many pixels `pad_one_channel` adds on each side."""
+    """Return the number of pixels that `pad_one_channel` adds on each side."""
     return MARGIN if channels == 1 else 0
 
 
 def pad_one_channel(x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out c"]:
-    """Pad x [n, h, w, 1] with two zeros on each side, which takes 28 pixels to 32; leave other channels as they are."""
+    """Pad x [n, h, w, 1] with two zeros on each side, from 28 pixels to 32; leave other channel counts unchanged."""
     pixels = margin(x.shape[-1])
     return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))) if pixels else x
 
@@ -51,8 +51,7 @@ def normalize(
 
     `batch` uses running averages unless `train`; `layer` has statistics and an affine map over all of h, w and c;
     `instance`, `group` (4 groups) and `one_group` (statistics over all of h, w and c) have an affine map per channel;
-    `identity` does nothing.
-    Statistics are taken in float32, the result is `dtype`.
+    `identity` leaves x as it is. Statistics are in float32, the result is `dtype`.
     """
     match kind:
         case "batch":
@@ -70,7 +69,7 @@ def normalize(
 
 
 def relu_pool(kind: BlockPooling, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out c"]:
-    """Return the positive part of x [n, h, w, c], pooled over 2x2 pixels unless `kind` is none."""
+    """Return the positive part of x [n, h, w, c], pooled over 2x2 pixels unless `kind` is `none`."""
     match kind:
         case "average":
             return relu_average_pool(x)
@@ -84,7 +83,7 @@ def relu_pool(kind: BlockPooling, x: Float[Array, "n h w c"]) -> Float[Array, "n
 def relu_average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     """Return the means over 2x2 pixels of the positive part of x [n, h, w, c]; an odd last row or column is dropped.
 
-    The derivative is written out, because the gradient of XLA's window sum takes three times as long on a CPU as the
+    The derivative is explicit, because on a CPU the gradient of XLA's window sum takes three times as long as the
     transpose of a sum over axes.
     """
     return nn.avg_pool(nn.relu(x), (2, 2), strides=(2, 2))

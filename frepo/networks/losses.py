@@ -19,7 +19,7 @@ def cross_entropy(logits: Float[Array, "n C"], target: Float[Array, "n C"]) -> F
 def label_margin(labels: Float[Array, "n c"], label_classes: int) -> Float[Array, ""]:
     """Return minus the mean over `labels` [n, c] of min(largest - second largest, 1/C), C = `label_classes`.
 
-    Keeps learned labels decided: it pulls while the margin is below 1/C (Zhou et al. 2022, section 3.3).
+    Keeps learned labels decisive: it pulls while the margin is below 1/C (Zhou et al. 2022, section 3.3).
     """
     top = jax.lax.top_k(labels, 2)[0]
     return -jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / label_classes))
@@ -30,6 +30,6 @@ def centered_one_hot(
 ) -> Float32[Array, "n {num_classes}"]:
     """Return one-hot labels minus 1/C, float32 [n, c], from integers [n].
 
-    c is `num_classes`, and so is C, unless they are a part of `label_classes` classes.
+    Both c and C are `num_classes`, unless these are a subset of `label_classes` classes; then C is `label_classes`.
     """
     return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1 / (label_classes or num_classes)

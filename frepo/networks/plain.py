@@ -1,4 +1,4 @@
-"""AlexNet and VGG-11 for small images: convolutions one after the other, each of a width of its own."""
+"""AlexNet and VGG-11 for small images: a chain of convolutions, each with its own width."""
 
 from typing import ClassVar
 
@@ -11,15 +11,15 @@ from frepo.spec.architecture import StagePooling
 
 
 class PlainNetwork(ImageNetwork):
-    """Convolutions, each followed by normalisation and ReLU, some of them by 2x2 pooling, then a dense head.
+    """Convolutions, each followed by normalisation and ReLU, some also by 2x2 pooling, then a dense head.
 
-    One-channel images have two more pixels of padding, which takes 28 pixels to 32.
+    One-channel images get two more pixels of padding, from 28 pixels to 32.
     """
 
     large: ClassVar[tuple[int, ...]] = ()
-    """The convolutions over 5x5 pixels; the others have 3x3."""
+    """Indices of the 5x5 convolutions; the others are 3x3."""
     pooled: ClassVar[tuple[int, ...]]
-    """The convolutions that pooling follows."""
+    """Indices of the convolutions followed by pooling."""
 
     widths: tuple[int, ...]
     pooling: StagePooling = "max"
@@ -40,7 +40,7 @@ class PlainNetwork(ImageNetwork):
 class AlexNet(PlainNetwork):
     """Five convolutions, three of them pooled.
 
-    As in github.com/VICO-UoE/DatasetCondensation, which has no normalisation here.
+    As in github.com/VICO-UoE/DatasetCondensation, which has no normalisation in this network.
     """
 
     large = (0, 1)
@@ -50,7 +50,7 @@ class AlexNet(PlainNetwork):
 class Vgg11(PlainNetwork):
     """Eight convolutions, five of them pooled.
 
-    Configuration A of Simonyan and Zisserman (2015) with the one dense layer that is usual for small images, as in
+    Configuration A of Simonyan and Zisserman (2015) with a single dense layer, as is usual for small images and in
     github.com/VICO-UoE/DatasetCondensation.
     """
 

@@ -1,4 +1,4 @@
-"""How a stage trains its networks: from its work and its data to the trainer and the loop."""
+"""From a stage's work and data to the trainer and the training loop of its networks."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -28,7 +28,7 @@ class Labelled(Protocol):
 
 
 class Prepared(NamedTuple):
-    """What trains networks."""
+    """A trainer, its loop, and their data."""
 
     trainer: Trainer
     loop: Loop[Any]
@@ -42,9 +42,9 @@ def prepare(
     positions: np.ndarray | None = None,
     stream: Stream = Stream.EVALUATION,
 ) -> Prepared:
-    """Return how networks are trained on `data`, or on real images where it is None.
+    """Return the trainer and loop for networks on `data`, or on real images if it is None.
 
-    Real images are all of them, or those at `positions`, int [networks, n], for each network.
+    Real images are all of them, or for each network those at its `positions`, int [networks, n].
     """
     recipe = work.recipe
     source, everything = _source(work, data, dataset, residency)
@@ -63,7 +63,7 @@ def prepare(
 
 
 def trainer_of(work: Evaluation, info: DatasetInfo, steps: int) -> Trainer:
-    """Return how the networks of `work` are made and trained for `steps` steps."""
+    """Return the trainer of the networks of `work`, for `steps` steps."""
     model = build_model(work.architecture, info.num_classes, info.image_shape)
     return Trainer(model, recipes.optimizer(work.recipe, steps), info.image_shape, recipes.loss(work.recipe))
 
@@ -71,7 +71,7 @@ def trainer_of(work: Evaluation, info: DatasetInfo, steps: int) -> Trainer:
 def _source(
     work: Evaluation, data: Labelled | None, dataset: Dataset, residency: Residency
 ) -> tuple[TrainingImages, np.ndarray]:
-    """Return images with centred labels, and which of them are trained on."""
+    """Return images with centred labels, and the positions of those used for training."""
     if data is not None:
         return fixed_data(data.images, data.labels), np.arange(len(data.images))
     kept, _ = split(work.validation_fraction, dataset.train_labels)

@@ -1,4 +1,4 @@
-"""From a recipe to the optimiser, the loss and the labels that networks are trained with."""
+"""From a recipe to the optimiser, the loss and the labels for training networks."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MOST_STEPS = 40_000
 
 
 def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
-    """Return the training steps of a network: by passes over the data, as the recipe says, or by the images' number."""
+    """Return a network's training steps: from passes over the data, from the recipe, or from the number of images."""
     if epochs is not None:
         return -(-epochs * num_images // min(recipe.batch_size, num_images))
     if recipe.steps is not None:
@@ -26,7 +26,7 @@ def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
 
 
 def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """Return the optimiser of a training of `steps` steps, its schedule included."""
+    """Return the optimiser for a training of `steps` steps, with its schedule."""
     schedule = _schedule(recipe, steps)
     match recipe.optimizer:
         case "adam" if recipe.weight_decay:
@@ -59,10 +59,10 @@ def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:
 
 
 def targets(recipe: Recipe, labels: Float32[Array, "n C"]) -> Float32[Array, "n C"]:
-    """Return what the loss holds logits against, float32 [n, C], from centred labels of the same shape.
+    """Return the targets of the loss, float32 [n, C], from centred labels of the same shape.
 
-    `mse` takes centred labels, `xent` one-hot ones and `soft_xent` the softmax of labels over the temperature, as the
-    paper's code does (it leaves the logits as they are).
+    `mse` uses centred labels, `xent` one-hot labels and `soft_xent` the softmax of the labels divided by the
+    temperature, as in the paper's code (which does not divide the logits).
     """
     if recipe.loss == "soft_xent":
         return jax.nn.softmax(labels / (recipe.temperature or 1.0))

@@ -29,7 +29,7 @@ class ResidualBlock(Block):
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h_out w_out {self.features}"]:
         """Map x [n, h, w, c] to [n, h, w, features] or, halved, [n, h/2, w/2, features].
 
-        Of odd sides a stride rounds the half up, average pooling down.
+        With odd sides, a stride rounds half the side up, average pooling down.
         """
         dtype, products = numerics(self.precision)
         norm = partial(self.norm, train=train)
@@ -42,7 +42,7 @@ class ResidualBlock(Block):
                 shortcut = norm(conv((1, 1), strides=2)(shortcut))
             case "average":
                 x = relu_average_pool(norm(keep_size()(x)))
-                # The published order, convolution before pooling, gives the same numbers for four times the work.
+                # The published order, convolution before pooling, gives the same numbers at four times the cost.
                 shortcut = norm(conv((1, 1))(nn.avg_pool(shortcut, (2, 2), strides=(2, 2))))
             case None:
                 x = nn.relu(norm(keep_size()(x)))
@@ -79,9 +79,9 @@ class ResidualNetwork(ImageNetwork):
 
 
 class ResNet18(ResidualNetwork):
-    """Residual stages that halve by strides of 2, means over all pixels, then a dense head.
+    """Residual stages that halve by strides of 2, the mean over all pixels, then a dense head.
 
-    He, Zhang, Ren and Sun (2016), with the first convolution 3x3 and no pooling after it, as is usual for small images
+    He, Zhang, Ren and Sun (2016), with a 3x3 first convolution and no pooling after it, as is usual for small images
     and in github.com/VICO-UoE/DatasetCondensation.
     """
 
@@ -91,7 +91,7 @@ class ResNet18(ResidualNetwork):
 
 
 class ResNet18Ap(ResidualNetwork):
-    """Residual stages that halve by 2x2 average pooling, then a dense head on all pixels of the last one.
+    """Residual stages that halve by 2x2 average pooling, then a dense head on all pixels of the last stage.
 
     The ResNet18_AP of github.com/VICO-UoE/DatasetCondensation.
     """

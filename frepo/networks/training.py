@@ -30,7 +30,7 @@ SCORED_AT_ONCE = 1000
 
 @struct.dataclass
 class Network:
-    """Weights of one network and what its optimiser remembers; or of several, stacked on a leading axis."""
+    """Weights and optimiser state of one network, or of several, stacked on a leading axis."""
 
     params: Params
     batch_stats: Params
@@ -39,7 +39,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Trainer:
-    """How a network is made, takes a step and is applied."""
+    """Creates, trains and applies the networks of one kind."""
 
     model: ImageNetwork
     optimizer: optax.GradientTransformation
@@ -58,13 +58,13 @@ class Trainer:
         return Network(variables["params"], variables.get("batch_stats", {}), self.optimizer.init(variables["params"]))
 
     def apply(self, network: Network, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Map images [n, h, w, c] to (features [n, d], logits [n, C]), batch norm on its running averages."""
+        """Map images [n, h, w, c] to (features [n, d], logits [n, C]), with batch norm's running averages."""
         variables = {"params": network.params, "batch_stats": network.batch_stats}
         outputs: Any = self.model.apply(variables, images, train=False)
         return outputs
 
     def step(self, network: Network, images: jax.Array, labels: jax.Array) -> tuple[Network, jax.Array]:
-        """Return the network after one step on the loss, batch norm in training mode, and the loss before it."""
+        """Return the network after one step on the loss, with batch norm in training mode, and the loss before it."""
 
         def loss(params: Params) -> tuple[jax.Array, Params]:
             variables = {"params": params, "batch_stats": network.batch_stats}
@@ -85,7 +85,7 @@ def fixed_data(images: Any, labels: Any) -> TrainingImages:
 
 
 def centered_data(images: TrainingImages, num_classes: int, label_classes: int) -> TrainingImages:
-    """Return training images whose labels, int32 on the way, come as centred one-hot ones."""
+    """Return training images whose int32 labels arrive as centred one-hot labels."""
 
     def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
         inputs, labels = images.take(constants, given)
@@ -95,19 +95,19 @@ def centered_data(images: TrainingImages, num_classes: int, label_classes: int) 
 
 
 class Regime(NamedTuple):
-    """What a training does besides what its `Trainer` says."""
+    """The parts of a training that a `Trainer` does not define."""
 
     steps: int
     batch_size: int
     augmentation: tuple[Augmentation, ...] = ()
     augmentation_mode: AugmentationMode = "one"
     targets: Callable[[jax.Array], jax.Array] = lambda labels: labels
-    """Centred labels [n, C] -> what the loss takes."""
+    """Maps centred labels [n, C] to the targets of the loss."""
 
 
 class _Constants(NamedTuple):
     images: Any
-    """Those of the `TrainingImages`."""
+    """The constants of the `TrainingImages`."""
     keys: Any
     """uint32 [networks, 2], see `key_data`."""
 
@@ -115,18 +115,18 @@ class _Constants(NamedTuple):
 class _Given(NamedTuple):
     step: jax.Array | np.ndarray
     batch: Any
-    """For each network its batch, or what leads to it on the device."""
+    """For each network its batch, or the input from which the device makes it."""
 
 
 def training_loop(
     trainer: Trainer, data: TrainingImages, positions: np.ndarray, seeds: Sequence[tuple[int, ...]], regime: Regime
 ) -> Loop[Any]:
-    """Return the loop that trains one network for each entry of `seeds` on `data[positions]`, all side by side.
+    """Return the loop that trains one network per entry of `seeds` on `data[positions]`, all side by side.
 
-    `positions` is int [n], or [networks, n] where each network has its own images.
+    `positions` is int [n], or [networks, n] if each network has its own images.
 
-    A network depends on its own seeds only, so it comes out the same, to rounding, alone or beside others. On a CPU
-    the networks are written out in one program, elsewhere they are vectorised over their weights.
+    A network depends on its own seeds only: alone or beside others it is the same up to rounding. On a CPU the networks
+    are unrolled in one program, elsewhere they are vectorised over their weights.
     """
     start = key_data(*seeds)
     count = positions.shape[-1]
@@ -183,7 +183,7 @@ def training_loop(
 
 
 def stacked(networks: Sequence[Network]) -> Network:
-    """Return networks stacked on a leading axis, host arrays of the same bits."""
+    """Return networks stacked on a leading axis, as host arrays, bit for bit."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(networks))
 
 
@@ -196,10 +196,10 @@ def one_by_one(networks: Any) -> list[Network]:
 
 
 def parts(count: int) -> Iterator[slice]:
-    """Yield slices of `count` images that go through a network at once.
+    """Yield slices of `count` images, each small enough to go through a network at once.
 
     Raises:
-        Interrupted: a signal came, and there is one process: of several, none leaves while others compute with it.
+        Interrupted: a signal came and this is the only process; one of several must not leave the others waiting.
     """
     for start in range(0, count, SCORED_AT_ONCE):
         if jax.process_count() == 1:
@@ -208,9 +208,9 @@ def parts(count: int) -> Iterator[slice]:
 
 
 class Outputs:
-    """What networks of one kind say of images.
+    """Outputs of networks of one kind for images.
 
-    `output` maps a network and its inputs [n, h, w, c] to [n, ...], `to_inputs` images as they are stored to inputs.
+    `output` maps a network and its inputs [n, h, w, c] to [n, ...]; `to_inputs` maps stored images to inputs.
     """
 
     def __init__(
@@ -222,29 +222,29 @@ class Outputs:
         self._apply = compiled(apply)
 
     def __call__(self, network: Network, images: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the outputs for images [n, h, w, c], host arrays, that come part by part; whole, [sum of n, ...]."""
+        """Return the outputs [sum of n, ...] for images [n, h, w, c], host arrays that arrive part by part."""
         return np.concatenate([np.asarray(jax.device_get(self._apply(network, place(part)))) for part in images])
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a network does on labelled images."""
+    """Accuracy of a network on labelled images."""
 
     top5: float
-    """Share of images whose class is among the five most likely, in 0..1."""
+    """Fraction of images whose class is among the five most likely, in 0..1."""
     confusion: np.ndarray
     """Counts int64 [C, C]: true class, predicted class."""
 
     @property
     def top1(self) -> float:
-        """Share of images whose class is the most likely, in 0..1."""
+        """Fraction of images whose class is the most likely, in 0..1."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
 
 class Scorer:
-    """Counts how often networks of one kind are right.
+    """Counts the correct predictions of networks of one kind.
 
-    `predict` maps a network and its inputs [n, h, w, c] to scores [n, C], `to_inputs` images as they are stored to
+    `predict` maps a network and its inputs [n, h, w, c] to scores [n, C]; `to_inputs` maps stored images to
     inputs.
     """
 
@@ -262,7 +262,7 @@ class Scorer:
         self._hits, self._num_classes = compiled(hits), num_classes
 
     def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
-        """Score all of images [n, h, w, c] and labels int [n], host arrays."""
+        """Score a network on images [n, h, w, c] with labels int [n], host arrays."""
         confusion, top5 = np.zeros((self._num_classes, self._num_classes), np.int64), 0
         for part in parts(len(images)):
             best, among = jax.device_get(self._hits(network, *place((images[part], labels[part]))))

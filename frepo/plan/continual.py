@@ -1,4 +1,4 @@
-"""Stages of class-incremental learning: a memory for each step, networks after each step."""
+"""Stages of class-incremental learning: a memory for each task, networks after each task."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from frepo.spec import Continual, Dataset, ExperimentSpec, Full
 
 
 def continual_stages(spec: ExperimentSpec, application: Continual) -> list[Stage]:
-    """Return the evaluations after each step, for each seed and memory; each needs the memories of the steps so far."""
+    """Return the evaluations after each task, for each seed and memory; each needs the memories of the tasks so far."""
     assert not isinstance(spec.distill, Full)
     stages: list[Stage] = []
     for number, seed in enumerate(application.seeds):
@@ -52,11 +52,11 @@ def _course(
 
 
 def _part(spec: ExperimentSpec, classes: tuple[int, ...], order: tuple[int, ...], first: tuple[int, ...]) -> Dataset:
-    """Return the data set of some classes of a course; its preprocessing knows those of the first step only.
+    """Return the data set of some of a seed's classes; its preprocessing is fitted to those of the first task only.
 
-    So all memories are inputs of the same kind, and nothing is known of classes that come later but how many they are.
-    Labels are those of all classes of the course (as in the authors' code): a memory then has to say of an image that
-    it is of one of its own classes, not only which one of them it would rather be.
+    So all memories are inputs of the same kind, and of later classes only their number is known. Labels cover all
+    classes of the seed's order (as in the authors' code), so that a memory must tell its own classes from all others,
+    not only from each other.
     """
     preprocess = spec.dataset.preprocess.model_copy(update={"fitted_to": first})
     update = {"classes": classes, "label_classes": len(order), "preprocess": preprocess}
@@ -64,6 +64,6 @@ def _part(spec: ExperimentSpec, classes: tuple[int, ...], order: tuple[int, ...]
 
 
 def _drawn_order(seed: int, application: Continual) -> tuple[int, ...]:
-    """Return the order of a seed, which no version of a random number generator changes: that of digests."""
+    """Return the order of a seed, by digests: no version of a random number generator changes it."""
     assert application.num_classes is not None
     return tuple(sorted(range(application.num_classes), key=lambda c: hashlib.sha256(f"{seed} {c}".encode()).digest()))

@@ -12,14 +12,14 @@ from frepo.spec.recipe import default_augmentation, hard_labels
 
 
 class FairParts(NamedTuple):
-    """The evaluations that fair scores are computed from."""
+    """The evaluations from which fair scores are computed."""
 
     full_hard: Stage
     distilled_hard: Stage
     distilled: Stage
     random: Stage
     distilled_plain: Stage
-    """Without augmentation, like the next."""
+    """Without augmentation, like the next one."""
     random_plain: Stage
 
 
@@ -29,7 +29,7 @@ def with_normalization(spec: ExperimentSpec, normalization: Normalization) -> Ar
 
 
 def evaluate_stage(spec: ExperimentSpec, recipe: Recipe, source: Source, network: Architecture) -> Stage:
-    """Return the evaluation of `network` trained on `source`, after the tunings that it chooses by."""
+    """Return the evaluation of `network` trained on `source`, with the tunings among which it chooses."""
     common = recipe_for(recipe, source, spec.dataset)
     settings: dict[str, Any] = {
         "seed": spec.seed,
@@ -49,14 +49,14 @@ def evaluate_stage(spec: ExperimentSpec, recipe: Recipe, source: Source, network
 
 
 def recipe_for(recipe: Recipe, source: Source, dataset: Dataset) -> Recipe:
-    """Return the bare recipe of an application, as it reads for a source of data of a data set."""
+    """Return the plain recipe of an application, resolved for a source of data and a data set."""
     fields = recipe.model_fields_set & set(Recipe.model_fields)
     common = Recipe.model_construct(**{name: getattr(recipe, name) for name in sorted(fields)})
     if common.augmentation is None:
         common = common.model_copy(update={"augmentation": default_augmentation(dataset.name)})
     if source.name != "distilled":
         common = common.model_copy(update=hard_labels(common.loss))
-    if source.stage is None:  # a kernel of all real images would not fit anywhere
+    if source.stage is None:  # the kernel of all real images would be too large
         common = common.model_copy(update={"predictors": ("network",)})
     return common
 
@@ -67,13 +67,13 @@ def _candidates(recipe: Recipe) -> Iterator[Recipe]:
 
 
 def _evaluation_label(source: Source, network: Architecture) -> str:
-    """Return a name; the paper's network without normalisation goes without saying."""
+    """Return a name; the paper's network without normalisation is not mentioned."""
     usual = network.type == "conv" and network.normalization == "identity"
     return source.name if usual else f"{source.name}-{network.type}-{network.normalization}"
 
 
 def fair_stage(spec: ExperimentSpec, application: FairScores) -> Stage:
-    """Return the scores of the distilled data, after the evaluations that they are computed from."""
+    """Return the scores of the distilled data, with the evaluations from which they are computed."""
     network = with_normalization(spec, application.normalization)
     own = own_source(spec)
     random = Source("random", distill_stage(spec, chosen(spec, "random")))

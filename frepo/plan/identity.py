@@ -1,4 +1,4 @@
-"""What makes two computations the same: canonical JSON and its fingerprint."""
+"""Identity of computations: canonical JSON and its fingerprint."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ ABSENT = "(absent)"
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces, ASCII, shortest floats.
+    """Return the unique JSON text of `value`: sorted keys, no spaces, ASCII, shortest floats.
 
     Raises:
-        TypeError: `value` holds something without one stable text (a set, a path, a NaN, a key that is no string).
+        TypeError: `value` holds something without one stable text (a set, a path, a NaN, a key that is not a string).
     """
     _refuse_unstable(value, "value")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -39,7 +39,7 @@ class Change(NamedTuple):
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[Change]:
-    """Return the leaves in which two JSON values differ; a list that does not hold objects is a leaf."""
+    """Return the leaves in which two JSON values differ; a list without objects is a leaf."""
     below = _children(old, new)
     if below is not None:
         return [
@@ -52,7 +52,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[Change]:
 
 
 def _children(old: Any, new: Any) -> list[tuple[str, Any, Any]] | None:
-    """Return what two objects, or two lists of objects, hold under each key, or None where they are leaves."""
+    """Return the children of two objects, or of two lists of objects, under each key, or None for leaves."""
     if isinstance(old, dict) and isinstance(new, dict):
         before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
         keys = [*before, *(key for key in after if key not in before)]

@@ -1,4 +1,4 @@
-"""The kinds of stages: one object for each says all that the rest of the program has to know of it."""
+"""The kinds of stages: one object per kind holds everything that the rest of the program needs to know of it."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,13 +17,13 @@ ATTACKS = "attacks.jsonl"
 
 @dataclass(frozen=True)
 class RowTable:
-    """Rows of results: a file of JSON lines in a stage's directory, and the database table that they go to."""
+    """Rows of results: a file of JSON lines in a stage's directory, and the database table for them."""
 
     name: str
-    """Of the table."""
+    """Name of the table."""
     file: str
     columns: tuple[str, ...]
-    """After `run` and `stage`."""
+    """Columns after `run` and `stage`."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class StageKind:
     """One kind of stage.
 
     Attributes:
-        name: `kind` in the work of such a stage.
-        version: of its numerics; raised when the code changes the results of such a stage, so that earlier results are
+        name: `kind` in the work of its stages.
+        version: of its numerics; raised when the code changes the results of its stages, so that earlier results are
             not taken for new ones.
-        result: the file or folder of a stage's directory without which the stage is not done.
-        code: module and class of its `StageCode`. It is loaded when it is first used: planning, ingesting and reporting
-            start no JAX.
-        tables: its rows, besides those of metrics.
+        result: the file or folder in a stage's directory whose absence means that the stage is not done.
+        code: module and class of its `StageCode`, imported at first use: planning, ingesting and reporting start no
+            JAX.
+        tables: its rows, except metrics.
     """
 
     name: str
@@ -92,6 +92,6 @@ KINDS = {
         StageKind("attack", 2, ATTACKS, "frepo.applications.code:Attack", (ATTACK_ROWS,)),
     )
 }
-"""By name."""
+"""The kinds by name."""
 
 ROW_TABLES = tuple(table for kind in KINDS.values() for table in kind.tables)

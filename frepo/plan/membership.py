@@ -1,4 +1,4 @@
-"""Stages of membership inference: what networks expose of members and non-members, and attacks on that."""
+"""Stages of membership inference: networks exposed to members and non-members, and attacks on them."""
 
 from frepo.plan.evaluations import recipe_for, with_normalization
 from frepo.plan.sources import distill_stage, source_name

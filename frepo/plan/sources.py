@@ -1,4 +1,4 @@
-"""Stages that make data to train networks on."""
+"""Stages that make data for training networks."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ def own_source(spec: ExperimentSpec) -> Source:
 
 
 def source_name(distill: Made) -> str:
-    """Return what tables call the data that `distill` makes."""
+    """Return the name, in tables, of the data that `distill` makes."""
     if distill.learned:
         return "distilled"
     return distill.method if distill.feature_epochs is None else f"{distill.method}_features"
 
 
 def baseline_source(spec: ExperimentSpec, name: Baseline, full_epochs: int, feature_epochs: int) -> Source:
-    """Return as many real images as `[distill]` makes, or all of them."""
+    """Return the baseline: as many real images as `[distill]` makes, or all of them."""
     match name:
         case "full":
             return Source("full", None, full_epochs)
@@ -38,7 +38,7 @@ def baseline_source(spec: ExperimentSpec, name: Baseline, full_epochs: int, feat
 
 
 def chosen(spec: ExperimentSpec, name: Any) -> RandomSelection | Coreset:
-    """Return what draws (`random`) or chooses by pixels as many real images as `[distill]` makes."""
+    """Return the table that draws (`random`) or chooses by pixels as many real images as `[distill]` makes."""
     if name == "random":
         return RandomSelection(method="random", **_size(spec))
     return Coreset(method=name, **_size(spec))
@@ -57,7 +57,7 @@ def distill_stage(
     dataset: Dataset | None = None,
     seed: int | None = None,
 ) -> Stage:
-    """Return the stage that makes data as `distill` says; `dataset` and `seed` stand in for those of the spec."""
+    """Return the stage that makes data by `distill`; `dataset` and `seed` replace those of the spec."""
     seed, dataset = spec.seed if seed is None else seed, dataset or spec.dataset
     work = DistillStage(
         seed=seed,

@@ -1,4 +1,4 @@
-"""Stages, each with a fingerprint of all that its result depends on, and plans of them."""
+"""Stages, each with a fingerprint of everything that its result depends on, and plans of stages."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from frepo.spec import Dataset, ExperimentSpec, without_place
 
 @dataclass(frozen=True)
 class Stage:
-    """One computation: what it is, and which other stages' results it reads."""
+    """One computation: its work, and the stages whose results it reads."""
 
     label: str
     work: Work
@@ -21,17 +21,17 @@ class Stage:
 
     @property
     def kind(self) -> StageKind:
-        """All that depends on the kind of its work."""
+        """The kind of its work."""
         return KINDS[self.work.kind]
 
     @property
     def data(self) -> tuple["Stage", ...]:
-        """The stages among `needs` that make the data that its networks are trained on."""
+        """The stages among `needs` that make the training data of its networks."""
         return tuple(need for need in self.needs if need.kind is DISTILL)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the result depends on, as JSON, and where its images lie, to be read beside a result."""
+        """Everything that the result depends on, as JSON, and the place of its images, for the reader of a result."""
         return {
             **self.work.model_dump(mode="json"),
             "numerics_version": self.kind.version,
@@ -40,12 +40,12 @@ class Stage:
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits; equal exactly when the identity is, wherever its images lie."""
+        """64 hexadecimal digits; equal exactly when the identity is, wherever the images are."""
         return fingerprint(without_place(self.identity))
 
     @property
     def dataset(self) -> Dataset:
-        """The table of the data set that it reads, or that what it needs reads."""
+        """The table of the data set that it reads, or that its needed stages read."""
         return self.work.dataset if isinstance(self.work, OfImages) else self.needs[0].dataset
 
     @property
@@ -66,14 +66,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a spec, each after those that it needs."""
+    """The stages of a spec, each after the stages that it needs."""
 
     spec: ExperimentSpec
     stages: tuple[Stage, ...]
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the whole spec, its name included, wherever its images lie."""
+        """Identity of the whole spec, including its name, wherever the images are."""
         return fingerprint(without_place(self.spec.model_dump(mode="json")))
 
     @property
@@ -87,5 +87,5 @@ class Source(NamedTuple):
 
     name: str
     stage: Stage | None
-    """None for all real images, which no stage has to make."""
+    """None for all real images, which need no stage."""
     epochs: int | None = None

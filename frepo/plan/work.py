@@ -1,4 +1,4 @@
-"""What a stage computes: tables that are hashed whole, so that they hold all that a result depends on and no more."""
+"""The work of stages: tables that are hashed whole, so they hold all that a result depends on and nothing else."""
 
 from typing import Literal
 
@@ -9,16 +9,16 @@ from frepo.spec.table import Table
 
 
 class DistillStage(Table):
-    """Makes distilled data: learned images, or real ones where the method only selects."""
+    """Makes distilled data: learned images, or real images if the method only selects."""
 
     kind: Literal["distill"] = "distill"
     seed: int
     dataset: Dataset
     distill: Made
     method_version: int
-    """Of the method's numerics."""
+    """Version of the method's numerics."""
     architecture: Architecture | None
-    """None where the method has no network, like `pool`: what is not read is not part of the identity."""
+    """None if the method has no network, as for `pool`: a table that is not read is not part of the identity."""
     pool: Pool | None
 
 
@@ -30,14 +30,14 @@ class Evaluation(Table):
     architecture: Architecture
     recipe: Recipe
     source: str
-    """Where the data comes from: `distilled`, `full`, or the name of what chooses real images."""
+    """Source of the data: `distilled`, `full`, or the name of the selection of real images."""
     epochs: int | None
-    """Passes over the data where it is all real images; None where the recipe says how many steps."""
+    """Passes over the data if it is all real images; None if the recipe gives the number of steps."""
     validation_fraction: float | None
 
 
 class FeaturesStage(Evaluation):
-    """Trains one network on all real images, on whose features images are chosen."""
+    """Trains one network on all real images, whose features serve to choose images."""
 
     kind: Literal["features"] = "features"
 
@@ -49,7 +49,7 @@ class TuneStage(Evaluation):
 
 
 class EvaluateStage(Evaluation):
-    """Trains networks and tests them; where it needs several tunings, with the best learning rate of those."""
+    """Trains networks and tests them; with several tunings, by the best learning rate."""
 
     kind: Literal["evaluate"] = "evaluate"
 
@@ -63,23 +63,23 @@ class FairScoresStage(Table):
 
 
 class ContinualStage(Evaluation):
-    """Trains networks on the memories of the steps so far and tests them on all classes seen, `dataset.classes`."""
+    """Trains networks on the memories of the tasks so far and tests them on all classes seen, `dataset.classes`."""
 
     kind: Literal["continual"] = "continual"
     step: int
-    """1 for the first."""
+    """Number of the task, 1 for the first."""
     num_steps: int
 
 
 class ExposeStage(Evaluation):
-    """Trains networks and keeps what they say of members, `dataset`, and non-members, its test images."""
+    """Trains networks and keeps their outputs for members, `dataset`, and non-members, its test images."""
 
     kind: Literal["expose"] = "expose"
-    """The source is `distilled`, `members`, or `shadow`: training images that are no members."""
+    """The source is `distilled`, `members`, or `shadow`: training images that are not members."""
 
 
 class AttackStage(Table):
-    """Attacks the networks of the exposure that it needs; the second one is that of the shadow networks."""
+    """Attacks the networks of the first exposure that it needs; the second one holds the shadow networks."""
 
     kind: Literal["attack"] = "attack"
     seed: int
@@ -87,7 +87,7 @@ class AttackStage(Table):
     train_steps: int
     source: str
     loss: Loss
-    """With which the networks were trained, and by which their examples are told apart."""
+    """Loss of the networks' training, by which their examples are told apart."""
     attacks: tuple[Attack, ...]
 
 

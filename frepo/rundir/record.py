@@ -114,10 +114,16 @@ class RunRecord(_Record):
     spec: dict[str, Any]
     spec_file: str
     spec_text: str
+    extended: dict[str, str] = {}
+    """Files that it extends, nearest first: path -> text."""
     overrides: tuple[str, ...]
     stages: tuple[str, ...]
     created: datetime
     provenance: dict[str, Any]
+    sweep: str | None = None
+    """Name of the sweep that the run belongs to."""
+    swept: dict[str, Any] = {}
+    """Axis of the sweep -> the run's value: a dotted field, such as `distill.ipc`, or `case` with its label."""
 
 
 def network_columns(architecture: Architecture) -> Row:

@@ -1,11 +1,11 @@
-"""The experiment spec: what a TOML file may say, one module per table."""
+"""The experiment spec: the content of a TOML file, one module per table."""
 
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
 from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, method_tables
 from frepo.spec.experiment import ExperimentSpec
-from frepo.spec.load import LoadedSpec, load_spec, load_table
+from frepo.spec.load import LoadedSpec, load_spec, load_specs, load_table
 from frepo.spec.pool import Pool
 from frepo.spec.recipe import Recipe
 from frepo.spec.schema import json_schema
@@ -42,6 +42,7 @@ __all__ = [
     "Zca",
     "json_schema",
     "load_spec",
+    "load_specs",
     "load_table",
     "method_tables",
     "without_place",

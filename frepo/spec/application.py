@@ -1,4 +1,4 @@
-"""The tables `[[application]]`: what is done with the distilled data."""
+"""The tables `[[application]]`: the uses of the distilled data."""
 
 from typing import Annotated, Literal, Self
 
@@ -22,17 +22,18 @@ Baseline = Literal[
 
 
 class Compared(Recipe):
-    """A recipe that other sources of data go through too."""
+    """A recipe that is also applied to other sources of data."""
 
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), Distinct] = ()
-    """Real images evaluated the same way: as many, drawn at `random` or chosen by `herding`, `k_center` or `k_means` on
-    pixels, or (`herding_features`, ...) on the features of a network trained on all of them; `full`: all of them."""
+    """Real images evaluated the same way: equally many, drawn at `random` or chosen by `herding`, `k_center` or
+    `k_means` on pixels, or (`herding_features`, ...) on the features of a network trained on all real images; `full`:
+    all real images."""
 
     full_epochs: Epochs = 50
-    """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
+    """Passes over all real images by the networks of the baseline `full`, in place of `steps`."""
 
     feature_epochs: Epochs = 10
-    """Passes over all real images of the network on whose features the baselines `..._features` choose."""
+    """Passes over all real images by the network whose features serve the baselines `..._features`."""
 
 
 class OfOneNetwork(Recipe):
@@ -50,16 +51,16 @@ class Evaluate(Compared, OfOneNetwork):
 
 
 class CrossArchitecture(Compared):
-    """Evaluate on other architectures than the one that the images were learned with."""
+    """Evaluate on architectures other than the one that the images were learned with."""
 
     type: Literal["cross_architecture"]
     """Train fresh networks of several architectures and report their test accuracy side by side."""
 
     architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), Distinct]
-    """Tables as `[architecture]`, such as `{ type = "vgg11", width = 128 }`."""
+    """Tables like `[architecture]`, such as `{ type = "vgg11", width = 128 }`."""
 
     normalizations: Annotated[tuple[Normalization, ...], Field(strict=False), Distinct] = ()
-    """Each architecture is evaluated with each of these. Left out: with its own `normalization`."""
+    """Normalisations with which each architecture is evaluated. Left out: its own `normalization` only."""
 
     @model_validator(mode="after")
     def normalization_must_be_said_once(self) -> "CrossArchitecture":
@@ -84,50 +85,52 @@ Memory = Literal["random", "herding", "k_center", "k_means", "full"]
 
 
 class Lone(OfOneNetwork):
-    """A recipe of an application that makes no choice of its own."""
+    """A recipe of an application without a choice among learning rates."""
 
     @model_validator(mode="after")
     def there_is_no_choice(self) -> Self:
-        """Reject candidates that nothing would choose among."""
+        """Reject candidates if nothing would choose among them."""
         if self.learning_rates:
             raise ValueError("learning_rates is not read by this application: set learning_rate")
         return self
 
 
 class Continual(Lone):
-    """Class-incremental learning: the classes come in steps, of which only distilled images are remembered."""
+    """Class-incremental learning: the classes arrive in tasks, and only distilled images of each are remembered."""
 
     type: Literal["continual"]
-    """Distil each step's classes by themselves; after each, train networks on all memories and test classes seen."""
+    """Distil each task by itself; after each, train networks on all memories so far and test on all classes seen."""
 
     num_steps: Annotated[Few, Field(ge=2)]
-    """Steps into which the classes are split, equally many each."""
+    """Number of tasks into which the classes are split, equally many classes each."""
 
     num_classes: Annotated[Count, Field(ge=2)] | None = None
-    """Number of classes of the data set, whose order is drawn from each seed. Left out: `class_orders` lists them."""
+    """Number of classes of the data set, whose order is drawn from each seed. Left out: `class_orders` lists the
+    orders."""
 
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1), Distinct] = (0,)
-    """Seeds of everything, each a whole course of steps."""
+    """Seeds of all randomness; each gives one sequence of tasks."""
 
     class_orders: Annotated[tuple[Order, ...], Field(strict=False)] = ()
-    """The order of the classes for each seed, in place of drawn ones."""
+    """The order of the classes for each seed, in place of a drawn order."""
 
     baselines: Annotated[tuple[Memory, ...], Field(strict=False), Distinct] = ()
-    """Other memories: as many real images, drawn or chosen from each step's classes; `full`: all real images seen."""
+    """Other memories: equally many real images, drawn or chosen from the classes of each task; `full`: all real images
+    seen."""
 
     full_epochs: Epochs = 50
-    """Passes over all real images of the networks of the baseline `full`, in place of `steps`."""
+    """Passes over all real images by the networks of the baseline `full`, in place of `steps`."""
 
     @model_validator(mode="after")
     def classes_must_be_known(self) -> "Continual":
-        """Reject orders that are missing, of another number than the seeds, or that do not split evenly."""
+        """Reject orders that are missing, differ in number from the seeds, or do not split evenly."""
         if (self.num_classes is None) == (not self.class_orders):
-            raise ValueError("set num_classes (orders are drawn) or class_orders (one for each seed), one of them")
+            raise ValueError("set either num_classes (orders are drawn) or class_orders (one for each seed)")
         if self.class_orders and len(self.class_orders) != len(self.seeds):
             raise ValueError(f"class_orders has {len(self.class_orders)} orders for {len(self.seeds)} seeds")
         for count in {self.num_classes} if self.num_classes else {len(order) for order in self.class_orders}:
             if count % self.num_steps or count // self.num_steps < 2:
-                raise ValueError(f"{count} classes cannot be split into {self.num_steps} steps of two or more classes")
+                raise ValueError(f"{count} classes cannot be split into {self.num_steps} tasks of two or more classes")
         return self
 
 
@@ -145,35 +148,35 @@ ALL_ATTACKS: tuple[Attack, ...] = (
 
 
 class Membership(Lone):
-    """Membership inference: telling from a network which images it was made from."""
+    """Membership inference: detecting from a network the images that it was made from."""
 
     type: Literal["membership"]
     """Train networks on images distilled from the members, and on the members themselves, and attack both."""
 
     chunk_size: Count
-    """Members: so many training images. The test images are the non-members."""
+    """Number of members, a chunk of the training images. The test images are the non-members."""
 
     chunk_indices: Annotated[tuple[Index, ...], Field(strict=False, min_length=1), Distinct] = (0,)
-    """Which pieces of the shuffled training images are members, each in an experiment of its own."""
+    """Chunks of the shuffled training images whose images are members, each in a separate experiment."""
 
     train_steps: Annotated[tuple[Steps, ...], Field(strict=False, min_length=1), Distinct] = (
         *(100, 250, 500, 1000),
         *(2000, 4000, 8000, 16_000),
     )
-    """Training lengths of the attacked networks, each with a schedule of its own; a warm-up that is no shorter becomes
-    the first fifth."""
+    """Training lengths of the attacked networks, each with its own schedule; a warm-up that is not shorter than the
+    training is cut to its first fifth."""
 
     attacks: Annotated[tuple[Attack, ...], Field(strict=False, min_length=1), Distinct] = ALL_ATTACKS
     """`threshold` on the loss; four attackers trained on logits, label and loss; and `lira`, which compares with shadow
     networks trained on other images."""
 
     shadow_models: Annotated[int, Field(ge=2, le=1000)] = 16
-    """Shadow networks of `lira` for each training length, each trained on `chunk_size` training images that are no
+    """Shadow networks of `lira` for each training length, each trained on `chunk_size` training images that are not
     members."""
 
     @model_validator(mode="after")
     def lengths_replace_steps(self) -> "Membership":
-        """Reject steps that the list of lengths replaces."""
+        """Reject steps, which the list of lengths replaces."""
         for name in ("steps", "predictors"):
             if name in self.model_fields_set:
                 raise ValueError(f"{name} is not read by type = 'membership'; train_steps lists the training lengths")
@@ -181,19 +184,20 @@ class Membership(Lone):
 
 
 class FairScores(OfOneNetwork):
-    """Say what of an accuracy is due to the images, and not to soft labels, augmentation or tuning (DD-Ranking)."""
+    """Measure the part of an accuracy due to the images, not to soft labels, augmentation or tuning (DD-Ranking)."""
 
     type: Literal["fair_scores"]
     """Hard-label recovery, improvement over random images, label-robust and augmentation-robust score."""
 
     full_epochs: Epochs = 50
-    """Passes over all real images of the networks that the recovery is held against."""
+    """Passes over all real images by the networks that are the reference of the recovery."""
 
     improvement_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weight of the improvement over random images in the label-robust score; the rest is that of the recovery."""
+    """Weight of the improvement over random images in the label-robust score; the rest is the weight of the
+    recovery."""
 
     augmented_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weight of the improvement with augmentation in the augmentation-robust score; the rest is that without."""
+    """Weight of the improvement with augmentation in the augmentation-robust score; the rest is the weight without."""
 
     @model_validator(mode="after")
     def there_must_be_an_augmentation(self) -> "FairScores":
@@ -204,7 +208,7 @@ class FairScores(OfOneNetwork):
 
     @model_validator(mode="after")
     def networks_must_predict(self) -> "FairScores":
-        """Reject a recipe without the accuracies that are compared: of all real images there are those of networks."""
+        """Reject a recipe without accuracies of networks: all real images have no other to compare with."""
         if "network" not in self.predictors:
             raise ValueError(f'predictors = {list(self.predictors)} needs "network" too: networks are compared')
         return self

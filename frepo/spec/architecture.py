@@ -22,14 +22,14 @@ GROUPS = 4
 
 
 class BaseArchitecture(Table):
-    """What the tables of all networks share."""
+    """Fields of the tables of all networks."""
 
     normalization: Normalization = "batch"
-    """Normalisation of the networks in the pool: before every convolution but the first in `conv` and `kipconv`, after
-    every convolution in the others. `group` has 4 groups, `one_group` one, `identity` stands for none."""
+    """Normalisation of the pool networks: before every convolution but the first in `conv` and `kipconv`, after every
+    convolution in the others. `group` has 4 groups, `one_group` one group; `identity` is no normalisation."""
 
     precision: Precision = "float32"
-    """What the networks compute in; `tf32` and `bfloat16` are faster on GPUs that have them. Parameters stay float32,
+    """Precision of the networks; `tf32` and `bfloat16` are faster on GPUs that support them. Parameters stay float32,
     and so does the regression on the features."""
 
     @property
@@ -45,10 +45,10 @@ class BaseArchitecture(Table):
 
 
 class Conv(BaseArchitecture):
-    """Convolution, ReLU and 2x2 pooling, repeated; each block twice as wide as the one before."""
+    """Convolution, ReLU and 2x2 pooling, repeated; each block is twice as wide as the one before."""
 
     type: Literal["conv"] = "conv"
-    """The convolutional network of the paper; the one that is taken where `type` is left out."""
+    """The convolutional network of the paper; the default if `type` is left out."""
 
     width: Width = 128
     """Channels of the first block; every further block has twice as many."""
@@ -57,7 +57,7 @@ class Conv(BaseArchitecture):
     """Number of blocks (the paper: 3 up to 32 pixels, 4 at 64, 5 at 128)."""
 
     pooling: BlockPooling = "average"
-    """What ends a block: the average or the largest of 2x2 pixels, or nothing."""
+    """Pooling at the end of a block: the average or the maximum of 2x2 pixels, or no pooling."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class Conv(BaseArchitecture):
 
 
 class UniformBlocks(BaseArchitecture):
-    """What the networks of equally wide blocks share."""
+    """Fields of networks of equally wide blocks."""
 
     width: Width = 128
     """Channels of every block."""
@@ -75,7 +75,7 @@ class UniformBlocks(BaseArchitecture):
     """Number of blocks."""
 
     pooling: BlockPooling = "average"
-    """What ends a block: the average or the largest of 2x2 pixels, or nothing."""
+    """Pooling at the end of a block: the average or the maximum of 2x2 pixels, or no pooling."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -101,13 +101,13 @@ class AlexNet(BaseArchitecture):
     """Five convolutions and three poolings; the AlexNet for 32 pixels of the dataset-condensation literature."""
 
     type: Literal["alexnet"] = "alexnet"
-    """AlexNet for small images: a dense layer follows the convolutions at once."""
+    """AlexNet for small images: one dense layer follows the convolutions."""
 
     width: Width | None = None
     """Channels of all convolutions. Left out: the published 128, 192, 256, 192 and 192."""
 
     pooling: StagePooling = "max"
-    """The largest or the average of 2x2 pixels."""
+    """Pooling by the maximum or the average of 2x2 pixels."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -119,14 +119,14 @@ class Vgg11(BaseArchitecture):
     """Eight 3x3 convolutions and five poolings: configuration A of Simonyan and Zisserman (2015)."""
 
     type: Literal["vgg11"] = "vgg11"
-    """VGG-11 for small images: a dense layer follows the convolutions at once."""
+    """VGG-11 for small images: one dense layer follows the convolutions."""
 
     width: Width | None = None
     """Channels of all convolutions (the paper's code: 128). Left out: the published 64, 128, 256, 256 and four times
     512."""
 
     pooling: StagePooling = "max"
-    """The largest or the average of 2x2 pixels."""
+    """Pooling by the maximum or the average of 2x2 pixels."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -135,10 +135,10 @@ class Vgg11(BaseArchitecture):
 
 
 class Residual(BaseArchitecture):
-    """What the residual networks share."""
+    """Fields of the residual networks."""
 
     width: Width = 64
-    """Channels of the first stage; every further one of the four has twice as many."""
+    """Channels of the first of four stages; every further stage has twice as many."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -161,7 +161,7 @@ class ResNet18Ap(Residual):
 
 
 def _type_or_conv(table: Any) -> Any:
-    """Return what chooses the kind of `table`; what is no table at all is left to `conv` to refuse."""
+    """Return the key that chooses the kind of `table`; a value that is not a table is left for `conv` to refuse."""
     if isinstance(table, Mapping):
         return cast("Mapping[str, Any]", table).get("type", "conv")
     return getattr(table, "type", "conv")
@@ -180,10 +180,10 @@ Architecture = Annotated[
 
 
 def require_groups_to_divide(architecture: BaseArchitecture, normalization: Normalization) -> None:
-    """Hold a network's widths against a normalisation.
+    """Check a network's widths against a normalisation.
 
     Raises:
-        ValueError: group normalisation cannot split one of them.
+        ValueError: group normalisation cannot split a width.
     """
     if normalization != "group":
         return

@@ -11,14 +11,14 @@ Class = Index
 
 
 class Fitted(Table):
-    """What all preprocessing shares."""
+    """Fields of all preprocessing."""
 
     fitted_to: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=1), Distinct] = None
-    """Fit to the training images of these classes only, by number. Left out: to all that are used."""
+    """Fit to the training images of these classes only, by number. Left out: to all training images in use."""
 
 
 class Standardize(Fitted):
-    """Subtract a mean and divide by a deviation per channel (MNIST and Fashion-MNIST: the published ones)."""
+    """Subtract a mean and divide by a std per channel (MNIST and Fashion-MNIST: the published ones)."""
 
     type: Literal["standardize"]
     """Standardise each channel."""
@@ -32,12 +32,12 @@ class Zca(Fitted):
 
     reg: Positive = 0.1
     """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue. Where there are
-    fewer images than dimensions, the smallest of these sums, as many as there are too few images, are set to one."""
+    fewer images than dimensions, the smallest sums, as many as images are missing, are set to one."""
 
     block: Side | None = None
-    """Whiten checkerboard blocks, squares of so many pixels a side that take every s-th pixel of every s-th row, each
-    by itself, with one covariance, the mean over all blocks (the paper: 64 at 128 pixels, so s = 2). Left out: whole
-    images."""
+    """Whiten checkerboard blocks, squares of this many pixels a side that take every s-th pixel of every s-th row,
+    independently, with one covariance, the mean over all blocks (the paper: 64 at 128 pixels, so s = 2). Left out:
+    whole images."""
 
 
 Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]
@@ -47,39 +47,40 @@ class Dataset(Table):
     """Which images to distill and how their pixels are prepared."""
 
     name: DatasetName
-    """`digits` (built in: 1,797 real 8x8 digits), `image_folder` (your own, see `path`), a data set that
-    `frepo data list` names, or any prepared TFDS image-classification data set, `name/config:1.0.0`; one that TFDS
+    """`digits` (built in: 1,797 real 8x8 digits), `image_folder` (your own images, see `path`), a data set listed by
+    `frepo data list`, or any prepared TFDS image-classification data set, `name/config:1.0.0`; a data set that TFDS
     itself does not know needs its version."""
 
     path: str | None = None
     """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone. A
-    folder that has moved, with the same images, is the same data set: only its pixels and labels tell results apart."""
+    folder may move: a data set is identified by its pixels and labels alone."""
 
     test_fraction: Fraction | None = None
-    """Share of each class of an `image_folder` that is split off for testing, where it has no folder for that."""
+    """Share of each class of an `image_folder` to split off for testing, if the folder has no test images."""
 
     resolution: Side | None = None
-    """Cut images to their middle square and resize it, by area, to so many pixels a side. Left out: as they are."""
+    """Cut images to their middle square and resize it, by area, to this many pixels a side. Left out: keep their
+    size."""
 
     classes: Annotated[tuple[Class, ...] | None, Field(strict=False, min_length=2), Distinct] = None
-    """Use these classes only, by number; they are numbered anew in this order. Left out: all."""
+    """Use these classes only, by number, renumbered in this order. Left out: all classes."""
 
     label_classes: Annotated[Count, Field(ge=2)] | None = None
-    """Labels are those of so many classes, of which `classes` are a part: an image's own class has 1 minus 1/C, the
-    others minus 1/C, for C of these. Left out: C is the number of classes used."""
+    """Number of classes C of the labels, of which `classes` are a part: an image's own class has 1 minus 1/C, the
+    others minus 1/C. Left out: the number of classes used."""
 
     train_fraction: Fraction | None = None
-    """Use this share of each class's training images only, the same ones for every seed. Left out: all."""
+    """Use this share of each class's training images only, the same images for every seed. Left out: all images."""
 
     chunk_size: Count | None = None
-    """Use so many training images only: one piece, see `chunk_index`, of a shuffled order that is always the same."""
+    """Use this many training images only: one chunk, see `chunk_index`, of a shuffled order that is always the same."""
 
     chunk_index: Index | None = None
-    """Which piece: 0 for the first `chunk_size` images, 1 for the next, and so on."""
+    """Number of the chunk: 0 for the first `chunk_size` images, 1 for the next, and so on."""
 
     preprocess: Preprocess = Standardize(type="standardize")
-    """How pixels become network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`. Fitted to the
-    training images that are used."""
+    """Preprocessing from pixels to network inputs: `{ type = "standardize" }` or `{ type = "zca", reg = 0.1 }`. Fitted
+    to the training images in use."""
 
     @model_validator(mode="after")
     def a_chunk_has_size_and_index(self) -> "Dataset":
@@ -90,18 +91,18 @@ class Dataset(Table):
 
     @model_validator(mode="after")
     def classes_are_a_part_of_those_in_labels(self) -> "Dataset":
-        """Reject labels of more classes than are used where all are, and of fewer than are used."""
+        """Reject labels of more classes than used if all classes are used, and of fewer classes than used."""
         if self.label_classes is None:
             return self
         if self.classes is None:
-            raise ValueError("label_classes is read together with classes, which are a part of them")
+            raise ValueError("label_classes needs classes, which are a part of them")
         if self.label_classes < len(self.classes):
             raise ValueError(f"label_classes = {self.label_classes} is less than the {len(self.classes)} classes used")
         return self
 
     @model_validator(mode="after")
     def a_path_belongs_to_an_image_folder(self) -> "Dataset":
-        """Reject a folder that nothing would read, and an image folder without one."""
+        """Reject a folder that nothing would read, and an image folder without a path."""
         if self.name == "image_folder" and self.path is None:
             raise ValueError("name = 'image_folder' needs path = 'FOLDER'")
         if self.name != "image_folder" and (self.path is not None or self.test_fraction is not None):
@@ -110,9 +111,9 @@ class Dataset(Table):
 
 
 def without_place(tables: dict[str, Any]) -> dict[str, Any]:
-    """Return tables, as JSON, without where their images lie: a data set is its pixels and labels.
+    """Return tables, as JSON, without the place of their images: a data set is its pixels and labels.
 
-    Results of other images at the same place are told by the fingerprint of the pixels, found when they are read.
+    Results of other images in the same place differ in the fingerprint of the pixels, computed when they are read.
     """
     if "dataset" not in tables:
         return tables

@@ -1,4 +1,4 @@
-"""The table `[distill]`: how the images are made."""
+"""The table `[distill]`: the method of making the images."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -11,7 +11,7 @@ from frepo.spec.table import Count, Distinct, Epochs, Fraction, LearningRate, Po
 
 
 class Metric(NamedTuple):
-    """How reports show a metric of a method's steps."""
+    """Presentation, in reports, of a metric of a method's steps."""
 
     title: str
     axis: str
@@ -19,15 +19,15 @@ class Metric(NamedTuple):
 
 
 class Method(Table):
-    """Makes a few labelled images: what the rest of the program knows of a method, beside its fields.
+    """A method of making a few labelled images: everything that the rest of the program knows of it besides its fields.
 
     Attributes:
-        code: module and function of its `prepare`, see `frepo.methods.base`; loaded when it is first used.
+        code: module and function of its `prepare`, see `frepo.methods.base`; imported at first use.
         version: of its numerics; raised when its code changes the data that it makes.
         reads: the tables of the spec that it reads besides its own and `[dataset]`.
-        learned: where its images are learned; None where they are real ones.
-        citation: its paper, where images are learned here.
-        metrics: those of its steps that reports draw, by name.
+        learned: where its images are learned; None if they are real images.
+        citation: its paper, if images are learned here.
+        metrics: the metrics of its steps that reports draw, by name.
     """
 
     code: ClassVar[str]
@@ -44,11 +44,11 @@ class Method(Table):
 
     @property
     def feature_epochs(self) -> int | None:
-        """Passes over all real images of the network whose features it needs; None where it needs none."""
+        """Passes over all real images by the network whose features it needs; None if it needs no features."""
         return None
 
     def resolved(self, dataset: str) -> Self:
-        """Return it as it reads for a data set, with defaults that follow from that put in."""
+        """Return the table resolved for a data set, with the defaults that depend on it."""
         del dataset
         return self
 
@@ -78,7 +78,7 @@ class Frepo(Method):
     """Real images in one target batch."""
 
     learn_labels: bool = True
-    """Learn the labels too, with the label-margin term in the loss; otherwise they stay as they start."""
+    """Learn the labels too, with the label-margin term in the loss; otherwise they keep their start values."""
 
     flip: bool = False
     """Regress on the distilled images and their mirror images (not for digits)."""
@@ -87,11 +87,11 @@ class Frepo(Method):
     """Optimiser of the distilled data."""
 
     learning_rate: LearningRate = 3e-4
-    """Its learning rate at the start; a cosine takes it to a tenth at the last step."""
+    """Its initial learning rate, which falls along a cosine to a tenth at the last step."""
 
     validation_fraction: Fraction | None = None
-    """Hold out this share of each class's training images; the result is, of twenty states along the way, the one from
-    which they are predicted best. Left out: the result is the last state."""
+    """Hold out this share of each class's training images; the result is the best of twenty states along the way, by
+    the accuracy of predicting these images. Left out: the result is the last state."""
 
     reg: Positive = 1e-6
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""
@@ -112,8 +112,8 @@ class Dm(Method):
     }
 
     method: Literal["dm"]
-    """Learn images whose mean features, under networks that are initialised anew in each step, are those of the real
-    images of their class."""
+    """Learn images whose mean features, under networks initialised anew in each step, match those of the real images of
+    their class."""
 
     ipc: Count
     """Images per class."""
@@ -122,7 +122,7 @@ class Dm(Method):
     """Updates of the distilled images."""
 
     batch_size: Count = 256
-    """Real images of each class in one step, or as many as the largest class has."""
+    """Real images of each class in one step, at most as many as the largest class has."""
 
     learning_rate: LearningRate = 1.0
     """Learning rate of the images, the same in all steps."""
@@ -131,14 +131,15 @@ class Dm(Method):
     """Momentum of the images."""
 
     augmentation: Annotated[tuple[Siamese, ...] | None, Field(strict=False), Distinct] = None
-    """Operations of which each step draws one for each class, the same for its real and its distilled images; `[]` for
-    none. Left out: all of them, but `flip` where mirror images are no images of the class, as in a recipe."""
+    """Operations from which each step draws one for each class, the same for its real and its distilled images; `[]`
+    for no augmentation. Left out: all operations, without `flip` for data sets that are never mirrored, as in a
+    recipe."""
 
     validation_fraction: Fraction | None = None
     """Hold out this share of each class's training images for choices."""
 
     def resolved(self, dataset: str) -> "Dm":
-        """Return it with the operations for a data set where it names none."""
+        """Return the table with the operations for a data set if it names none."""
         if self.augmentation is not None:
             return self
         mirrored = family_of(dataset) not in MIRROR_CHANGES_CLASS
@@ -162,13 +163,13 @@ class RandomSelection(Method):
 
 
 class Coreset(Method):
-    """Real images chosen class by class: those that stand for their class."""
+    """Real images chosen class by class to represent their class."""
 
     code = "frepo.methods.chosen:prepare_coreset"
 
     method: Literal["herding", "k_center", "k_means"]
-    """`herding`: their mean follows that of the class; `k_center`: each is far from the others; `k_means`: those
-    nearest to the centres of clusters."""
+    """`herding`: their mean follows the mean of the class; `k_center`: each is far from the others; `k_means`: the
+    nearest images to the centres of clusters."""
 
     ipc: Count
     """Images per class."""
@@ -177,45 +178,45 @@ class Coreset(Method):
     """Choose by preprocessed pixels, or by the features of a network trained on all real images."""
 
     epochs: Epochs = 10
-    """Passes over all real images of that network."""
+    """Passes over all real images by that network."""
 
     validation_fraction: Fraction | None = None
     """Hold out this share of each class's training images for choices."""
 
     @model_validator(mode="after")
     def epochs_must_be_read(self) -> "Coreset":
-        """Reject epochs where no network is trained."""
+        """Reject epochs if no network is trained."""
         if self.on == "pixels" and "epochs" in self.model_fields_set:
             raise ValueError("epochs is read with on = 'features' only")
         return self
 
     @property
     def feature_epochs(self) -> int | None:
-        """Passes over all real images of the network whose features it needs; None where it needs none."""
+        """Passes over all real images by the network whose features it needs; None if it needs no features."""
         return self.epochs if self.on == "features" else None
 
 
 class Full(Table):
-    """All real images: what is lost by distilling."""
+    """All real images: the reference without distilling."""
 
     method: Literal["full"]
     """Use all real images instead of learning a few."""
 
     epochs: Epochs = 50
-    """Passes over them of each evaluated network, in place of `steps`."""
+    """Passes over them by each evaluated network, in place of `steps`."""
 
     validation_fraction: Fraction | None = None
     """Hold out this share of each class's training images for choices."""
 
 
 class Imported(Method):
-    """Images that somebody else made; `frepo import` writes this table."""
+    """Images made elsewhere; `frepo import` writes this table."""
 
     code = "frepo.methods.imported:prepare"
     learned = "elsewhere"
 
     method: Literal["imported"]
-    """Use images and labels that were imported."""
+    """Use imported images and labels."""
 
     ipc: Count
     """Images per class."""
@@ -224,7 +225,7 @@ class Imported(Method):
     """Digest of the imported images and labels."""
 
     validation_fraction: Fraction | None = None
-    """Hold out this share of each class's training images for choices; whoever made the images may have used them."""
+    """Hold out this share of each class's training images for choices; the images may have been made from them."""
 
 
 Made = Frepo | Dm | RandomSelection | Coreset | Imported
@@ -234,5 +235,5 @@ Distill = Annotated[Made | Full, Field(discriminator="method")]
 
 
 def method_tables() -> dict[str, type[Method]]:
-    """Return the table of each method, by the names that `method` may have."""
+    """Return the table of each method, by the values of `method`."""
     return {name: table for table in get_args(Made) for name in get_args(table.model_fields["method"].annotation)}

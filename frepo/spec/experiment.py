@@ -11,35 +11,39 @@ from frepo.spec.distill import Distill, Full, method_tables
 from frepo.spec.pool import Pool
 from frepo.spec.table import Seed, Table
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]*$"
+"""Of an experiment: a directory is named so."""
+LONGEST_NAME = 100
+
 
 class ExperimentSpec(Table):
-    """A dataset-distillation experiment: what the result is, not how it is computed."""
+    """A dataset-distillation experiment: the content of the result, not the way to compute it."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     """Name of the experiment; its results go to `runs/<name>/`."""
 
     seed: Seed = 0
-    """All randomness of the experiment comes from this number."""
+    """Seed of all randomness of the experiment."""
 
     dataset: Dataset
     """The images to distill."""
 
     architecture: Architecture = Conv()
-    """The network whose features are regressed on and which is evaluated."""
+    """The network whose features the regression uses, and which is evaluated."""
 
     distill: Distill
-    """How the distilled data is made; `method` chooses."""
+    """The method that makes the distilled data, chosen by `method`."""
 
     pool: Pool = Pool()
-    """The pool of networks that `method = "frepo"` trains alongside."""
+    """The pool of networks that `method = "frepo"` trains during distillation."""
 
     application: Annotated[tuple[Application, ...], Field(strict=False)] = ()
-    """What is done with the distilled data, in this order."""
+    """Uses of the distilled data, in this order."""
 
     @field_validator("pool")
     @classmethod
     def pool_must_be_read(cls, pool: Pool, info: ValidationInfo) -> Pool:
-        """Reject a `[pool]` that nothing would read; with imported images it may say how they were made."""
+        """Reject a `[pool]` that nothing would read; with imported images it may record how they were made."""
         distill = info.data.get("distill")
         if distill and (isinstance(distill, Full) or not ("pool" in distill.reads or distill.learned == "elsewhere")):
             readers = " and ".join(f"'{name}'" for name, table in method_tables().items() if "pool" in table.reads)
@@ -66,7 +70,7 @@ class ExperimentSpec(Table):
     def choices_need_validation_data(
         cls, value: tuple[Application, ...], info: ValidationInfo
     ) -> tuple[Application, ...]:
-        """Reject a choice of learning rates without held-out training images: test data is never used for a choice."""
+        """Reject a choice of learning rates without held-out training images: test data never chooses."""
         distill = info.data.get("distill")
         if distill and distill.validation_fraction is None and any(entry.learning_rates for entry in value):
             raise ValueError(
@@ -79,7 +83,7 @@ class ExperimentSpec(Table):
     def there_must_be_something_to_compare(
         cls, value: tuple[Application, ...], info: ValidationInfo
     ) -> tuple[Application, ...]:
-        """Reject scores of distilled images, and baselines of their size, where all real images are used."""
+        """Reject scores of distilled images, and baselines of equal size, if all real images are used."""
         if isinstance(info.data.get("distill"), Full):
             for application in value:
                 if not isinstance(application, Evaluate | CrossArchitecture) or application.baselines:
@@ -95,7 +99,7 @@ class ExperimentSpec(Table):
     def an_application_that_splits_the_data_needs_all_of_it(
         cls, value: tuple[Application, ...], info: ValidationInfo
     ) -> tuple[Application, ...]:
-        """Reject a data set whose classes or images are chosen already, or images that were made from all of it."""
+        """Reject a data set whose classes or images are already restricted, or images that were made from all of it."""
         dataset = info.data.get("dataset")
         for application in value:
             if not isinstance(application, Continual | Membership) or dataset is None:

@@ -1,61 +1,72 @@
 """From pydantic's errors to lines that say where, what is allowed and what was probably meant."""
 
 import difflib
-import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
-import tomli
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from frepo.spec.document import Document
 from frepo.spec.experiment import ExperimentSpec
-
-KeyPath = tuple[str | int, ...]
+from frepo.spec.fields import KeyPath, contains
 
 MOST_BITS = 10_000
 """Of an integer that is shown: Python prints none of more than 4,300 digits."""
 
 
+class Written(NamedTuple):
+    """Fields that something other than the file has set: an override or a value of an axis."""
+
+    where: str
+    """What has, for messages."""
+    paths: tuple[KeyPath, ...]
+    override: str | None = None
+    """What `--set` was given, where it has."""
+
+
 class Given(NamedTuple):
-    """What is validated: the data of a file after some overrides."""
+    """What is validated: the data of a file after some overrides and values of axes."""
 
     data: dict[str, Any]
-    written: tuple[KeyPath, ...]
-    """The paths that these overrides have set."""
+    by: Written | None = None
+    """The last of these; None for the file."""
 
 
-def explain(
-    states: Sequence[Given],
-    path: Path,
-    text: str,
-    overrides: Sequence[str],
-    table: type[BaseModel] = ExperimentSpec,
-) -> Iterator[str]:
-    """Yield one line for each error: `file:line: field: what is wrong; what is allowed`.
+class Fault(NamedTuple):
+    """One error in words."""
 
-    `table` is the model of the whole file.
+    line: str
+    """`file:line: field: what is wrong; what is allowed`."""
+    by: Written | None
+    """What brought it; None for the file."""
 
-    `states` are the data of the file with its `text`, then after one of the `overrides`, and so on. An error is that of
-    the override that wrote the field, else of the one that it came with, in whatever table it shows; else of the file.
+
+def explain(states: Sequence[Given], document: Document, table: type[BaseModel] = ExperimentSpec) -> Iterator[Fault]:
+    """Yield one fault for each error in data that is to be `table`.
+
+    `states` are the data of the file, then after an override, and so on. An error is that of whatever wrote the field
+    last, else of what it came with, in whatever table it shows; else of the file.
     """
     last = states[-1]
     known = [{_signature(details, given.data) for details in _errors(given.data, table)} for given in states[:-1]]
     for details in _errors(last.data, table):
         key_path = _path_in_data(details, last.data)
         field = ".".join(map(str, key_path))
-        writers = [number for number, written in enumerate(last.written) if key_path[: len(written)] == written]
-        blamed = writers[-1] if writers else _came_with(_signature(details, last.data), known)
-        where = f"{path}:{_line_of(key_path, text)}"
-        if blamed is not None:
-            if not writers and _contains(states[0].data, key_path):
+        writers = [given.by for given in states if given.by and _has_written(given.by, key_path)]
+        by = writers[-1] if writers else _came_with(_signature(details, last.data), known, states)
+        where = document.where(key_path)
+        if by is not None:
+            if not writers and contains(states[0].data, key_path):
                 field += f" ({where})"
-            where = f"--set {overrides[blamed]}"
-        is_written = blamed is not None and last.written[blamed] == key_path
-        reason = _reason(details, key_path, overrides[blamed] if blamed is not None and is_written else None, table)
-        yield f"{where}: {field + ': ' if field else ''}{reason}"
+            where = by.where
+        reason = _reason(details, key_path, by.override if by is not None and key_path in by.paths else None, table)
+        yield Fault(f"{where}: {field + ': ' if field else ''}{reason}", by)
+
+
+def _has_written(by: Written, key_path: KeyPath) -> bool:
+    return any(key_path[: len(written)] == written for written in by.paths)
 
 
 def _errors(data: dict[str, Any], table: type[BaseModel]) -> list[ErrorDetails]:
@@ -71,10 +82,12 @@ def _signature(details: ErrorDetails, data: Mapping[str, Any]) -> tuple[KeyPath,
     return _path_in_data(details, data), details["msg"], _shown(details["input"])
 
 
-def _came_with(signature: tuple[KeyPath, str, str], known: Sequence[set[tuple[KeyPath, str, str]]]) -> int | None:
-    """Return the number of the override after which an error is there; None where the file alone has it."""
+def _came_with(
+    signature: tuple[KeyPath, str, str], known: Sequence[set[tuple[KeyPath, str, str]]], states: Sequence[Given]
+) -> Written | None:
+    """Return what an error came with: what follows the last of the earlier states without it; None for the file."""
     without = [count for count, signatures in enumerate(known) if signature not in signatures]
-    return without[-1] if without else None
+    return states[without[-1] + 1].by if without else None
 
 
 def _path_in_data(details: ErrorDetails, data: Mapping[str, Any]) -> KeyPath:
@@ -99,35 +112,6 @@ def _discriminator(details: ErrorDetails) -> str:
     """Return the field that should have chosen a table; functions, which pydantic names `f()`, look at `type`."""
     name = str(details.get("ctx", {})["discriminator"])
     return "type" if name.endswith("()") else name.strip("'")
-
-
-def _line_of(key_path: KeyPath, text: str) -> int:
-    """Return the line (from 1) on which `key_path`, or the nearest table above it, starts in the TOML `text`.
-
-    The key starts behind the longest prefix of lines that parses without it: tomli itself says so, whatever the
-    quoting, so there is no second parser that could differ from it.
-    """
-    prefixes: list[tuple[int, Any]] = [(0, {})]
-    lines = text.split("\n")
-    for count in range(1, len(lines) + 1):
-        try:
-            prefixes.append((count, tomli.loads("\n".join(lines[:count]))))
-        except ValueError:  # no TOML yet
-            continue
-    for depth in range(len(key_path), 0, -1):
-        for (before, _), (_, parsed) in itertools.pairwise(prefixes):
-            if _contains(parsed, key_path[:depth]):
-                return before + 1
-    return 1
-
-
-def _contains(node: Any, key_path: KeyPath) -> bool:
-    try:
-        for part in key_path:
-            node = node[part]
-    except (KeyError, IndexError, TypeError):
-        return False
-    return True
 
 
 def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None, table: type[BaseModel]) -> str:
@@ -188,7 +172,7 @@ def _did_you_mean(name: str, allowed: list[str]) -> str:
 
 
 def _field_names(location: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:
-    """Return the field names of the table that holds the unknown key at `location` in a file that is `whole`."""
+    """Return the field names of the table that holds the unknown key at `location` in `whole`."""
     tables: list[type[BaseModel]] = [whole]
     for part in location[:-1]:
         if isinstance(part, int):  # the place in an array of tables

@@ -1,17 +1,20 @@
-"""From a TOML file and overrides to a validated spec."""
+"""From a TOML file and overrides to validated specs: one, or as many as the file's `[sweep]` makes."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import tomli
 from pydantic import ValidationError
 
 from frepo.errors import SpecError
+from frepo.spec.document import CASE, SWEEP, Document, SpecText, read_alone, read_document
 from frepo.spec.experiment import ExperimentSpec
-from frepo.spec.explain import Given, explain
+from frepo.spec.explain import Fault, Given, Written, explain
+from frepo.spec.fields import KeyPath, field_path, overwrites, placed
+from frepo.spec.sweep import NAME_FIELD, Axis, Point, points, read_axes
 from frepo.spec.table import Table
 
 Whole = TypeVar("Whole", bound=Table)
@@ -19,12 +22,30 @@ Whole = TypeVar("Whole", bound=Table)
 
 @dataclass(frozen=True)
 class LoadedSpec:
-    """A valid spec together with the file it came from."""
+    """A valid spec together with the files that it came from."""
 
-    path: Path
-    text: str
+    document: Document
     overrides: tuple[str, ...]
     spec: ExperimentSpec
+    sweep: str | None = None
+    """The name that the file gives, where its `[sweep]` makes many experiments."""
+    swept: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Axis -> value of this experiment, in the order of the axes; `case` -> label."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.document.files[0].path
+
+    @property
+    def text(self) -> str:
+        """The text of the file."""
+        return self.document.files[0].text
+
+    @property
+    def bases(self) -> tuple[SpecText, ...]:
+        """The files that it extends, nearest first, as they were read."""
+        return self.document.files[1:]
 
     def overridden(self, *more: str) -> "LoadedSpec":
         """Return the spec with further overrides; the file, which may be a pipe, is not read again.
@@ -32,20 +53,41 @@ class LoadedSpec:
         Raises:
             SpecError: it is not valid then.
         """
-        return _validated(self.path, self.text, (*self.overrides, *more))
+        found = _validated(self.document, (*self.overrides, *more))
+        same = [loaded for loaded in found if loaded.swept == self.swept]
+        if not same:
+            raise SpecError(f"{self.path}: {' '.join(more)} leaves no experiment like {self.spec.name}")
+        return same[0]
 
 
 def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSpec:
-    """Read, override and validate the spec at `path`; its fields are those of `.spec`.
+    """Read, override and validate the one spec at `path`; its fields are those of `.spec`.
 
     Each override reads `table.field=value`, its value in TOML (a bare word is taken as a string).
 
     Raises:
         SpecError: the file cannot be read, is not TOML or is not a valid spec; the message names file, line, field,
-            what is allowed and the nearest name.
+            what is allowed and the nearest name. Or its `[sweep]` makes many.
     """
-    path = Path(path)
-    return _validated(path, _read(path), tuple(overrides))
+    loaded = load_specs(path, overrides)
+    if loaded[0].sweep is not None:
+        raise SpecError(
+            f"{loaded[0].document.where((SWEEP,))}: [sweep] makes {len(loaded):,} experiments of this file, and this "
+            "takes one; frepo run, check and plan take them all, like load_specs in Python"
+        )
+    return loaded[0]
+
+
+def load_specs(path: Path | str, overrides: Sequence[str] = ()) -> list[LoadedSpec]:
+    """Read, override and validate all experiments of the file at `path`, the first axis of its `[sweep]` slowest.
+
+    A file without `[sweep]` is one experiment. Overrides are those of all experiments; `sweep.seed=[0]` replaces an
+    axis.
+
+    Raises:
+        SpecError: as `load_spec`; the message names the axis and the value too.
+    """
+    return _validated(read_document(Path(path)), tuple(overrides))
 
 
 def load_table(path: Path, table: type[Whole]) -> Whole:
@@ -54,80 +96,157 @@ def load_table(path: Path, table: type[Whole]) -> Whole:
     Raises:
         SpecError: the file cannot be read, is not TOML or not such a table.
     """
-    text = _read(path)
-    given = _given(path, text, ())
+    file = read_alone(path)
     try:
-        return table.model_validate(given.data)
+        return table.model_validate(file.data)
     except ValidationError:
-        raise SpecError("\n".join(explain([given], path, text, (), table))) from None
+        faults = explain([Given(file.data)], Document((file,)), table)
+        raise SpecError("\n".join(fault.line for fault in faults)) from None
 
 
-def _validated(path: Path, text: str, overrides: tuple[str, ...]) -> LoadedSpec:
-    given = _given(path, text, overrides)
+class _Failure(NamedTuple):
+    """An experiment that is not valid."""
+
+    point: Point
+    faults: list[Fault]
+
+
+def _validated(document: Document, overrides: tuple[str, ...]) -> list[LoadedSpec]:
+    states, sweep = _given(document, overrides)
+    if sweep is None:
+        spec = _valid(states[-1].data)
+        if spec is None:
+            raise SpecError("\n".join(fault.line for fault in explain(states, document)))
+        return [LoadedSpec(document, overrides, spec)]
+    name = states[-1].data.get(NAME_FIELD)
+    found: list[LoadedSpec] = []
+    failures: list[_Failure] = []
+    for point in points(sweep.axes, name, sweep.where):
+        steps = _swept(point, states[-1].data)
+        spec = None if isinstance(steps, Fault) else _valid(steps[-1].data)
+        if spec is not None:
+            swept = {axis.name: value.shown for axis, value in zip(sweep.axes, point.values, strict=True)}
+            found.append(LoadedSpec(document, overrides, spec, name, swept))
+        else:
+            faults = [steps] if isinstance(steps, Fault) else list(explain([*states, *steps], document))
+            failures.append(_Failure(point, faults))
+    if failures:
+        raise SpecError("\n".join(_summed_up(failures, sweep.axes)))
+    return found
+
+
+def _valid(data: dict[str, Any]) -> ExperimentSpec | None:
     try:
-        spec = ExperimentSpec.model_validate(given.data)
+        return ExperimentSpec.model_validate(data)
     except ValidationError:
-        before = [_given(path, text, overrides[:count]) for count in range(len(overrides))]
-        raise SpecError("\n".join(explain([*before, given], path, text, overrides))) from None
-    return LoadedSpec(path, text, overrides, spec)
+        return None
 
 
-def _given(path: Path, text: str, overrides: tuple[str, ...]) -> Given:
-    data = _parse(path, text)
-    return Given(data, tuple(_apply(data, override) for override in overrides))
+class _Sweep(NamedTuple):
+    axes: list[Axis]
+    where: str
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: not a text file (TOML is UTF-8 text)") from None
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+def _given(document: Document, overrides: Sequence[str]) -> tuple[list[Given], _Sweep | None]:
+    """Return the data of a file before and after each override, and its axes; none where it has no `[sweep]`.
+
+    Raises:
+        SpecError: an override or an axis is none, or an override sets what is swept.
+    """
+    data = dict(document.data)
+    sweep = {SWEEP: data.pop(SWEEP)} if SWEEP in data else None
+    states = [Given(data)]
+    written: list[Written] = []
+    for override in overrides:
+        path, value = _read_override(override)
+        written.append(Written(f"--set {override}", (path,), override))
+        if path[0] == SWEEP and sweep is not None:
+            sweep = _set(sweep, path, value, override)
+        else:
+            states.append(Given(_set(states[-1].data, path, value, override), written[-1]))
+    if sweep is None:
+        return states, None
+
+    def where(path: KeyPath) -> str:
+        writers = [by.where for by in written if overwrites(by.paths[0], path)]
+        return writers[-1] if writers else document.where(path)
+
+    axes = read_axes(sweep[SWEEP], states[-1].data, where)
+    _refuse_overrides_of_swept_fields(axes, written)
+    return states, _Sweep(axes, where((SWEEP,)))
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        raise SpecError(f"{path}:{error.lineno}: not valid TOML: {error.msg} (column {error.colno})") from None
-    except RecursionError:
-        raise SpecError(f"{path}: nested too deeply") from None
-    except ValueError:  # Python reads no number of thousands of digits
-        line = text.count("\n", 0, max(re.finditer("[0-9_]+", text), key=lambda run: len(run[0])).start()) + 1
-        raise SpecError(f"{path}:{line}: not valid TOML: a number of thousands of digits") from None
+def _refuse_overrides_of_swept_fields(axes: Sequence[Axis], written: Sequence[Written]) -> None:
+    for by in written:
+        for axis in axes:
+            for value in axis.values:
+                for setting in value.settings:
+                    if overwrites(setting.path, by.paths[0]):
+                        raise SpecError(
+                            f"{by.where}: is set by {value.where} too: leave it out, or replace the axis: "
+                            f"--set 'sweep.{axis.name}=[...]'"
+                        )
 
 
-def _apply(data: dict[str, Any], override: str) -> tuple[str | int, ...]:
-    """Set one `a.b=value` in `data` and return its path."""
+def _swept(point: Point, data: dict[str, Any]) -> list[Given] | Fault:
+    """Return the data after each value of a point, its name set with the last; or what is wrong with a value."""
+    states: list[Given] = []
+    for value in point.values:
+        by = Written(value.where, tuple(setting.path for setting in value.settings))
+        try:
+            for setting in value.settings:
+                data = placed(data, setting.path, setting.value)
+        except ValueError as error:
+            return Fault(f"{value.where}: {error}", by)
+        states.append(Given(data, by))
+    if point.name is not None:
+        states[-1] = states[-1]._replace(data={**data, NAME_FIELD: point.name})
+    return states
+
+
+def _summed_up(failures: Sequence[_Failure], axes: Sequence[Axis]) -> list[str]:
+    """Return each fault once, and of one that not all experiments with its value have, an experiment that has it."""
+    points_of: dict[Fault, list[Point]] = {}
+    for point, faults in failures:
+        for fault in faults:
+            points_of.setdefault(fault, []).append(point)
+    lines: dict[str, None] = {}
+    for fault, having in points_of.items():
+        sharing = 1
+        for axis in axes:
+            sharing *= (
+                1 if any(value.where == fault.by.where for value in axis.values if fault.by) else len(axis.values)
+            )
+        first, more = having[0].name, len(having) - 1
+        others = f" and {more:,} more" if more else ""
+        lines[fault.line + (f" (in {first}{others})" if len(having) < sharing and first else "")] = None
+    return list(lines)
+
+
+def _read_override(override: str) -> tuple[KeyPath, Any]:
     key, equals, text = override.partition("=")
-    path = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in key.strip().split("."))
-    if not equals or "" in path:
+    path: KeyPath = ()
+    if equals:
+        with suppress(ValueError):
+            path = field_path(key)
+    if not path:
         raise SpecError(f"--set {override}: write table.field=value, for example distill.steps=1000")
-    node: Any = data
-    for position, part in enumerate(path[:-1]):
-        if isinstance(node, dict) and part not in node:
-            node[part] = {}
-        node = _child(node, part, override, path[: position + 1])
-    last: Any = path[-1]
-    if isinstance(node, list):
-        _child(cast("list[Any]", node), last, override, path)
-    elif not isinstance(node, dict):
-        raise SpecError(f"--set {override}: {'.'.join(map(str, path[:-1]))} is not a table")
     try:
-        node[last] = _value(text.strip())
+        value = _value(text.strip())
     except RecursionError:
         raise SpecError(f"--set {override}: nested too deeply") from None
-    return path
+    if path[0] == SWEEP and len(path) > 1 and path[1] != CASE:
+        path = (SWEEP, ".".join(map(str, path[1:])))
+    return path, value
 
 
-def _child(node: Any, part: str | int, override: str, path: tuple[str | int, ...]) -> Any:
+def _set(data: dict[str, Any], path: KeyPath, value: Any, override: str) -> dict[str, Any]:
     try:
-        return node[part]
-    except (KeyError, IndexError, TypeError):
-        raise SpecError(f"--set {override}: the spec has no {'.'.join(map(str, path))}") from None
+        return placed(data, path, value)
+    except ValueError as error:
+        raise SpecError(f"--set {override}: {error}") from None
+    except RecursionError:
+        raise SpecError(f"--set {override}: nested too deeply") from None
 
 
 def _value(text: str) -> Any:

@@ -30,15 +30,15 @@ ALIASES = {
     "imagenet": "imagenet_resized/64x64",
     "imagenet1k": "imagenet2012",
 }
-"""What the literature calls some of them, in small letters without punctuation."""
+"""Names of data sets in the literature, in small letters without punctuation."""
 KNOWN = tuple(dict.fromkeys((*OWN, *TFDS)))
 
 MIRROR_CHANGES_CLASS = (
     *("digits", "mnist", "fashion_mnist", "svhn_cropped", "emnist", "kmnist", "mnist_corrupted", "binary_alpha_digits"),
     *("cmaterdb", "omniglot"),
 )
-"""Data sets of digits and letters, whose mirror images mean something else or nothing; and Fashion-MNIST, which the
-paper does not mirror either."""
+"""Data sets of digits and letters, whose mirror images have another meaning or none; and Fashion-MNIST, which the paper
+does not mirror either."""
 
 
 def family_of(name: str) -> str:
@@ -47,20 +47,21 @@ def family_of(name: str) -> str:
 
 
 def must_be_known(name: str) -> str:
-    """Refuse what is the name of no data set, with the name that was probably meant.
+    """Refuse a name that is not the name of a data set, and suggest the one probably meant.
 
-    A data set of one's own that TFDS has prepared is told from a mistake by the version behind its name.
+    A user's own data set, prepared by TFDS, is distinguished from a misspelling by the version after its name.
 
     Raises:
-        ValueError: it is no name, or of nothing that is known.
+        ValueError: it is not a valid name, or not a known one.
     """
     family = family_of(name)
+    is_name = re.fullmatch(NAME, name)
+    if is_name and family in KNOWN:
+        return name
     near = _nearest(family)
-    if not re.fullmatch(NAME, name):
+    if not is_name:
         meant = f", did you mean `{near}`?" if near else ""
         raise ValueError(f"{name!r} is not allowed{meant}; it must match {NAME}")
-    if family in KNOWN:
-        return name
     misspelt = near is not None and _bare(near) == _bare(family)
     if ":" in name and not misspelt:
         return name
@@ -74,7 +75,7 @@ def must_be_known(name: str) -> str:
 
 
 def _nearest(family: str) -> str | None:
-    """Return the known name that is equal but for case and punctuation, or else one that is near, if any."""
+    """Return the known name that is equal up to case and punctuation, or else a similar one, or None."""
     by_bare = {_bare(name): name for name in KNOWN} | ALIASES
     near = difflib.get_close_matches(_bare(family), by_bare, n=1, cutoff=0.75)
     return by_bare[near[0]] if near else None
@@ -85,4 +86,4 @@ def _bare(name: str) -> str:
 
 
 DatasetName = Annotated[str, AfterValidator(must_be_known), Field(json_schema_extra={"pattern": NAME})]
-"""The name of a data set, perhaps with its TFDS config and version: `name/config:1.0.0`."""
+"""The name of a data set, optionally with its TFDS config and version: `name/config:1.0.0`."""

@@ -13,7 +13,7 @@ class Pool(Table):
     """A network that has taken more training steps than this is replaced by a fresh one."""
 
     learning_rate: LearningRate = 3e-4
-    """Learning rate of their Adam."""
+    """Learning rate of their Adam optimiser."""
 
     batch_size: Count = 1000
-    """At most this many distilled images in one of their training steps."""
+    """Largest number of distilled images in one of their training steps."""

@@ -1,4 +1,4 @@
-"""How networks are trained on given data and tested: what all applications share."""
+"""Training of networks on given data, and their tests: the fields common to all applications."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ SHORT_WARMUP = 5
 
 
 def default_augmentation(dataset: str) -> tuple[Augmentation, ...]:
-    """Return the operations for a data set where a spec names none: those of the paper."""
+    """Return the operations for a data set if a spec names none: those of the paper."""
     if family_of(dataset) in MIRROR_CHANGES_CLASS:
         return tuple(name for name in ALL_AUGMENTATIONS if name != "flip")
     return ALL_AUGMENTATIONS
@@ -28,13 +28,13 @@ def default_augmentation(dataset: str) -> tuple[Augmentation, ...]:
 def hard_labels(loss: Loss) -> dict[str, Any]:
     """Return the fields of a recipe with `loss` that differ for data whose labels are classes.
 
-    What differs in words only becomes the same.
+    Recipes that differ only in wording become equal.
     """
     return {"labels": "hard", "loss": "xent" if loss == "soft_xent" else loss, "temperature": None}
 
 
 class Recipe(Table):
-    """How networks are trained on given data, and how they are tested on the whole test set."""
+    """Training of networks on given data, and their tests on the whole test set."""
 
     num_models: Few = 5
     """Number of networks, each with its own initialisation and augmentation."""
@@ -44,17 +44,17 @@ class Recipe(Table):
     10,000 up to 1,000 and 40,000 for more."""
 
     batch_size: Count = 500
-    """Images in one training step, or all of them where there are fewer."""
+    """Images in one training step, at most all of them."""
 
     loss: Loss = "mse"
     """`mse`: half the squared error of the logits against centred labels; `xent`: cross-entropy against the class;
     `soft_xent`: cross-entropy against the softmax of the labels."""
 
     temperature: Positive | None = None
-    """What `soft_xent` divides labels by before their softmax. Left out: 1."""
+    """Divisor of the labels in `soft_xent`, before the softmax. Left out: 1."""
 
     labels: Labels = "soft"
-    """Train on the labels as they were learned, or on the class that they stand for. Real images have hard labels."""
+    """Train on the labels as learned, or on the class with the largest label. Real images have hard labels."""
 
     optimizer: Literal["adam", "sgd", "lamb"] = "adam"
     """Optimiser of the networks."""
@@ -69,41 +69,42 @@ class Recipe(Table):
     """Peak learning rate."""
 
     learning_rates: Annotated[tuple[LearningRate, ...], Field(strict=False), Distinct] = ()
-    """Candidates for it instead: networks are trained with each on each source of data, and the one of the highest mean
-    accuracy on held-out training images is taken (needs `validation_fraction` in `[distill]`)."""
+    """Candidates in place of `learning_rate`: networks are trained with each on each source of data, and the one with
+    the highest mean accuracy on held-out training images wins (needs `validation_fraction` in `[distill]`)."""
 
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """After the warm-up: `cosine` to a hundredth, `step` to a tenth halfway, or `constant`."""
+    """Learning rate after the warm-up: `cosine` to a hundredth, `step` to a tenth halfway, or `constant`."""
 
     warmup_steps: Waiting = 500
     """Steps over which the learning rate rises linearly from 0."""
 
     augmentation: Annotated[tuple[Augmentation, ...] | None, Field(strict=False), Distinct] = None
-    """Operations on each batch; `[]` for none. Left out: all of them, but `flip` where mirror images are no images of
-    the class: `digits`, `mnist`, `fashion_mnist`, `svhn_cropped`, `emnist`, `kmnist`, `mnist_corrupted`,
+    """Operations on each batch; `[]` for no augmentation. Left out: all operations, without `flip` for data sets that
+    are never mirrored: `digits`, `mnist`, `fashion_mnist`, `svhn_cropped`, `emnist`, `kmnist`, `mnist_corrupted`,
     `binary_alpha_digits`, `cmaterdb` and `omniglot`."""
 
     augmentation_mode: AugmentationMode = "one"
-    """`one`: one of them drawn for each batch; `all`: all of them, in this order."""
+    """`one`: one operation drawn for each batch; `all`: all operations, in this order."""
 
     predictors: Annotated[tuple[Predictor, ...], Field(strict=False, min_length=1), Distinct] = ("network",)
-    """Who predicts: the trained `network`, or kernel ridge regression (`krr`) from the images it was trained on, on its
+    """Predictors: the trained `network`, and kernel ridge regression (`krr`) from the training images, on the network's
     features."""
 
     krr_reg: Positive = 1e-6
     """Ridge of `krr` as a share of the mean diagonal of the kernel."""
 
     accuracy_points: Few = 5
-    """Points of the curve of test accuracy against training steps, evenly spread; the last one is the result."""
+    """Number of points of the curve of test accuracy against training steps, evenly spread; the last one is the
+    result."""
 
     @property
     def operations(self) -> tuple[Augmentation, ...]:
-        """The augmentation of a recipe of a stage, where the plan has put that of the data set for none."""
+        """The augmentation of a recipe of a stage, for which the plan has filled in the default."""
         assert self.augmentation is not None
         return self.augmentation
 
     def warmup_of(self, steps: int) -> int:
-        """Return the steps of the warm-up in a training of `steps` steps: its first fifth where it is shorter."""
+        """Return the warm-up's steps in a training of `steps` steps: a fifth of these if it would not end earlier."""
         return self.warmup_steps if self.warmup_steps < steps else steps // SHORT_WARMUP
 
     @model_validator(mode="after")
@@ -116,7 +117,7 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def every_field_must_be_read(self) -> "Recipe":
-        """Reject fields that the others leave without effect."""
+        """Reject fields that others leave without effect."""
         if self.temperature is not None and self.loss != "soft_xent":
             raise ValueError("temperature is read by loss = 'soft_xent' only")
         if self.momentum is not None and self.optimizer != "sgd":

@@ -16,8 +16,9 @@ import duckdb
 
 from frepo.errors import FrepoError
 from frepo.store.connect import reading
+from frepo.store.markup import Align, Cell, latex, markdown
 
-Format = Literal["table", "csv", "json"]
+Format = Literal["table", "csv", "json", "latex", "markdown"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def query(database: Path, sql: str, parameters: Sequence[Any] = ()) -> Rows:
 
 
 def format_rows(rows: Rows, style: Format) -> str:
-    """Return rows as text: an aligned table, CSV with a header, or a JSON array of objects."""
+    """Return rows as text: an aligned table, CSV with a header, a JSON array of objects, LaTeX, or Markdown."""
     match style:
         case "json":
             return json_text(rows.dicts())
@@ -62,6 +63,10 @@ def format_rows(rows: Rows, style: Format) -> str:
             return buffer.getvalue()
         case "table":
             return _table(rows)
+        case "latex":
+            return latex(*_marked_up(rows))
+        case "markdown":
+            return markdown(*_marked_up(rows))
 
 
 def json_text(value: Any) -> str:
@@ -72,19 +77,29 @@ def json_text(value: Any) -> str:
 def _table(rows: Rows) -> str:
     cells = [[str(name) for name in rows.columns], *([_cell(value) for value in row] for row in rows.rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(rows.columns))]
-    numeric = [
-        bool(rows.rows) and all(isinstance(row[i], int | float | Decimal | None) for row in rows.rows)
-        for i in range(len(rows.columns))
-    ]
     lines = [
         "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(line, widths, _sides(rows), strict=True)
         ).rstrip()
         for line in cells
     ]
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def _sides(rows: Rows) -> list[Align]:
+    """Return on which side the text of each column stands: numbers on the right."""
+    numeric = (
+        bool(rows.rows) and all(isinstance(row[i], int | float | Decimal | None) for row in rows.rows)
+        for i in range(len(rows.columns))
+    )
+    return ["r" if right else "l" for right in numeric]
+
+
+def _marked_up(rows: Rows) -> tuple[list[Cell], list[list[Cell]], list[Align]]:
+    header = [Cell(name) for name in rows.columns]
+    return header, [[Cell(_cell(value)) for value in row] for row in rows.rows], _sides(rows)
 
 
 def _cell(value: Any) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from frepo.plan.identity import fingerprint
 from frepo.rundir.lease import holder_of
 from frepo.rundir.record import RunRecord, StageRecord
 
@@ -26,6 +27,7 @@ def run_row(name: str, run: RunRecord, runs_dir: str, status: str) -> dict[str, 
         "run_id": f"{name}-{run.fingerprint[:8]}",
         "name": name,
         "fingerprint": run.fingerprint,
+        "experiment": _experiment(spec),
         "seed": spec["seed"],
         "dataset": spec["dataset"]["name"],
         "method": spec["distill"]["method"],
@@ -43,7 +45,14 @@ def run_row(name: str, run: RunRecord, runs_dir: str, status: str) -> dict[str, 
         "spec_text": run.spec_text,
         "overrides": list(run.overrides),
         "provenance": json.dumps(run.provenance, allow_nan=False),
+        "sweep": run.sweep,
+        "swept": json.dumps(run.swept, allow_nan=False),
     }
+
+
+def _experiment(spec: dict[str, Any]) -> str:
+    """Return the fingerprint that runs share whose specs differ in their names and seeds only."""
+    return fingerprint({field: value for field, value in spec.items() if field not in ("name", "seed")})
 
 
 def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ CREATE TABLE runs (
     run_id VARCHAR NOT NULL,           -- name and start of the fingerprint
     name VARCHAR NOT NULL,
     fingerprint VARCHAR NOT NULL,
+    experiment VARCHAR NOT NULL,       -- fingerprint of the spec without its name and its seed
     seed BIGINT NOT NULL,
     dataset VARCHAR NOT NULL,
     method VARCHAR NOT NULL,
@@ -37,7 +38,9 @@ CREATE TABLE runs (
     spec_file VARCHAR NOT NULL,
     spec_text VARCHAR NOT NULL,
     overrides VARCHAR[] NOT NULL,
-    provenance JSON NOT NULL
+    provenance JSON NOT NULL,
+    sweep VARCHAR,                     -- NULL, and swept an empty object, where the run belongs to no sweep
+    swept JSON NOT NULL                -- axis -> value
 );
 
 -- A stage can belong to several specs of one name: a changed [[application]] keeps the distilled data.
@@ -177,7 +180,8 @@ CREATE TABLE images (
 );
 
 -- Mean, sample deviation and half of the 95% confidence interval of the mean over networks, with the top-1 of each.
--- `part` says what of the data set is used where that is not the whole of it, `resolution` is in pixels a side.
+-- `part` says what of the data set is used where that is not the whole of it, `resolution` is in pixels a side. Rows that
+-- differ in their seed only share `setting`, a digest of the experiment and of all that an evaluation is told but the seed.
 --
 -- Where there is one, the published number for the same task stands beside (published_*, as shares): the same method,
 -- images per class, whole data set, resolution and network, though not always the same recipe. Where it is nearly the
@@ -194,7 +198,9 @@ WITH parts AS (
             format('{:g}% of the training images', 100 * (dataset->>'$.train_fraction')::DOUBLE),
             (dataset->>'$.chunk_size') || ' training images, piece ' || (dataset->>'$.chunk_index'),
             format('{:g}% of the training images held out', 100 * (identity->>'$.validation_fraction')::DOUBLE)
-        ), '') AS part
+        ), '') AS part,
+        json_array(dataset, identity->'$.architecture', identity->'$.recipe', identity->'$.epochs',
+            identity->'$.validation_fraction')::VARCHAR AS told
     FROM (SELECT *, identity->'$.dataset' AS dataset FROM stages)
 ), means AS (
     SELECT
@@ -205,6 +211,7 @@ WITH parts AS (
         avg(e.top1) AS top1_mean, stddev_samp(e.top1) AS top1_std, min(e.top1) AS top1_min, max(e.top1) AS top1_max,
         avg(e.top5) AS top5_mean, stddev_samp(e.top5) AS top5_std, list(e.top1 ORDER BY e.model) AS top1_each,
         any_value(e.n_test) AS n_test,
+        r.experiment, md5(json_array(r.experiment, t.told, e.source, e.predictor, e.labels)::VARCHAR) AS setting,
         e.stage, any_value(s.position) AS position, any_value(r.created_at) AS created_at,
         CASE WHEN e.source <> 'distilled' THEN e.source WHEN r.method <> 'imported' THEN r.method END AS as_published
     FROM runs r
@@ -228,7 +235,9 @@ WITH parts AS (
         AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
 )
 SELECT
-    m.* EXCLUDE (top1_each, stage, position, created_at, as_published, mean, std, found_in, differs),
+    m.* EXCLUDE (
+        top1_each, experiment, setting, stage, position, created_at, as_published, mean, std, found_in, differs
+    ),
     m.top1_std / sqrt(m.num_models) * coalesce(t.quantile, 1.96) AS top1_ci95, m.top1_each,
     CASE WHEN differs IS NULL THEN mean END AS published_top1, CASE WHEN differs IS NULL THEN std END AS published_std,
     CASE WHEN differs IS NULL THEN found_in END AS published_in,
@@ -236,25 +245,85 @@ SELECT
     CASE WHEN differs IS NOT NULL THEN std END AS near_published_std,
     CASE WHEN differs IS NOT NULL THEN found_in END AS near_published_in,
     CASE WHEN mean IS NOT NULL THEN differs END AS near_published_differs,
-    m.stage, m.position, m.created_at
+    m.experiment, m.setting, m.stage, m.position, m.created_at
 FROM beside m
 LEFT JOIN student t ON t.degrees = m.num_models - 1
 ORDER BY m.created_at, m.run_id, m.position, m.predictor;
 
--- Where a run evaluates several networks alike: one row for each source, network and predictor. Networks are several
--- where anything of their architecture differs.
-CREATE VIEW cross_architecture AS
-SELECT
-    run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, precision, predictor, labels,
-    loss, optimizer, learning_rate, augmentation, augmentation_mode, steps, num_models, top1_mean, top1_std, top1_ci95,
-    stage, position, created_at
-FROM accuracy_table
-QUALIFY count(DISTINCT (architecture, normalization, pooling, width, depth, precision)) OVER (
-    PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
-) > 1
-ORDER BY created_at, run_id, source, position;
+-- Accuracies over seeds of the whole experiment, of the runs with the given ids, or of all for NULL. One row for each
+-- experiment and evaluation: runs that differ in their names and seeds only are seeds of one experiment, and runs of one
+-- seed count once. There are two numbers of samples: `num_seeds`, and `num_models`, the fewest networks of a seed
+-- (`most_models` the most).
+--   top1_mean, top1_seeds_std, top1_seeds_ci95   of the seeds' means: mean, sample std, half of the 95% interval of the mean
+--   top1_std, top1_ci95                          std over the networks of a seed, pooled; half of the 95% interval of the
+--                                                mean over networks for these very seeds, which leaves out what seeds differ
+-- Lists are in the order of the seeds; `run_ids` and `names` are those of all runs, also where one seed has several.
+CREATE MACRO seeds_of(ids) AS TABLE
+WITH chosen AS (
+    SELECT * FROM accuracy_table WHERE ids IS NULL OR list_contains(ids, run_id)
+), holders AS (
+    SELECT setting, list(DISTINCT run_id ORDER BY run_id) AS run_ids, list(DISTINCT name ORDER BY name) AS names
+    FROM chosen GROUP BY setting
+), seeds AS (
+    SELECT * FROM chosen
+    QUALIFY row_number() OVER (PARTITION BY setting, seed ORDER BY num_models DESC, created_at DESC, run_id) = 1
+), means AS (
+    SELECT experiment, setting, any_value(dataset) AS dataset, any_value(part) AS part,
+        any_value(resolution) AS resolution, any_value(method) AS method, any_value(ipc) AS ipc,
+        any_value(source) AS source, any_value(architecture) AS architecture, any_value(pooling) AS pooling,
+        any_value(width) AS width, any_value(depth) AS depth, any_value(normalization) AS normalization,
+        any_value(precision) AS precision, any_value(predictor) AS predictor, any_value(labels) AS labels,
+        any_value(loss) AS loss, any_value(optimizer) AS optimizer,
+        -- NULL where each seed has chosen its own
+        CASE WHEN count(DISTINCT learning_rate) = 1 THEN any_value(learning_rate) END AS learning_rate,
+        any_value(augmentation) AS augmentation, any_value(augmentation_mode) AS augmentation_mode,
+        any_value(steps) AS steps,
+        count(*) AS num_seeds, min(num_models) AS num_models, max(num_models) AS most_models,
+        avg(top1_mean) AS top1_mean, stddev_samp(top1_mean) AS top1_seeds_std,
+        sqrt(sum((num_models - 1) * top1_std ** 2) / nullif(sum(num_models - 1), 0)) AS top1_std,
+        avg(top5_mean) AS top5_mean, stddev_samp(top5_mean) AS top5_seeds_std,
+        sqrt(sum((num_models - 1) * top5_std ** 2) / nullif(sum(num_models - 1), 0)) AS top5_std,
+        list(seed ORDER BY seed) AS seeds, list(top1_mean ORDER BY seed) AS top1_each_seed,
+        any_value(n_test) AS n_test,
+        any_value(published_top1) AS published_top1, any_value(published_std) AS published_std,
+        any_value(published_in) AS published_in, any_value(near_published_top1) AS near_published_top1,
+        any_value(near_published_std) AS near_published_std, any_value(near_published_in) AS near_published_in,
+        any_value(near_published_differs) AS near_published_differs,
+        min(position) AS position, min(created_at) AS created_at,
+        sum(num_models - 1) AS degrees, sqrt(sum(1 / num_models)) / count(*) AS error
+    FROM seeds GROUP BY experiment, setting
+)
+SELECT m.* EXCLUDE (position, created_at, degrees, error),
+    m.top1_seeds_std / sqrt(m.num_seeds) * coalesce(s.quantile, 1.96) AS top1_seeds_ci95,
+    m.top1_std * m.error * coalesce(n.quantile, 1.96) AS top1_ci95,
+    h.run_ids, h.names, m.position, m.created_at
+FROM means m
+JOIN holders h USING (setting)
+LEFT JOIN student s ON s.degrees = m.num_seeds - 1
+LEFT JOIN student n ON n.degrees = m.degrees
+ORDER BY m.created_at, h.run_ids[1], m.position, m.predictor;
 
--- All methods on one data set, or the same part of it, and size: our means and those of the literature, best first.
+-- All seeds of all experiments.
+CREATE VIEW seed_table AS SELECT * FROM seeds_of(NULL);
+
+-- Where a run evaluates several networks alike: one row for each source, network and predictor. Networks are several
+-- where anything of their architecture differs. The numbers over all seeds of its experiment stand beside.
+CREATE VIEW cross_architecture AS
+SELECT a.*, s.num_seeds, s.top1_mean AS top1_seeds_mean, s.top1_seeds_std, s.top1_seeds_ci95
+FROM (
+    SELECT
+        run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, precision, predictor,
+        labels, loss, optimizer, learning_rate, augmentation, augmentation_mode, steps, num_models, top1_mean, top1_std,
+        top1_ci95, setting, stage, position, created_at
+    FROM accuracy_table
+    QUALIFY count(DISTINCT (architecture, normalization, pooling, width, depth, precision)) OVER (
+        PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
+    ) > 1
+) a JOIN seed_table s USING (setting)
+ORDER BY a.created_at, a.run_id, a.source, a.position;
+
+-- All methods on one data set, or the same part of it, and size: our means over the seeds of an experiment and those of
+-- the literature, best first.
 CREATE VIEW leaderboard AS
 SELECT dataset, part, resolution, ipc,
     rank() OVER (PARTITION BY dataset, part, resolution, ipc ORDER BY top1_mean DESC) AS rank,
@@ -263,12 +332,12 @@ FROM (
     SELECT
         regexp_replace(dataset, ':.*', '') AS dataset, part, resolution, ipc,
         CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
-        top1_mean, top1_std, top1_ci95, num_models, architecture, normalization, width, depth, predictor, labels,
-        run_id AS found_in
-    FROM accuracy_table
+        top1_mean, top1_seeds_std, top1_seeds_ci95, num_seeds, top1_std, top1_ci95, num_models, architecture,
+        normalization, width, depth, predictor, labels, array_to_string(run_ids, ', ') AS found_in
+    FROM seed_table
     UNION ALL
-    SELECT dataset, NULL, resolution, ipc, method, 'published', mean / 100, std / 100, NULL, NULL, NULL, NULL, width,
-        depth, NULL, NULL, source
+    SELECT dataset, NULL, resolution, ipc, method, 'published', mean / 100, NULL, NULL, NULL, std / 100, NULL, NULL, NULL,
+        NULL, width, depth, NULL, NULL, source
     FROM published WHERE metric = 'test_accuracy_percent'
 )
 ORDER BY dataset, part NULLS FIRST, resolution, ipc, rank, method, found_in;

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from frepo.store.query import Rows, query
+from frepo.store.seeds import experiment_text, places_of, seed_rows
 
 
 def list_runs(database: Path) -> Rows:
-    """Return one row for each run, the newest last; accuracies are those of its first application."""
+    """Return one row for each run, the newest last; accuracies are those of its first application, of its own seed."""
     return query(
         database,
         """
@@ -18,7 +19,7 @@ def list_runs(database: Path) -> Rows:
             SELECT run_id, arg_min(top1_mean, (position, predictor <> 'network')) AS top1, source
             FROM accuracy_table GROUP BY run_id, source
         )
-        SELECT r.run_id, r.status, r.dataset, r.method, r.ipc, r.seed, t.wall_s,
+        SELECT r.run_id, r.sweep, r.status, r.dataset, r.method, r.ipc, r.seed, t.wall_s,
             d.top1 AS distilled_top1, n.top1 AS random_top1, strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
         FROM runs r
         LEFT JOIN times t USING (run_id)
@@ -36,8 +37,12 @@ def accuracy_rows(database: Path, run_ids: Sequence[str]) -> list[dict[str, Any]
 
 
 def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
-    """Return the accuracy table of the given runs as aligned lines of text, in percent."""
-    return _aligned(_accuracy_cells(row) for row in accuracy_rows(database, run_ids))
+    """Return the accuracies of the given runs as aligned lines of text, in percent.
+
+    Runs that are seeds of one experiment share a line, whose ± is the std over seeds.
+    """
+    places = places_of(database, run_ids)
+    return _aligned(_accuracy_cells(row, experiment_text(row, places)) for row in seed_rows(database, run_ids))
 
 
 def results_text(database: Path, run_ids: Sequence[str]) -> str:
@@ -103,18 +108,29 @@ def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in padded)
 
 
-def _accuracy_cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
+    over = "top1_std" if row["num_seeds"] == 1 else "top1_seeds_std"
     source = row["source"]
-    networks = f"{row['num_models']} networks: {network_text(row)}, {row['steps']} steps"
+    samples = f"{networks_text(row)}: {network_text(row)}, {row['steps']} steps"
     return (
-        row["name"],
+        title,
         dataset_text(row),
         "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
-        f"top-1 {percent(row['top1_mean'], row['top1_std'])}",
-        "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row['top5_std'])}",
-        f"({networks}{', no augmentation' if row['augmentation'] == 'none' else ''})",
+        f"top-1 {percent(row['top1_mean'], row[over])}",
+        "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row[over.replace('top1', 'top5')])}",
+        f"({samples}{', no augmentation' if row['augmentation'] == 'none' else ''})",
     )
+
+
+def networks_text(row: dict[str, Any]) -> str:
+    """Return of how many networks a row of `seed_table` is the mean; of several seeds with interval and stds."""
+    fewest, most = row["num_models"], row["most_models"]
+    networks = f"{fewest} networks" if fewest == most else f"{fewest} to {most} networks"
+    if row["num_seeds"] == 1:
+        return networks
+    each = "" if row["top1_std"] is None else f" ± {100 * row['top1_std']:.1f}"
+    return f"{row['num_seeds']} seeds, 95% interval ± {100 * row['top1_seeds_ci95']:.1f}; {networks} a seed{each}"
 
 
 def percent(mean: float, deviation: float | None) -> str:

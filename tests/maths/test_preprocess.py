@@ -40,7 +40,7 @@ def test_mnist_is_standardized_with_the_published_numbers():
 @pytest.mark.parametrize("kind", [np.uint16, np.int64, bool])
 def test_pixels_of_which_it_is_not_known_what_is_white_are_refused(kind):
     pixels = photographs(10)
-    with pytest.raises(TypeError, match=f"pixels of the kind {np.dtype(kind)}; they have to be uint8, or floats"):
+    with pytest.raises(TypeError, match=f"pixels are {np.dtype(kind)}; they must be uint8, or floats"):
         fit_preprocess(ZCA, "some", pixels).apply(pixels.astype(kind))
 
 

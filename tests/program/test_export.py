@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from frepo.data.sources.digits import read_digits
-from frepo.exchange.export.load import load
+from frepo.exchange.export.exported import load
 
 EXPORT = """
 import sys

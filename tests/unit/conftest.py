@@ -69,6 +69,8 @@ class FakeRuns:
         dataset: dict[str, Any] = {"name": "digits"},  # noqa: B006 (nobody changes it)
         image_shape: Sequence[int] = (8, 8, 1),
         tables: dict[str, Any] | None = None,
+        sweep: str | None = None,
+        swept: dict[str, Any] = {},  # noqa: B006 (nobody changes it)
     ) -> tuple[Plan, RunRecord]:
         """Write a run; `scores` are the top-1 of the networks of each evaluation, in the order of the plan.
 
@@ -104,6 +106,8 @@ class FakeRuns:
             stages=tuple(stage.directory for stage in plan.stages),
             created=created,
             provenance=provenance,
+            sweep=sweep,
+            swept=swept,
         )
         record.write_record(self.runs_dir / name / f"run-{plan.fingerprint[:8]}.json", run)
         return plan, run

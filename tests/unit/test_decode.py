@@ -45,16 +45,16 @@ def source_of(train, test, pixels=np.uint8, class_names=("a", "b", "c")):
 @pytest.mark.parametrize(
     ("train", "test", "expected"),
     [
-        ([0, 1, 2], [], "somewhere has no images for testing: that split is empty"),
-        ([], [0], "somewhere has no images for training: that split is empty"),
+        ([0, 1, 2], [], "somewhere has no images for testing: the split is empty"),
+        ([], [0], "somewhere has no images for training: the split is empty"),
         (
             [0, 1, 2],
             [-1, -1],
-            "2 of 2 images for testing have labels outside of 0 to 2 (-1 of image 0, -1 of image 1);",
+            "2 of 2 images for testing have labels outside 0 to 2 (-1 of image 0, -1 of image 1);",
         ),
-        ([0, 1, 2], [0, 3], "1 of 2 images for testing have labels outside of 0 to 2 (3 of image 1);"),
-        ([0, 1, 2, 2**40], [0], "1 of 4 images for training have labels outside of 0 to 2 (1099511627776 of image 3);"),
-        ([0, 1, 2, 7, 8, 9, -1], [0], "4 of 7 images for training have labels outside of 0 to 2 (7 of image 3, 8 of"),
+        ([0, 1, 2], [0, 3], "1 of 2 images for testing have labels outside 0 to 2 (3 of image 1);"),
+        ([0, 1, 2, 2**40], [0], "1 of 4 images for training have labels outside 0 to 2 (1099511627776 of image 3);"),
+        ([0, 1, 2, 7, 8, 9, -1], [0], "4 of 7 images for training have labels outside 0 to 2 (7 of image 3, 8 of"),
         ([1, 1], [0], "2 of 3 classes have no training images: a, c"),
     ],
 )
@@ -69,7 +69,7 @@ def test_splits_are_held_to_their_classes_and_nothing_is_left(tmp_path, train, t
 @pytest.mark.parametrize("pixels", [np.uint16, np.int64, np.float32, bool])
 def test_pixels_of_any_source_are_eight_bits(tmp_path, pixels, resolution):
     source = source_of([0, 1, 2], [0], pixels)
-    with pytest.raises(FrepoError, match=f"image 0 has pixels of the kind {np.dtype(pixels)}; 8-bit ones are needed"):
+    with pytest.raises(FrepoError, match=f"image 0 has {np.dtype(pixels)} pixels; frepo needs 8-bit pixels"):
         cached(tmp_path / "entry", lambda entry: {"fingerprint": decode(source, resolution, None, entry)})
 
 
@@ -156,5 +156,5 @@ def test_every_flipped_bit_of_a_tfrecord_is_found(tmp_path, tfrecord):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        with pytest.raises(FrepoError, match=r"is damaged: the record at byte (0|19) is not|ends in the middle"):
+        with pytest.raises(FrepoError, match=r"is damaged: the record at byte (0|19) does not|ends in the middle"):
             Records(tuple(find_records(path))).__getitems__([0, 1])

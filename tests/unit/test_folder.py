@@ -96,7 +96,7 @@ def test_what_is_no_folder_or_has_too_few_classes_is_refused(photos, tmp_path):
     for file in (photos / "train" / "dog").iterdir():
         file.rename(photos / "train" / f"dog-{file.name}")
     (photos / "train" / "dog").rmdir()
-    assert "at least two classes; it has cat, and 2 images outside of such folders" in complaint(photos)
+    assert "at least two classes; it has cat, and 2 images outside such folders" in complaint(photos)
 
 
 def flat(folder):
@@ -119,7 +119,7 @@ def other_classes(folder):
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (flat, "test has an image outside of the folders of classes: "),
+        (flat, "test has an image outside the folders of classes: "),
         (emptied, "test has a class that has no images: "),
         (other_classes, "test has a class that has no training images: "),
         (lambda folder: [emptied(folder), flat(folder)], "test has no images"),
@@ -129,7 +129,7 @@ def other_classes(folder):
 def test_a_test_set_without_labels_is_refused_unless_a_good_one_stands_beside_it(photos, capsys, spoil, expected):
     spoil(photos / "test")
     message = complaint(photos)
-    assert "no labelled images for testing" in message
+    assert "no labelled test images" in message
     assert expected in message
     assert "test_fraction" in message
     image(photos / "val" / "dog" / "9.png")
@@ -183,7 +183,7 @@ def test_all_that_cannot_be_used_is_counted_at_once_and_the_first_are_shown(phot
     image(photos / "test" / "cow" / "0.png")
     lines = complaint(photos).splitlines()[1:]
     assert [re.sub(r"/\S*/", "", line) for line in lines] == [
-        "  an image outside of the folders of classes: loose.png",
+        "  an image outside the folders of classes: loose.png",
         "  neither a file nor a folder: pipe.png",
         "  a link to a folder that it lies in: round",
         f"  not an image ({', '.join(folders.SUFFIXES)}): 0.txt, 1.txt, 2.txt and 2 more",

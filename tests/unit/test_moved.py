@@ -120,5 +120,5 @@ def test_classes_without_images_for_testing_are_refused(tmp_path):
         write_folder(tmp_path / name)
         (tmp_path / name / "train" / "cat").rename(tmp_path / "photos" / "train" / "cat")
     table = Dataset(name="image_folder", path=str(tmp_path / "photos"), classes=(0, 1))
-    with pytest.raises(FrepoError, match="image_folder has no images for testing of ant, bee"):
+    with pytest.raises(FrepoError, match="image_folder has no test images of ant, bee"):
         load_info(table, tmp_path, tmp_path / "cache")

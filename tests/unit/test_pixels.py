@@ -56,7 +56,7 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
 
 def test_floating_point_pixels_are_refused(tmp_path):
     path = saved(tmp_path, Image.fromarray(np.ones((3, 3), np.float32)), "float.tiff")
-    with pytest.raises(FrepoError, match=r"float.tiff has pixels of the kind 'F'"):
+    with pytest.raises(FrepoError, match=r"float.tiff has pixels of mode 'F'"):
         read_header(path)
 
 

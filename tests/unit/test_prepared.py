@@ -83,7 +83,7 @@ def test_a_part_of_a_published_data_set_is_said_to_be_one(tiny, tmp_path, capsys
 
 def test_what_would_be_lost_or_is_damaged_is_refused(tiny, tmp_path):
     image(tiny / "train" / "n01" / "n01_0.JPEG")
-    with pytest.raises(FrepoError, match=r"n01_0\.JPEG of the class n01 is there twice"):
+    with pytest.raises(FrepoError, match=r"n01_0\.JPEG of the class n01 occurs twice"):
         prepare_own("tiny_imagenet", tiny, tmp_path / "data")
     (tiny / "train" / "n01" / "n01_0.JPEG").unlink()
     (tiny / "train" / "n01" / "gone.JPEG").symlink_to("nowhere")

@@ -1,7 +1,9 @@
 """Every recipe of `reports/sql.md` runs and finds something, and there is one for every table and view."""
 
+import itertools
 import math
 import re
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ def database(fake_runs, tmp_path, monkeypatch) -> Path:
     """Return a database with a run of everything, two seeds of one spec, and a run that failed."""
     fake_runs("quickstart", application=[EVALUATE], scores=(DISTILLED, RANDOM), metrics=METRICS)
     fake_runs("again", seed=1, application=[EVALUATE], scores=((0.5, 0.75), (0.25, 0.5)), metrics=METRICS)
+    for seed, ipc in itertools.product((0, 1), (3, 4)):
+        fake_runs(f"grid-{ipc}-{seed}", seed=seed, ipc=ipc, sweep="grid", swept={"seed": seed, "distill.ipc": ipc})
     fake_runs("all", ipc=2, application=PARTS, scores=((0.5, 0.25),) * 8)
     fake_runs("broken", application=[], scores=(), status="failed")
     monkeypatch.chdir(tmp_path)
@@ -112,15 +116,28 @@ def test_welch_is_that_of_scipy(database):
 
 def test_the_gain_the_seeds_and_the_time_are_right(database):
     gains = {row["name"]: row["gain"] for row in dicts(database, "How much do distilled images gain") if row["gain"]}
-    assert gains == {"quickstart": 25.0, "again": 25.0}
+    assert (gains["quickstart"], gains["again"]) == (25.0, 25.0)
     (seeds,) = [
         row
-        for row in dicts(database, "What are the mean and the std over seeds")
-        if row["seeds"] == 2 and row["source"] == "random"
+        for row in dicts(database, "What are the mean, the std and the 95% interval over seeds")
+        if row["runs"] == "again, quickstart" and row["source"] == "random"
     ]
-    assert (seeds["ipc"], seeds["top1"]) == (1, pytest.approx((0.4 + 0.375) / 2))
+    assert (seeds["ipc"], seeds["num_seeds"], seeds["num_models"]) == (1, 2, 2)
+    means = 40.0, 37.5
+    assert seeds["top1"] == pytest.approx(sum(means) / 2, abs=0.05)
+    assert seeds["over_seeds"] == pytest.approx(statistics.stdev(means), abs=0.05)
+    assert seeds["interval95"] == pytest.approx(stats.t.ppf(0.975, 1) * stats.sem(means), abs=0.05)
     hours = {row["run_id"].rsplit("-", 1)[0]: row["hours"] for row in dicts(database, "How long did each run take")}
     assert hours["quickstart"] == pytest.approx(4 * 90 / 3600, abs=5e-4)
+
+
+def test_a_sweep_is_taken_over_its_seeds(database):
+    rows = dicts(database, "The same of one sweep")
+    assert [(row["ipc"], row["source"], row["num_seeds"]) for row in rows] == [
+        (ipc, source, 2) for ipc in ("3", "4") for source in ("distilled", "random")
+    ]
+    (sweep,) = dicts(database, "Which sweeps are there")
+    assert sweep == {"sweep": "grid", "experiments": 2, "seeds": [0, 1], "runs": 4, "done": 4}
 
 
 def test_only_fields_that_differ_are_listed(database):

@@ -103,14 +103,14 @@ def test_a_labelled_validation_split_stands_in_for_a_test_split_without_labels(p
 @pytest.mark.parametrize("others", [{}, {"validation": [-1, -1]}])
 def test_a_test_split_without_labels_is_refused(prepared, load, tmp_path, others):
     prepared(train=TRAIN, test=[-1] * 4, **others)
-    with pytest.raises(FrepoError, match=r"4 of 4 images for testing have labels outside of 0 to 2 \(-1 of example 0"):
+    with pytest.raises(FrepoError, match=r"4 of 4 images for testing have labels outside 0 to 2 \(-1 of example 0"):
         load()
     assert not list((tmp_path / "cache").glob("decoded/*"))
 
 
 def test_training_images_without_labels_are_counted(prepared, load):
     prepared(train=[*TRAIN, -1, -1], test=[0])
-    with pytest.raises(FrepoError, match="2 of 7 images for training have labels outside of 0 to 2"):
+    with pytest.raises(FrepoError, match="2 of 7 images for training have labels outside 0 to 2"):
         load()
 
 
@@ -123,7 +123,7 @@ def test_a_file_with_another_number_of_examples_than_was_written_is_named(prepar
     (train,) = (split for split in info["splits"] if split["name"] == "train")
     train["shardLengths"] = [str(promised)]
     path.write_text(json.dumps(info))
-    expected = rf"toys-train.{file_format}-00000-of-00001 holds 5 examples, but {promised} by dataset_info.json"
+    expected = rf"toys-train.{file_format}-00000-of-00001 holds 5 examples, not the {promised} of dataset_info.json"
     with pytest.raises(FrepoError, match=expected):
         load()
 

@@ -1,1 +1,1 @@
-"""Membership inference: what networks expose, and attacks on it."""
+"""Membership inference: the outputs that networks expose, and attacks on them."""

@@ -1,4 +1,4 @@
-"""How well scores tell members from non-members: the numbers read off a ROC curve, exactly."""
+"""How well scores separate members from non-members: exact figures of the ROC curve."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 NORMAL_95 = 1.959963984540054
-"""Of a standard normal, 95% lies within plus and minus this."""
+"""A standard normal number lies within plus and minus this value with probability 95%."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How well an attack does.
+    """The success of an attack.
 
     Attributes:
         auc: area under the ROC curve: the share of pairs of a member and a non-member in which the member scores
@@ -21,12 +21,12 @@ class Scores:
         advantage: the largest of TPR - FPR over all thresholds; at least 0, and above it by chance in any finite
             sample: about 0.9 / sqrt(n) with n examples on each side.
         tpr_at_1_in_100: the largest true positive rate of a threshold whose false positive rate is at most 1 in 100.
-            The threshold is chosen on the non-members themselves, so the rate to expect of others is
-            (false positives + 1) / (n + 1), and that is what is bounded: where nothing is to be found, this is at most
+            The threshold is chosen on the non-members themselves, so the expected rate on others is
+            (false positives + 1) / (n + 1), and this rate is bounded: without any signal, the value is at most
             1 in 100 on average. Nothing is interpolated: with fewer than 199 non-members no false positive is allowed
-            at all, and this is the share of members that score higher than every non-member. With fewer than 99 even
-            that is more than 1 in 100 by chance: 1 / (n + 1).
-        tpr_at_1_in_1000: the same at 1 in 1000, with fewer than 1999 and 999 non-members. Both rest on the few highest
+            at all, and the value is the fraction of members that score higher than every non-member. With fewer than
+            99, even that exceeds 1 in 100 by chance: 1 / (n + 1).
+        tpr_at_1_in_1000: the same at 1 in 1000, with limits of 1999 and 999 non-members. Both rest on the few highest
             non-members, so with small n they vary much from sample to sample.
         members: number of members.
         non_members: number of non-members.
@@ -43,13 +43,13 @@ class Scores:
 
 
 def roc_scores(member_scores: np.ndarray, non_member_scores: np.ndarray, variance_times: float = 1.0) -> Scores:
-    """Return how well scores [members] and [non_members] tell one from the other; higher should mean member.
+    """Return how well scores [members] and [non_members] separate the two; higher should mean member.
 
-    The interval is that of DeLong et al. 1988: normal, with the variances over members and over non-members of the
-    share of the other side that each beats, cut off at 0 and 1. It takes scores as independent; where they are not,
-    `variance_times` makes up for it. If every member scores higher than every non-member it has no width.
+    The interval is that of DeLong et al. 1988: normal, cut off at 0 and 1, with variances over members and over
+    non-members of the fraction of the other side that each beats. It assumes independent scores; `variance_times`
+    corrects for dependence. If every member scores higher than every non-member it has no width.
 
-    ValueError for NaN, for anything but vectors, and for fewer than two on either side. Infinite scores are in order.
+    ValueError for NaN, for anything but vectors, and for fewer than two on either side. Infinite scores are allowed.
     """
     members, non_members = (np.sort(np.asarray(x, np.float64)) for x in (member_scores, non_member_scores))
     if members.ndim != 1 or non_members.ndim != 1 or min(len(members), len(non_members)) < 2:

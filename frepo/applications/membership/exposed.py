@@ -1,4 +1,4 @@
-"""What an attacker sees: a network's outputs for some examples, their labels, and the loss these make."""
+"""The view of an attacker: a network's outputs for some examples, their labels, and their loss."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Exposed(NamedTuple):
-    """What a network says of n examples of C classes, members of its training set or not; made by `expose`.
+    """The outputs of a network for n examples of C classes, members or non-members; made by `expose`.
 
     Attributes:
         logits: float [n, C], the network's outputs, finite.
@@ -23,7 +23,7 @@ class Exposed(NamedTuple):
 def half_squared_errors(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return half the squared error of each example, float64 [n], against one-hot labels minus 1/C.
 
-    `logits` [n, C], `labels` int [n]: what the networks here are trained with, before the mean over examples.
+    `logits` [n, C], `labels` int [n]: the training loss of the networks here, before the mean over examples.
     """
     error = logits.astype(np.float64) + 1 / logits.shape[-1]
     error[np.arange(len(labels)), labels] -= 1
@@ -58,12 +58,12 @@ def expose(
     labels: np.ndarray,
     loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Exposed:
-    """Return what an attacker sees of examples with `logits` [n, C] and `labels` int [n], `loss` computed from both.
+    """Return the view of an attacker of examples with `logits` [n, C] and `labels` int [n], with their `loss`.
 
-    ValueError where `refuse_unusable` raises it, or where a loss is too large for a float.
+    Raises ValueError as `refuse_unusable` does, or if a loss is too large for a float.
     """
     refuse_unusable(logits, labels)
-    with np.errstate(over="ignore"):  # it is refused below
+    with np.errstate(over="ignore"):  # refused below
         losses = loss(logits, labels)
     if not np.isfinite(losses).all():
         raise ValueError("the outputs are so large that their loss overflows")

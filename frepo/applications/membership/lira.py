@@ -1,4 +1,4 @@
-"""The likelihood ratio attack: each example is judged by what networks say of it that never saw it."""
+"""The likelihood ratio attack: each example is judged by the outputs of networks that never saw it."""
 
 from typing import Literal
 
@@ -9,20 +9,20 @@ from frepo.applications.membership.exposed import log_odds, own_and_others, refu
 Scaling = Literal["margin", "log_odds"]
 
 MANY = 64
-"""With so many networks that never saw it, an example gets a variance of its own."""
+"""From this number of networks that never saw it, an example has its own variance."""
 
 
 def scaled_confidence(logits: np.ndarray, labels: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """Return the confidence in the label on a scale on which networks differ as a Gaussian, float64 [n].
+    """Return the confidence in the label on a scale on which it is Gaussian over networks, float64 [n].
 
     `logits` [n, C], `labels` int [n]. Carlini et al. 2022 evaluate both scalings:
 
     - `log_odds`, log(p_y / (1 - p_y)) of the softmax, for networks trained with cross-entropy.
     - `margin`, z_y - max over the others, for networks trained with half squared error on centred labels. Their
-      outputs are estimates of the labels themselves, between about -1/C and 1 - 1/C: neither log-probabilities nor
-      bounded by training, so there is nothing to unfold, and their softmax, with exponents so close together, is
-      nearly z_y minus the mean of the others. These add up to about zero, so it would forget which class comes
-      second, which the margin keeps. It does not depend on a temperature.
+      outputs estimate the labels themselves, between about -1/C and 1 - 1/C: neither log-probabilities nor bounded
+      by training, so there is nothing to unfold. Their softmax, with exponents so close together, is nearly z_y
+      minus the mean of the others; as all outputs add up to about zero, it depends on z_y alone, while the margin
+      also depends on the second class. The margin does not depend on a temperature.
     """
     if scaling == "log_odds":
         return log_odds(logits, labels)
@@ -41,12 +41,12 @@ def lira_offline(
     """Return how far the target network's confidence in each example exceeds that of networks that never saw it.
 
     The offline attack of Carlini et al. 2022 ("Membership Inference Attacks From First Principles"): a Gaussian is
-    fitted to the scaled confidences of the shadow networks that an example was left out of, and the target is held
-    against it. Theirs is the probability 1 - Pr[Z > confidence]; returned is its argument, the standard score
-    (confidence - mean) / deviation, which orders the same but does not round to 1 for the most exposed members.
+    fitted to the scaled confidences of the shadow networks trained without an example, and the target is compared
+    with it. Their score is the probability 1 - Pr[Z > confidence]; this returns its argument, the standard score
+    (confidence - mean) / std, which has the same order but does not round to 1 for the most exposed members.
 
-    Members and non-members go into one call. A variance, or the choice of one, that was taken over either side alone
-    would depend on the answer.
+    Members and non-members go into one call: a variance, or its choice, from one side alone would depend on the
+    answer.
 
     Args:
         target_logits: float [n, C], outputs of the network under attack.
@@ -54,21 +54,21 @@ def lira_offline(
         shadow_logits: float [k, n, C], outputs of k networks for the same examples.
         shadow_out: bool [k, n], true where the network was not trained on the example.
         scaling: see `scaled_confidence`.
-        common_variance: take one variance, that about the examples' own means, for all examples; each example's own
-            is too uncertain if few networks left it out. By default for fewer than MANY.
+        common_variance: use one variance, about the examples' own means, for all examples; an example's own variance
+            is too uncertain if few networks left it out. Default: true for fewer than MANY networks.
 
     Returns:
         float64 [n]; higher means member.
 
     Raises:
         ValueError: shapes do not fit; outputs are not finite; an example was in every network, or in all but one
-            without a common variance; no variance is left.
+            without a common variance; the variance is zero.
     """
     if shadow_logits.shape[1:] != target_logits.shape or shadow_out.shape != shadow_logits.shape[:2]:
         shapes = ", ".join(str(list(x.shape)) for x in (target_logits, shadow_logits, shadow_out))
-        raise ValueError(f"target [n, C], shadow networks [k, n, C] and what they left out [k, n] do not fit: {shapes}")
+        raise ValueError(f"target [n, C], shadow networks [k, n, C] and shadow_out [k, n] do not fit: {shapes}")
     if shadow_out.dtype != np.bool_:
-        raise ValueError(f"what the shadow networks left out must be bool, not {shadow_out.dtype}")
+        raise ValueError(f"shadow_out must be bool, not {shadow_out.dtype}")
     count = shadow_out.sum(axis=0)
     if common_variance is None:
         common_variance = bool((count < MANY).any())
@@ -76,11 +76,11 @@ def lira_offline(
     if (count < needed).any():
         example = int(np.argmax(count < needed))
         raise ValueError(
-            f"example {example} was left out by {count[example]} shadow networks, at least {needed} needed"
+            f"example {example} was left out by {count[example]} shadow networks; at least {needed} are needed"
         )
 
     confidence = _checked_confidence(target_logits, labels, scaling)
-    # One network after the other: float64 copies of the outputs of all would be large.
+    # One network at a time: float64 copies of all outputs would be large.
     shadow = np.stack([_checked_confidence(one, labels, scaling) for one in shadow_logits])
     largest = shadow.max(axis=0, where=shadow_out, initial=-np.inf)
     differ = largest > shadow.min(axis=0, where=shadow_out, initial=np.inf)

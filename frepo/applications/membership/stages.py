@@ -1,4 +1,4 @@
-"""Membership inference: what trained networks say of members and non-members, and what attackers make of it."""
+"""Membership inference: outputs of trained networks for members and non-members, and attacks on them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from frepo.spec.application import Attack
 
 
 class Exposure(NamedTuple):
-    """What k networks say of members and non-members.
+    """Outputs of k networks for members and non-members.
 
     Attributes:
         members: logits float32 [k, n, C].
@@ -52,10 +52,10 @@ def expose_networks(
     options: RuntimeOptions,
     journal: Journal,
 ) -> None:
-    """Train networks and write the logits that they give to members and non-members.
+    """Train networks and write their logits for members and non-members.
 
-    They are trained on `data`; where it is None on the members themselves, or each on as many images drawn from
-    `outside`, as shadow networks.
+    They are trained on `data`; if it is None, on the members themselves, or, as shadow networks, each on as many images
+    drawn from `outside`.
 
     Raises:
         Interrupted: a signal came; the state is saved.
@@ -80,17 +80,17 @@ def expose_networks(
 
 
 def _shadow_positions(work: ExposeStage, members: Dataset, outside: Dataset) -> np.ndarray:
-    """Return for each shadow network the positions, int [k, n], of the images that it is trained on."""
+    """Return for each shadow network the positions, int [k, n], of its training images."""
     count, available = members.info.num_train, len(outside.train_labels)
     if available < 2:
-        raise FrepoError("lira needs training images that are no members: choose a smaller chunk_size")
+        raise FrepoError("lira needs training images that are not members: choose a smaller chunk_size")
     size = min(count, available // 2)  # at most half of them, so that shadow networks differ
     random = np.random.default_rng([work.seed, Stream.SHADOWS])
     return np.stack([random.permutation(available)[:size] for _ in range(work.recipe.num_models)])
 
 
 def read_exposure(directory: Path) -> Exposure:
-    """Return what a finished stage exposed.
+    """Return the exposure written by a finished stage.
 
     Raises:
         FrepoError: the file is missing or damaged.

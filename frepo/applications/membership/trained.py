@@ -1,4 +1,4 @@
-"""Attacks by classifiers trained to tell members from non-members by what a network says of them."""
+"""Attacks by classifiers trained to tell members from non-members by a network's outputs."""
 
 from typing import Any, Literal
 
@@ -17,19 +17,19 @@ FEWEST = 20
 def trained_attack(
     kind: Attacker, members: Exposed, non_members: Exposed, seed: tuple[int, ...], most: int = 10_000
 ) -> Scores:
-    """Train attackers of a `kind` and return how well they do on examples that they were not trained on.
+    """Train attackers of a `kind` and return their success on examples that they were not trained on.
 
     Features are the logits, the one-hot label and the loss, all standardised. As many examples as the smaller side
-    has, at most `most`, are drawn from each side. They are dealt into folds, each with as many members as
-    non-members, and the score of an example is the probability of membership given by the attacker that was trained
-    on the other folds. The curve is that of all folds together.
+    has, but at most `most`, are drawn from each side. They are dealt into folds with equally many members and
+    non-members, and the score of an example is the probability of membership given by the attacker trained
+    on the other folds. The curve covers all folds together.
 
-    The folds share training examples, so their results go up and down together: with nothing to be found the AUC
-    varies with about twice the variance of independent scores. The interval is widened accordingly, by the factor
+    The folds share training examples, so their results are correlated: without any signal the AUC varies with about
+    twice the variance of independent scores. The interval is widened accordingly, by the factor
     1 + FOLDS / (FOLDS - 1) on the variance (Nadeau and Bengio 2003).
 
     The same seed gives the same numbers. If both sides are the same examples, both copies of each are in one fold.
-    ValueError for fewer than FEWEST examples on a side, or where the numbers of classes differ.
+    ValueError for fewer than FEWEST examples on a side, or if the numbers of classes differ.
     """
     from sklearn.model_selection import PredefinedSplit, cross_val_predict  # slow to import
     from sklearn.pipeline import make_pipeline
@@ -38,16 +38,16 @@ def trained_attack(
 
     size = min(len(members.labels), len(non_members.labels), most)
     if size < FEWEST:
-        raise ValueError(f"an attacker is trained on at least {FEWEST} members and non-members, not {size}")
+        raise ValueError(f"an attacker needs at least {FEWEST} members and as many non-members, not {size}")
     features = np.concatenate([_features(side, size, seed) for side in (members, non_members)])
     is_member = np.repeat([1, 0], size)
-    # Equal counts in each fold: otherwise the share of members among the training examples gives the held-out away.
+    # Equal counts in each fold: otherwise the share of members among the training examples reveals the held-out ones.
     folds = np.tile(np.arange(size) % FOLDS, 2)
     random_state = int(np.random.SeedSequence(seed).generate_state(1)[0])
     pipeline = make_pipeline(StandardScaler(), _attacker(kind, size, random_state))
     split = PredefinedSplit(folds)
-    # On one thread: sums are rounded the same in any run and on any number of cores (a forest adds up its trees' votes
-    # in the order in which threads end), and on arrays as small as these, threads mostly wait for each other.
+    # On one thread: sums round the same in every run and on any number of cores (a forest adds up its trees' votes in
+    # the order in which threads end), and on arrays this small, threads mostly wait for each other.
     with threadpool_limits(1):
         found: Any = cross_val_predict(pipeline, features, is_member, cv=split, method="predict_proba", n_jobs=1)
     scores = found[:, 1]
@@ -55,7 +55,7 @@ def trained_attack(
 
 
 def _features(side: Exposed, size: int, seed: tuple[int, ...]) -> np.ndarray:
-    """Return float64 [size, 2 C + 1] of examples in random order: the same ones for sides with equally many."""
+    """Return float64 [size, 2 C + 1] of examples in random order, the same order for sides of equal size."""
     rows = np.random.default_rng(seed).choice(len(side.labels), size, replace=False)
     one_hot = np.eye(side.logits.shape[1])[side.labels[rows]]
     return np.column_stack([side.logits[rows].astype(np.float64), one_hot, side.loss[rows]])
@@ -72,7 +72,7 @@ def _attacker(kind: Attacker, size: int, random_state: int) -> Any:
             from sklearn.neural_network import MLPClassifier
 
             # Training stops once its held-out tenth has not improved for ten epochs, long before `max_iter`. An epoch
-            # has about thirty steps, whatever the size: with fewer, it would stop before anything is learned.
+            # has about thirty steps at any size: with fewer, training would stop before anything is learned.
             return MLPClassifier(
                 (64,),
                 batch_size=min(max(size // 20, 10), 500),  # pyright: ignore[reportArgumentType]
@@ -88,7 +88,7 @@ def _attacker(kind: Attacker, size: int, random_state: int) -> Any:
         case "k_nearest_neighbours":
             from sklearn.neighbors import KNeighborsClassifier
 
-            # As the square root of n: a handful of neighbours gives few different scores and a weaker attack.
+            # Proportional to the square root of n: few neighbours give few distinct scores and a weaker attack.
             return KNeighborsClassifier(round(size**0.5), algorithm="brute", n_jobs=1)
         case _:
             raise ValueError(f"no such attacker: {kind}")

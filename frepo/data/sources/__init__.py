@@ -1,1 +1,1 @@
-"""Places that images come from: TFDS, archives, folders."""
+"""Sources of images: TFDS, archives, folders."""

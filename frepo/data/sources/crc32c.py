@@ -1,8 +1,8 @@
 """CRC-32C (Castagnoli, RFC 3720) of many byte strings at once, in NumPy: some hundred MB a second on one core.
 
 A checksum is a chain of table look-ups, each waiting for the last. So the strings are cut into pieces, one word of
-every piece is taken at a time, and the pieces' registers are put together afterwards: a register is linear over GF(2),
-and that of `a + b` is that of `a`, moved on by as many zero bytes as `b` has, plus that of `b`.
+every piece is processed at a time, and the registers of the pieces are combined afterwards: a register is linear over
+GF(2), and that of `a + b` is that of `a`, advanced by as many zero bytes as `b` has, plus that of `b`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ from functools import cache
 import numpy as np
 
 POLYNOMIAL = 0x82F63B78
-"""Lowest power in the highest bit."""
+"""The polynomial, with the lowest power in the highest bit."""
 PIECE = 512
 """Bytes of a piece; a multiple of four."""
 GROUP_BYTES = 2**24
-"""Bytes that are worked on at once, few enough that the registers of their pieces stay in the processor's cache."""
+"""Number of bytes processed at once, small enough that the registers of their pieces stay in the processor's cache."""
 
 Tables = tuple[np.ndarray, np.ndarray]
 
@@ -59,14 +59,14 @@ def _of_group(strings: Sequence[bytes]) -> np.ndarray:
 
 
 def _moved(registers: np.ndarray, tables: Tables) -> np.ndarray:
-    """Return registers moved on by the zero bytes that `tables` are for."""
+    """Return registers advanced by the zero bytes that `tables` encode."""
     low, high = tables
     return low[registers & 0xFFFF] ^ high[registers >> 16]
 
 
 @cache
 def _tables(zero_bytes: int) -> Tables:
-    """Return what moves on the lower and the upper half of a register, uint32 [65536] each."""
+    """Return the tables that advance the lower and the upper half of a register, uint32 [65536] each."""
     basis = np.uint32(1) << np.arange(32, dtype=np.uint32)
     for _ in range(8 * zero_bytes):
         basis = basis >> 1 ^ np.uint32(POLYNOMIAL) * (basis & 1)
@@ -82,7 +82,7 @@ def _combinations(basis: np.ndarray) -> np.ndarray:
 
 @cache
 def _prefix() -> int:
-    """Return the word that brings a register of zeros to what a checksum starts from, all ones."""
+    """Return the word that brings a zero register to the start value of a checksum, all ones."""
     register = 0xFFFFFFFF
     for _ in range(32):  # backwards: a set highest bit came from the polynomial
         register = ((register ^ POLYNOMIAL) << 1 | 1) if register >> 31 else register << 1

@@ -1,9 +1,9 @@
 """Folders of image files, one folder for each class.
 
-What is used: the images at any depth below the folder of a class; links are followed.
-What is passed over, and said: hidden files and folders (their name starts with a dot) and what operating systems leave
-behind; files beside the folders of classes that are no images; all that lies beside the folders of splits.
-An error is all else: a link that leads nowhere, a file among the images that is none, an image outside of the folders
+Used: the images at any depth below the folder of a class; links are followed.
+Ignored, with a message: hidden files and folders (their name starts with a dot), files that operating systems leave
+behind, files beside the folders of classes that are not images, and everything beside the folders of splits.
+Everything else is an error: a broken link, a file among the images that is not an image, an image outside the folders
 of classes, a class without images.
 """
 
@@ -35,16 +35,16 @@ from frepo.signals import raise_if_stopping
 
 LabelledFile = tuple[Path, int]
 
-OUTSIDE = "an image outside of the folders of classes"
+OUTSIDE = "an image outside the folders of classes"
 UNKNOWN = "a class that has no training images"
 EMPTY = "a class that has no images"
 UNLABELLED = (OUTSIDE, UNKNOWN, EMPTY)
-"""Problems of images for testing that are not there, or not labelled: another folder may have them."""
+"""Problems of missing or unlabelled test images: another folder may have them."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """What the folder of a split holds."""
+    """Content of the folder of a split."""
 
     files: list[LabelledFile]
     passed_over: list[Path]
@@ -55,7 +55,7 @@ def folder_source(path: Path) -> Source:
     """Return the images below `path`: `train/CLASS/...` and `test/CLASS/...` (or `val`), or `CLASS/...` alone.
 
     Raises:
-        FrepoError: there is no such folder, it is not laid out like that, or something in it cannot be used.
+        FrepoError: the folder does not exist, has another layout, or holds something that cannot be used.
     """
     layout = find_layout(path)
     names = _class_names(layout.train, path)
@@ -79,7 +79,7 @@ def folder_source(path: Path) -> Source:
 
 
 def _mark(file: Path) -> list[str | int]:
-    """Return what changes when the file does."""
+    """Return a mark that changes when the file does."""
     status = file.stat()
     return [str(file), status.st_size, status.st_mtime_ns]
 
@@ -92,7 +92,7 @@ def _class_names(folder: Path, path: Path) -> tuple[str, ...]:
         return tuple(inner.name for inner in found.folders)
     has = found.folders[0].name if found.folders else "none"
     images = sum(map(is_image, found.files))
-    outside = f", and {images:,} images outside of such folders" if images else ""
+    outside = f", and {images:,} images outside such folders" if images else ""
     advice = ""
     if folder != path:
         advice = f"; where {folder.name}/ is itself a class, put all folders of classes into it"
@@ -106,7 +106,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _test_split(layout: Layout, names: Sequence[str]) -> tuple[Split, list[str]]:
-    """Return the first split for testing that has labelled images, and what is to be said of the choice."""
+    """Return the first split for testing that has labelled images, and messages on the choice."""
     without: list[tuple[Path, list[str]]] = []
     for position, folder in enumerate(layout.tests):
         split = read_split(folder, names)
@@ -116,13 +116,13 @@ def _test_split(layout: Layout, names: Sequence[str]) -> tuple[Split, list[str]]
         without.append((folder, described(split.problems) or ["no images"]))
     reasons = [f"{folder} has {line}" for folder, lines in without for line in lines]
     raise FrepoError(
-        "\n  ".join(["there are no labelled images for testing:", *reasons])
+        "\n  ".join(["there are no labelled test images:", *reasons])
         + f"\nSort them into {without[0][0]}/CLASS/, or move the folder away and set dataset.test_fraction = 0.2"
     )
 
 
 def read_split(folder: Path, names: Sequence[str]) -> Split:
-    """Return the images below `folder`, class by class, with the positions of their folders' names in `names`."""
+    """Return the images below `folder`, class by class, each with the position of its class folder in `names`."""
     found = entries(folder)
     strange = f"not an image ({', '.join(SUFFIXES)})"
     split = Split([], [*found.hidden, *(file for file in found.files if not is_image(file))], [*found.problems])
@@ -153,9 +153,9 @@ def files_source(
     where: str,
     said: Sequence[str] = (),
 ) -> Source:
-    """Return a source of image files; it has one channel where all of them are grey.
+    """Return a source of image files; it has one channel if all of them are grey.
 
-    `said` is to be said of the choice of files when they are read.
+    `said` are messages on the choice of files, printed when they are read.
     """
 
     @lru_cache(maxsize=1)
@@ -175,17 +175,17 @@ def files_source(
     def both() -> tuple[Examples, Examples | None]:
         for line in said:
             note(line)
-        channels()  # reads all headers, so that a file that is no image is found at once
+        channels()  # reads all headers, to find files that are not images at once
         return examples(train), None if test is None else examples(test)
 
     return Source(name, class_names, key, where, both)
 
 
 def _modes(files: list[Path]) -> set[str]:
-    """Return the kinds of pixels that occur.
+    """Return the pixel modes that occur.
 
     Raises:
-        FrepoError: files are no images; all are counted.
+        FrepoError: files are not images; the message counts all of them.
     """
     modes: set[str] = set()
     wrong: list[FrepoError] = []

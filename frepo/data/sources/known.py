@@ -8,7 +8,7 @@ From = Literal["built in", "TFDS", "archive", "your folder"]
 
 @dataclass(frozen=True)
 class Known:
-    """Facts as their publishers state them."""
+    """Facts as stated by the publishers."""
 
     comes_from: From
     classes: int | None
@@ -16,7 +16,7 @@ class Known:
     test: int | None
     pixels: str
     archive: str = ""
-    """Where the archive is to be had, for data sets that are prepared from one."""
+    """Address of the archive, for data sets that are prepared from one."""
 
 
 KNOWN: dict[str, Known] = {

@@ -1,4 +1,4 @@
-"""Which folders of an image folder hold images for training and for testing."""
+"""Folders for training and for testing within an image folder."""
 
 import re
 from collections.abc import Iterable
@@ -13,22 +13,22 @@ NAMES = {
     "test": ("test", "testing", "testset"),
     "val": ("val", "valid", "validation", "valset", "dev", "eval"),
 }
-"""What folders of splits are called, in any case."""
+"""Names of the folders of splits, in lower case."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the folders of classes are."""
+    """Locations of the folders of classes."""
 
     train: Path
     tests: list[Path]
-    """Folders that may hold the images for testing, that which comes first in preference to the next."""
+    """Candidate folders for the test images, in order of preference."""
     beside: list[Path]
-    """What lies beside the folders of splits and is none."""
+    """Entries beside the folders of splits that are not splits."""
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder of this name is: `train`, `test`, `val` or none."""
+    """Return the split that a folder of this name stands for, `train`, `test` or `val`, or None."""
     return next((split for split, names in NAMES.items() if name.lower() in names), None)
 
 
@@ -36,7 +36,7 @@ def find_layout(path: Path) -> Layout:
     """Return the layout of `path`: `train/CLASS/...` and a folder for testing, or `CLASS/...` alone.
 
     Raises:
-        FrepoError: there is no such folder, or it is not clear which folders are splits; the message names them.
+        FrepoError: the folder does not exist, or its splits are ambiguous; the message names them.
     """
     if not path.is_dir():
         raise FrepoError(f"dataset.path: {path} is not a folder")
@@ -63,7 +63,7 @@ def find_layout(path: Path) -> Layout:
 
 
 def holds_splits(folder: Path) -> bool:
-    """Return whether the folder of a class has folders for training and for testing in it."""
+    """Return whether the folder of a class contains folders for training and for testing."""
     splits = {split_of(inner.name) for inner in entries(folder).folders}
     return "train" in splits and not splits.isdisjoint(("test", "val"))
 

@@ -1,4 +1,4 @@
-"""Where prepared data sets lie below a data directory, and what is near where one is not there."""
+"""Locations of prepared data sets below a data directory, and suggestions if one is missing."""
 
 import difflib
 import json
@@ -14,18 +14,18 @@ VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def own_directory(name: str, data_dir: Path) -> Path:
-    """Return where the data set `name` lies when it is prepared from its archive."""
+    """Return the directory of the data set `name` when it is prepared from its archive."""
     return data_dir / name / "frepo"
 
 
 def versions(directory: Path) -> list[Path]:
-    """Return what TFDS has prepared of a data set, or of a configuration, in its `directory`; the newest is last."""
+    """Return the versions of a data set or configuration that TFDS has prepared in `directory`; the newest is last."""
     found = [path.parent for path in directory.glob("*.*.*/dataset_info.json") if VERSION.fullmatch(path.parent.name)]
     return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
 def names_in(data_dir: Path) -> list[str]:
-    """Return the names of all data sets that are prepared in `data_dir`, sorted, with their configurations."""
+    """Return the names of all data sets prepared in `data_dir`, sorted, with their configurations."""
     infos = [*data_dir.glob("*/*.*.*/dataset_info.json")]
     infos += [info for info in data_dir.glob("*/*/*.*.*/dataset_info.json") if _is_of_configuration(info)]
     names = {str(info.parents[1].relative_to(data_dir)) for info in infos if VERSION.fullmatch(info.parent.name)}
@@ -33,7 +33,7 @@ def names_in(data_dir: Path) -> list[str]:
 
 
 def _is_of_configuration(info: Path) -> bool:
-    """Return whether what lies two levels down is a configuration, not a data set in another data directory."""
+    """Return whether a file two levels down belongs to a configuration, not to a data set in another data directory."""
     try:
         return json.loads(info.read_text())["name"] == info.parents[2].name
     except (OSError, ValueError, TypeError, KeyError):
@@ -41,7 +41,7 @@ def _is_of_configuration(info: Path) -> bool:
 
 
 def not_there(name: str, data_dir: Path) -> str:
-    """Return the sentences that say that a data set is not prepared in `data_dir`, and what is there instead."""
+    """Return sentences that say that a data set is not prepared in `data_dir`, and what is there instead."""
     return " ".join([f"data set '{name}' is not prepared in {data_dir}.", *_near(name, data_dir)])
 
 
@@ -55,18 +55,18 @@ def elsewhere(data_dir: Path, names: Iterable[str] = KNOWN) -> tuple[Path, list[
 def _holds(place: Path, name: str) -> bool:
     try:
         return bool(versions(place / name)) or (own_directory(name, place) / INDEX).is_file()
-    except OSError:  # one may not look into it
+    except OSError:  # without permission to read it
         return False
 
 
 def near_name(name: str, known: Iterable[str]) -> str:
-    """Return a question for the one of `known` that is near `name`, or nothing."""
+    """Return a question for the name in `known` that is similar to `name`, or an empty text."""
     near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else ""
 
 
 def misplaced_version(name: str) -> str:
-    """Return advice where `name` has a version in place of a configuration, else nothing."""
+    """Return advice if `name` has a version in place of a configuration, else an empty text."""
     head, _, tail = name.partition("/")
     return f"A version comes after a colon: '{head}:{tail}'." if VERSION.fullmatch(tail) else ""
 

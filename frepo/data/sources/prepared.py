@@ -1,6 +1,6 @@
 """Data sets that are prepared from their publishers' archives: Tiny ImageNet, Imagenette and Imagewoof.
 
-Prepared they are image files by class, and an index that is written last.
+A prepared data set is a folder of image files by class, and an index that is written last.
 """
 
 import json
@@ -26,7 +26,7 @@ from frepo.rundir.files import directory_written_atomically, sha256_of_file
 from frepo.signals import raise_if_stopping
 
 UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
-"""What damaged archives raise, and encrypted ones."""
+"""Exceptions of damaged and encrypted archives."""
 
 Image = tuple[str, str, Path]
 """Split, class (WordNet id) and file of an image."""
@@ -89,17 +89,17 @@ def own_source(name: str, data_dir: Path) -> Source:
 
 @silent_pillow()
 def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
-    """Copy the images of `origin`, the archive of data set `name` or its unpacked folder, and return where they are.
+    """Copy the images of `origin`, the archive of data set `name` or its unpacked folder, and return their directory.
 
-    Each image is decoded once. Nothing is left of an attempt that fails or is stopped.
+    Each image is decoded once. A failed or stopped attempt leaves nothing.
 
     Raises:
-        FrepoError: `origin` is no such archive or folder, an image is damaged, or it is prepared already.
+        FrepoError: `origin` is not such an archive or folder, an image is damaged, or the data set is prepared already.
         Interrupted: a signal came.
     """
     directory = own_directory(name, data_dir)
     if directory.exists():
-        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove that to prepare it again")
+        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove it to prepare it again")
     if not origin.exists():
         raise FrepoError(f"--from {origin}: there is no such file or folder")
     with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
@@ -114,17 +114,17 @@ def _unpack(archive: Path, into: Path) -> Path:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                opened.extractall(into)  # noqa: S202 (zipfile keeps names inside of the folder)
+                opened.extractall(into)  # noqa: S202 (zipfile keeps names inside the folder)
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(into, filter="data")
     except UNPACKING as error:
-        raise FrepoError(f"{archive} cannot be unpacked ({error}); it has to be an intact zip or tar archive") from None
+        raise FrepoError(f"{archive} cannot be unpacked ({error}); an intact zip or tar archive is needed") from None
     return into
 
 
 def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Image]], dict[str, str]]:
-    """Return what finds the images of data set `name`, and the names of its classes."""
+    """Return a function that finds the images of data set `name`, and the names of its classes."""
     if name != "tiny_imagenet":
         return _by_class, WORDS[name]
     words = next(_visible(root, "words.txt"), None)
@@ -135,7 +135,7 @@ def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Image]], d
 
 
 def _by_class(root: Path) -> Iterator[Image]:
-    """Find images in train/CLASS/ and val/CLASS/, wherever below `root` these are."""
+    """Find images in train/CLASS/ and val/CLASS/, anywhere below `root`."""
     base = _base(root)
     return chain(_classes(base / "train", "train"), _classes(base / "val", "test"))
 
@@ -147,7 +147,7 @@ def _classes(folder: Path, split: str) -> Iterator[Image]:
 def _tiny_imagenet(root: Path) -> Iterator[Image]:
     """Find images in train/CLASS/images/ and val/images/, the classes of the latter in val/val_annotations.txt.
 
-    Many sort val/ into folders of classes; then these tell the classes.
+    If val/ is already sorted into folders of classes, as is common, the folders give the classes.
     """
     base = _base(root)
     yield from _classes(base / "train", "train")
@@ -156,7 +156,7 @@ def _tiny_imagenet(root: Path) -> Iterator[Image]:
         return
     annotations = base / "val" / "val_annotations.txt"
     if not annotations.is_file():
-        raise FrepoError(f"{annotations} is missing; it says of which class the images in val/images are")
+        raise FrepoError(f"{annotations} is missing; it names the classes of the images in val/images")
     for number, line in enumerate(annotations.read_text().splitlines(), start=1):
         parts = line.split("\t")
         if len(parts) < 2:
@@ -175,13 +175,13 @@ def _base(root: Path) -> Path:
 
 
 def _visible(root: Path, name: str) -> Iterator[Path]:
-    """Find what is called `name` below `root`, but not in what is hidden, such as the __MACOSX of Mac archives."""
+    """Find entries called `name` below `root`, except in hidden folders and in the __MACOSX of Mac archives."""
     found = sorted(root.rglob(name))
     return (path for path in found if not any(map(is_hidden, path.relative_to(root).parts)))
 
 
 def _images(folder: Path) -> list[Path]:
-    """Return the images at any depth below `folder`, none where there is no such folder."""
+    """Return the images at any depth below `folder`, or an empty list if it does not exist."""
     if not folder.is_dir():
         return []
     found = below(folder)
@@ -193,7 +193,7 @@ def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path)
     """Copy images into `directory`, and write their index.
 
     Raises:
-        FrepoError: a class is not one of the data set, two files would be one, or images are damaged.
+        FrepoError: a class does not belong to the data set, two files have one name, or images are damaged.
         Interrupted: a signal came.
     """
     classes = sorted({wnid for split, wnid, _ in found if split == "train"})
@@ -208,13 +208,13 @@ def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path)
     for split, wnid, file in found:
         raise_if_stopping()
         try:
-            read_pixels(file, 3)  # a damaged file is better found now
+            read_pixels(file, 3)  # to find damaged files now
         except FrepoError as error:
             wrong.append(error)
         relative = Path(split, wnid, file.name)
         (directory / relative).parent.mkdir(parents=True, exist_ok=True)
         if (directory / relative).exists():
-            raise FrepoError(f"{file.name} of the class {wnid} is there twice, the second time as {file}; remove one")
+            raise FrepoError(f"{file.name} of the class {wnid} occurs twice, the second time as {file}; remove one")
         shutil.copyfile(file, directory / relative)
         index[split].append((str(relative), classes.index(wnid)))
     if wrong:
@@ -225,7 +225,7 @@ def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path)
 
 
 def _compare_counts(name: str, index: dict[str, list[tuple[str, int]]]) -> None:
-    """Say where the images are not as many as were published: results of a part are not those of the whole."""
+    """Warn if the numbers of images differ from the published ones: results of a part are not those of the whole."""
     for split, expected in (("train", KNOWN[name].train), ("test", KNOWN[name].test)):
         if len(index[split]) != expected:
             warn(f"{name} has {expected:,} images for {split}ing, but {len(index[split]):,} are here")

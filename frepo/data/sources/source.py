@@ -1,4 +1,4 @@
-"""Where images come from: examples that can be read one by one, whatever stores them."""
+"""The interface of sources: examples that are read one by one, however they are stored."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 
 AT_ONCE = 1024
-"""Examples that are fetched together."""
+"""Number of examples fetched together."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split. Reading has two parts: some stores are fast in batches only, and decoding can be shared by threads."""
+    """One split. Reading has two parts: some stores are fast only in batches, and decoding can be shared by threads."""
 
     count: int
     fetch: Callable[[list[int]], Sequence[Any]]
-    """Positions -> what is stored there."""
+    """Positions -> stored records."""
     decode: Callable[[Any, int], tuple[np.ndarray, int]]
-    """What is stored, and its position -> pixels uint8 [height, width, channels] and label.
+    """A stored record and its position -> pixels uint8 [height, width, channels] and label.
 
     Called from several threads. Like `fetch` it raises FrepoError for an example that is damaged.
     """
     describe: Callable[[int], str]
-    """Names an example, for messages."""
+    """Position -> name of the example, for messages."""
     labels: np.ndarray | None = None
-    """Labels int [count] where they are known without reading."""
+    """Labels int [count], if they are known without reading images."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is stored."""
+    """A data set in stored form."""
 
     name: str
     class_names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Source:
     """JSON that changes when the stored files do."""
     where: str
     open: Callable[[], tuple[Examples, Examples | None]]
-    """Return the examples for training and for testing; None where a share of the former has to be split off.
+    """Return the examples for training and for testing; None in place of the latter if they are to be split off.
 
-    Raises FrepoError where the files are not what they should be.
+    Raises FrepoError if the files are not as they should be.
     """

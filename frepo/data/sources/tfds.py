@@ -28,8 +28,8 @@ def find_prepared(name: str, data_dir: Path) -> Any:
     """Return the TFDS builder of the prepared data set `name` (`name/config:version` where given).
 
     Raises:
-        FrepoError: it is not there, or prepared in a format that cannot be read without TensorFlow; the message says
-            how to prepare it.
+        FrepoError: it is not prepared, or its format cannot be read without TensorFlow; the message says how to
+            prepare it.
     """
     import tensorflow_datasets as tfds
     from absl import logging
@@ -60,8 +60,8 @@ def tfds_source(name: str, data_dir: Path) -> Source:
     """Return the prepared data set `name`.
 
     Raises:
-        FrepoError: as `find_prepared`; or it is no image-classification data set with a split for training and one for
-            testing. Of several splits for testing the first whose labels are told is used.
+        FrepoError: as `find_prepared`; or it is not an image-classification data set with a training split and a test
+            split. Of several test splits, the first with published labels is used.
     """
     builder = find_prepared(name, data_dir)
     directory = Path(builder.data_path)
@@ -95,14 +95,14 @@ def _keys(builder: Any) -> tuple[str, str]:
     if kind not in (np.uint8, np.uint16):
         raise FrepoError(f"data set '{builder.info.name}' has images of {kind}; frepo reads 8-bit and 16-bit ones")
     if not features[label].num_classes:
-        raise FrepoError(f"data set '{builder.info.name}' does not say how many classes its '{label}' has")
+        raise FrepoError(f"data set '{builder.info.name}' does not give the number of classes of its '{label}'")
     return image, label
 
 
 def _labelled(builder: Any, splits: Sequence[str], image_key: str, label_key: str) -> Examples:
-    """Return the first of `splits` with labels that are told, else the first, of which `decode` says what is wrong.
+    """Return the first of `splits` with published labels, else the first, whose problem `decode` reports.
 
-    Labels of test images that are kept for a contest are -1.
+    Labels of test images that are withheld for a contest are -1.
     """
     found: list[Examples] = []
     for split in splits:
@@ -147,7 +147,7 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
 
     def fetch(indices: list[int]) -> Sequence[bytes]:
         try:
-            return records.__getitems__(indices)  # a hundred times as fast as one by one
+            return records.__getitems__(indices)  # a hundred times faster than one by one
         except FrepoError:
             raise
         except Exception as error:  # array_record raises several kinds for damaged files
@@ -156,7 +156,7 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
     def decode(stored: bytes, index: int) -> tuple[np.ndarray, int]:
         try:
             example: Any = features.deserialize_example_np(stored, decoders=as_stored)
-            # Not by TFDS: it takes OpenCV where that is installed, whose JPEGs differ, and takes 16 bits modulo 256.
+            # Not by TFDS: it uses OpenCV if installed, whose JPEGs differ, and reduces 16 bits modulo 256.
             with Image.open(io.BytesIO(example[image_key])) as image:
                 return eight_bits(image, channels or (1 if image.mode in GRAY_MODES else 3)), int(example[label_key])
         except Exception as error:  # protobuf and Pillow raise a dozen kinds
@@ -166,10 +166,10 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
 
 
 def _records(builder: Any, split: str) -> Any:
-    """Return the records of a split, from files that hold as many as TFDS says that it has written.
+    """Return the records of a split, from files with as many records as TFDS has written.
 
     Raises:
-        FrepoError: a file is missing, damaged, or holds another number of records.
+        FrepoError: a file is missing, damaged, or has another number of records.
     """
     import tensorflow_datasets as tfds
 
@@ -185,7 +185,7 @@ def _records(builder: Any, split: str) -> Any:
         return builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     except FrepoError:
         raise
-    except Exception as error:  # files that are missing or none of array_record's
+    except Exception as error:  # files that are missing or of another format
         raise _damaged(builder.info.name, builder.data_path, error) from error
 
 
@@ -203,7 +203,7 @@ def _files_must_be_whole(builder: Any, paths: list[Path], counts: list[int], wri
     for path, found, expected in zip(paths, counts, written, strict=True):
         if found != expected:
             raise FrepoError(
-                f"data set '{builder.info.name}': {path} holds {found:,} examples, but {expected:,} by "
+                f"data set '{builder.info.name}': {path} holds {found:,} examples, not the {expected:,} of "
                 "dataset_info.json; prepare it again"
             )
 
@@ -224,10 +224,10 @@ def _how_to(name: str) -> str:
 
 
 def prepare_tfds(name: str, data_dir: Path) -> Path:
-    """Download the data set `name` and prepare it; return where it is. TFDS lets a whole one appear only.
+    """Download the data set `name` and prepare it; return its directory. TFDS publishes it only when it is complete.
 
     Raises:
-        FrepoError: TensorFlow is not installed, TFDS knows no such data set, or the download failed.
+        FrepoError: TensorFlow is not installed, TFDS does not know the data set, or the download failed.
     """
     import importlib.util
 

@@ -1,4 +1,4 @@
-"""TFRecord files, read without TensorFlow and held to their checksums."""
+"""TFRecord files, read without TensorFlow and verified by their checksums."""
 
 import struct
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from frepo.data.sources.crc32c import crc32c
 from frepo.errors import FrepoError
 
 HEADER = struct.Struct("<QI")
-"""Length of the payload and the checksum of the length; the payload and its checksum follow."""
+"""Length of the payload and checksum of the length; the payload and its checksum follow."""
 FOOTER = struct.Struct("<I")
 LENGTH_BYTES = 8
 
 Place = tuple[Path, int, int]
-"""File of a record, and where in it its payload starts and how long that is."""
+"""File of a record, and offset and length of its payload."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """Where the records of some files are."""
+    """Locations of the records of several files."""
 
     places: tuple[Place, ...]
 
@@ -29,10 +29,10 @@ class Records:
         return len(self.places)
 
     def __getitems__(self, indices: list[int]) -> list[bytes]:
-        """Return the payloads of some records; checking many at once is a hundred times as fast as one by one.
+        """Return the payloads of some records; verifying many at once is a hundred times faster than one by one.
 
         Raises:
-            FrepoError: one is not what its checksum says.
+            FrepoError: a record does not match its checksum.
         """
         read = [self._read(index) for index in indices]
         _must_be_intact(
@@ -54,8 +54,8 @@ def find_records(path: Path) -> list[Place]:
     """Return the records of a file, in order.
 
     Raises:
-        FrepoError: the file ends in the middle of a record, a length is not what its checksum says, or it is none of
-            TFRecords.
+        FrepoError: the file ends in the middle of a record, a length does not match its checksum, or the file is not a
+            TFRecord file.
     """
     places: list[Place] = []
     lengths: list[bytes] = []
@@ -84,6 +84,6 @@ def _must_be_intact(contents: Sequence[bytes], stored: Sequence[int], places: Se
     if len(wrong):
         path, start = places[int(wrong[0])]
         raise FrepoError(
-            f"{path} is damaged: the record at byte {start - HEADER.size} is not what its checksum says; prepare the "
+            f"{path} is damaged: the record at byte {start - HEADER.size} does not match its checksum; prepare the "
             "data set again"
         )

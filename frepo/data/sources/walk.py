@@ -1,4 +1,4 @@
-"""What lies in folders of images: files, what is passed over, and what cannot be used."""
+"""Content of image folders: files, ignored entries, and entries that cannot be used."""
 
 import os
 from collections.abc import Iterable
@@ -13,33 +13,33 @@ LEFT_BY_SYSTEMS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SHOWN = 3
 
 Problem = tuple[str, Path]
-"""What is wrong with a path, the same words for all of one kind."""
+"""A problem and its path; the same words for all problems of one kind."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds, each sorted; a link counts as what it leads to."""
+    """Content of a folder, each list sorted; a link counts as its target."""
 
     folders: list[Path] = field(default_factory=list[Path])
     files: list[Path] = field(default_factory=list[Path])
     hidden: list[Path] = field(default_factory=list[Path])
-    """Files and folders whose name starts with a dot, and those that operating systems leave behind."""
+    """Hidden files and folders (their name starts with a dot), and those that operating systems leave behind."""
     problems: list[Problem] = field(default_factory=list[Problem])
-    """Links that lead nowhere or in a circle, what cannot be read, and what is neither file nor folder."""
+    """Broken and circular links, unreadable entries, and entries that are neither file nor folder."""
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is passed over."""
+    """Return whether a file or folder of this name is ignored."""
     return name.startswith(".") or name in LEFT_BY_SYSTEMS
 
 
 def is_image(file: Path) -> bool:
-    """Return whether the name of `file` is that of an image."""
+    """Return whether `file` has the suffix of an image."""
     return file.suffix.lower() in SUFFIXES
 
 
 def entries(folder: Path) -> Found:
-    """Return what lies directly in `folder`."""
+    """Return the direct content of `folder`."""
     found = Found()
     try:
         with os.scandir(folder) as content:
@@ -59,7 +59,7 @@ def entries(folder: Path) -> Found:
 
 
 def _kind(entry: os.DirEntry[str]) -> bool | str:
-    """Return whether it is a folder, or why it is neither that nor a file."""
+    """Return whether an entry is a folder, or the reason why it is neither folder nor file."""
     try:
         if entry.is_dir() or entry.is_file():
             return entry.is_dir()
@@ -69,7 +69,7 @@ def _kind(entry: os.DirEntry[str]) -> bool | str:
 
 
 def below(folder: Path, above: tuple[Path, ...] = ()) -> Found:
-    """Return the files at any depth below `folder`; what is hidden is not entered. No folders are returned."""
+    """Return the files at any depth below `folder`, without those in hidden folders; no folders are returned."""
     found = entries(folder)
     chain = (*above, folder.resolve())
     parts = [Found(files=found.files, hidden=found.hidden, problems=found.problems)]
@@ -87,14 +87,14 @@ def below(folder: Path, above: tuple[Path, ...] = ()) -> Found:
 
 
 def refuse(where: Path, problems: Iterable[Problem]) -> None:
-    """Leave where there are problems.
+    """Raise an error if there are problems.
 
     Raises:
-        FrepoError: there are; it counts them and shows the first of each kind.
+        FrepoError: there are problems; the message counts them and shows the first of each kind.
     """
     lines = described(problems)
     if lines:
-        raise FrepoError("\n  ".join([f"{where} has what cannot be used; repair it, move it or remove it:", *lines]))
+        raise FrepoError("\n  ".join([f"{where} has unusable entries; repair, move or remove them:", *lines]))
 
 
 def described(problems: Iterable[Problem]) -> list[str]:
@@ -106,13 +106,13 @@ def described(problems: Iterable[Problem]) -> list[str]:
 
 
 def listed(things: list[Path]) -> str:
-    """Return the first few of `things`, and how many more there are."""
+    """Return the first few of `things`, and the number of the others."""
     more = f" and {len(things) - SHOWN:,} more" if len(things) > SHOWN else ""
     return ", ".join(map(str, things[:SHOWN])) + more
 
 
 def one_error(errors: list[FrepoError]) -> FrepoError:
-    """Return one error for images that cannot be used, of which there is at least one: it shows the first few."""
+    """Return one error for one or more unusable images: it shows the first few."""
     if len(errors) == 1:
         return errors[0]
     more = [f"and {len(errors) - SHOWN:,} more"] if len(errors) > SHOWN else []

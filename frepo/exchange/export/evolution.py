@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from frepo.errors import FrepoError
-from frepo.exchange.export import render
-from frepo.exchange.export.collect import provenance
-from frepo.exchange.export.find import FoundStage
-from frepo.exchange.export.formats import MotionFormat
+from frepo.exchange.export import MotionFormat, render
+from frepo.exchange.export.find import FoundStage, provenance
 from frepo.exchange.export.write import README, new_directory
 from frepo.rundir.record import ImageSheet
 

@@ -74,6 +74,22 @@ def find_stage(run_directory: Path, run: RunRecord, label: str | None = None) ->
     )
 
 
+def provenance(found: FoundStage) -> dict[str, Any]:
+    """Return where distilled data comes from, as JSON."""
+    attempt = found.stage.attempts[-1].provenance if found.stage.attempts else found.run.provenance
+    return {
+        "run_id": found.run.run_id,
+        "name": found.run.name,
+        "fingerprint": found.run.fingerprint,
+        "stage": found.directory.name,
+        "stage_fingerprint": found.stage.fingerprint,
+        "spec": found.run.spec | {key: found.stage.identity[key] for key in ("dataset", "distill", "seed")},
+        "frepo": attempt.get("frepo"),
+        "code": attempt.get("code"),
+        "dataset": found.stage.dataset,
+    }
+
+
 def _distill_stages(run_directory: Path, run: RunRecord) -> list[tuple[Path, StageRecord]]:
     found = ((run_directory / name, read_stage(run_directory / name)) for name in run.stages)
     return [(path, stage) for path, stage in found if stage is not None and "distill" in stage.identity]

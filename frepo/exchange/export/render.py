@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 import frepo
+from frepo.exchange.export import DataFormat, MotionFormat
 from frepo.exchange.export.exported import Exported
-from frepo.exchange.export.formats import DataFormat, MotionFormat
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
 from frepo.networks.layers import margin

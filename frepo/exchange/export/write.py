@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 
 from frepo.errors import FrepoError
-from frepo.exchange.export import render
-from frepo.exchange.export.exported import Exported
-from frepo.exchange.export.formats import DataFormat
-from frepo.exchange.export.load import NPZ, SAFETENSORS
-from frepo.exchange.export.stored import preprocess_arrays, to_arrays, to_texts
+from frepo.exchange.export import DataFormat, render
+from frepo.exchange.export.exported import NPZ, SAFETENSORS, Exported, preprocess_arrays, to_arrays, to_texts
 from frepo.rundir.files import directory_written_atomically
 
 README, RECIPE, PROVENANCE, PREPROCESS = "README.md", "recipe.json", "provenance.json", "preprocess.npz"
@@ -97,7 +94,7 @@ def _write_torch(exported: Exported, directory: Path) -> None:
 
 
 def _write_png(exported: Exported, directory: Path) -> None:
-    from frepo.exchange.export.png import write_png
+    from frepo.exchange.export.records import write_png
 
     write_png(exported, directory, taken=(README, RECIPE, PROVENANCE, PREPROCESS))
     _write_preprocess(exported, directory)

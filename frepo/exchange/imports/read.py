@@ -4,14 +4,30 @@ The files come from strangers. Nothing is unpickled, a file that lies about its 
 wrong with it becomes a FrepoError.
 """
 
+import re
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from frepo.errors import FrepoError
-from frepo.exchange.imports.choose import file_of, kind_of, other_kind
-from frepo.exchange.imports.stored import PAIRS, check
+from frepo.exchange.imports.flax import open_flax
+from frepo.exchange.imports.npz import open_npz
+from frepo.exchange.imports.stored import PAIRS, Stored, check, listed, refuse_pickled
+from frepo.exchange.imports.tensors import open_safetensors
+
+ORBAX = ("_CHECKPOINT_METADATA", "_METADATA", "_sharding", "manifest.ocdbt")
+"""What lies in the directory of an Orbax checkpoint, among other things."""
+OTHER_EXPORTS = ({"recipe.json", "provenance.json"}, {"evolution.webp"}, {"evolution.gif"})
+"""What lies in an export of frepo that has no file with images and labels, among other things: png and tfds, or one to
+look at."""
+DATA_OF_EXPORTS = {"data.npz", "data.safetensors"}
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|!--|\?xml)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,9 +59,9 @@ def read_arrays(path: Path) -> Foreign:
         if not path.exists():
             raise FrepoError(f"there is no file {path}")
         if path.is_dir():
-            path = file_of(path)
-        kind = kind_of(path)
-        if kind is None and (other := other_kind(path)):
+            path = _file_of(path)
+        kind = _kind_of(path)
+        if kind is None and (other := _other_kind(path)):
             raise FrepoError(f"{path} {other}")
         if kind is None:
             raise FrepoError(
@@ -64,3 +80,82 @@ def read_arrays(path: Path) -> Foreign:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         reason = "".join(character if character.isprintable() else "?" for character in reason)
         raise FrepoError(f"{path} cannot be read ({reason}); copy it again, or save it again as .npz") from None
+
+
+def _file_of(directory: Path) -> Path:
+    """Return the checkpoint of `directory` with the largest number, a step or an accuracy, or its only data file."""
+    entries = sorted(directory.iterdir())
+    _refuse_orbax(directory, entries)
+    _refuse_other_exports(directory, {entry.name for entry in entries})
+    numbers = {entry: number for entry in entries if (number := _number(entry.name)) is not None}
+    last = max(numbers.values(), default=None)
+    largest = [entry for entry, number in numbers.items() if number == last]
+    if not largest:
+        files = [entry for entry in entries if entry.is_file() and entry.stat().st_size]
+        largest = [entry for entry in files if _kind_of(entry) is not None]
+        largest = largest or [entry for entry in files if _other_kind(entry)]  # it is refused for what it is
+    if not largest:
+        folders = [entry.name for entry in entries if entry.is_dir()]
+        hint = f"; name one of its folders: {listed(folders)}" if folders else ""
+        raise FrepoError(f"{directory} has no file checkpoint_NUMBER, .npz or .safetensors{hint}")
+    if len(largest) > 1:
+        raise FrepoError(f"{directory} has several files to choose from, name one: {listed(p.name for p in largest)}")
+    if largest[0].is_dir():
+        _refuse_orbax(largest[0], largest[0].iterdir())
+        raise FrepoError(f"{largest[0]} is a folder, not a checkpoint; name a file")
+    return largest[0]
+
+
+def _number(name: str) -> Decimal | None:
+    match = re.fullmatch(r"checkpoint_(?:([0-9]+(?:\.[0-9]+)?)|final)", name)
+    if match is None:
+        return None
+    return Decimal(match[1] or "Infinity")  # RCIG's name for the last step
+
+
+def _refuse_orbax(directory: Path, entries: Iterable[Path]) -> None:
+    if any(entry.name in ORBAX or entry.name.startswith("ocdbt") for entry in entries):
+        raise FrepoError(
+            f"{directory} is an Orbax checkpoint, which is not read here; restore it with orbax.checkpoint and save "
+            "its images and labels with numpy.savez(FILE, images=IMAGES, labels=LABELS)"
+        )
+
+
+def _refuse_other_exports(directory: Path, names: set[str]) -> None:
+    if any(marks <= names for marks in OTHER_EXPORTS) and not names & DATA_OF_EXPORTS:
+        raise FrepoError(
+            f"{directory} is an export of frepo in a format that is not read here; exports as npz, safetensors and "
+            "torch can be imported: frepo export RUN --format npz --out DIR"
+        )
+
+
+def _other_kind(path: Path) -> str | None:
+    """Return what a file is that is often taken for the one it stands for, and what to do; None for other files."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(LFS_POINTER):
+        return "is a Git LFS pointer, not the file that it points to; fetch that with `git lfs pull` where it is"
+    if PAGE.match(start):
+        page = "an HTML page" if b"html" in start.lower() else "an XML page"
+        return f"is {page}, as servers send in place of a file that needs another address or a login; download it again"
+    return None
+
+
+def _kind_of(path: Path) -> Callable[[Path], AbstractContextManager[tuple[Stored, Stored]]] | None:
+    """Return what opens the file, by its first bytes; None for none of the known kinds."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FrepoError(f"{path} is not a regular file; copy what it gives into one")
+    if not status.st_size:
+        raise FrepoError(f"{path} is empty; copy it again")
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return open_npz
+    if start[5:9] == b"\0\0\0{":  # after a length of 8 bytes
+        return open_safetensors
+    if re.match(rb"\x80[\x02-\x0f]", start):
+        return refuse_pickled
+    if re.match(rb"([\x81-\x8f]|\xde..|\xdf....)[\xa0-\xbf\xd9]", start, re.DOTALL):  # a table, its first key a string
+        return open_flax
+    return None

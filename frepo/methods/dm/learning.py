@@ -1,4 +1,4 @@
-"""From a job to what the loop runs: the step, its start, its data and its inputs."""
+"""From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from frepo.spec import Dm
 
 
 def prepare(job: Job) -> Learning[DmState]:
-    """Return how images are learned that start as real images; their labels stay centred one-hot ones."""
+    """Return the learning of images that start as real images; their labels stay centred one-hot."""
     work, dataset, settings = job.work, job.dataset, job.work.distill
     assert isinstance(settings, Dm)
     assert settings.augmentation is not None

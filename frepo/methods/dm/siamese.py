@@ -1,8 +1,8 @@
-"""Differentiable siamese augmentation (Zhao and Bilen, ICML 2021): real and distilled images are changed alike.
+"""Differentiable siamese augmentation (Zhao and Bilen, ICML 2021): the same change to real and distilled images.
 
-One operation is drawn for a whole batch, and its parameters once for all its images. All follows from the key, so two
-batches of one key are changed in the same way, whatever their sizes. Images are standardised or whitened: zero is the
-mean colour, what comes in from outside and what cutout leaves; values have no bounds to clip to.
+One operation is drawn per batch, and its parameters once for all images. Both depend on the key alone, so two
+batches with one key are changed in the same way, whatever their sizes. Images are standardised or whitened: zero is
+the mean colour, used outside the image and for cutout; values have no bounds to clip to.
 
 Every operation is a special case of one `Change`, so there is no control flow around the pixels, and batches under
 `jax.vmap` cost no more than one large batch. Strengths are those of the authors' code
@@ -30,20 +30,20 @@ ROTATION_DEGREES = 15.0
 
 
 class Change(NamedTuple):
-    """What is done to each image of a batch, in this order; float32."""
+    """The changes to each image of a batch, in order of application; float32."""
 
     matrix: jax.Array
-    """[2, 2]; a pixel at (row, column) from the middle of the result comes from matrix @ (row, column) + offset."""
+    """[2, 2]; the pixel at (row, column) from the centre of the result comes from matrix @ (row, column) + offset."""
     offset: jax.Array
     """[2], in pixels."""
     brightness: jax.Array
     """[], added."""
     saturation: jax.Array
-    """[], stretches about the pixel's mean over channels."""
+    """[], factor about the pixel's mean over channels."""
     contrast: jax.Array
-    """[], stretches about the image's mean."""
+    """[], factor about the image's mean."""
     hole: jax.Array
-    """[2, 2]; first row and column, and row and column after the last, of what is set to zero."""
+    """[2, 2]; first row and column, and row and column past the end, of the area set to zero."""
 
 
 def siamese(
@@ -51,20 +51,20 @@ def siamese(
 ) -> Float[Array, "n h w c"]:
     """Return `images` float32 [n, h, w, c] after one of `operations`, the same for all of them, drawn from `key`.
 
-    Without operations they are returned as they are.
+    Without operations, the images are returned unchanged.
     """
     return apply(draw(operations, key, *images.shape[1:3]), images) if operations else images
 
 
 def draw(operations: tuple[Siamese, ...], key: Key[Array, ""], height: int, width: int) -> Change:
-    """Return one of `operations`, each equally likely, with its parameters, for images of height times width pixels."""
+    """Return one of `operations`, equally likely, with its parameters, for images of height times width pixels."""
     which, *shares = jax.random.uniform(key, (4,))
     choices = [partial(OPERATIONS[name], height=height, width=width) for name in operations]
     return jax.lax.switch(jnp.int32(which * len(choices)), choices, jnp.stack(shares))
 
 
 def unchanged() -> Change:
-    """Return what changes nothing."""
+    """Return the change that leaves images as they are."""
     zero, one = jnp.zeros(()), jnp.ones(())
     return Change(jnp.eye(2), jnp.zeros(2), zero, one, one, jnp.zeros((2, 2)))
 
@@ -82,14 +82,14 @@ def apply(change: Change, images: Float[Array, "n h w c"]) -> Float[Array, "n h 
 
 
 def _warp(change: Change, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Move pixels: bilinear, zero outside; exact where every pixel comes from one pixel."""
+    """Move pixels: bilinear, zero outside; exact if every pixel comes from exactly one pixel."""
     n, height, width, channels = images.shape
     rows, columns = (x.ravel() for x in jnp.meshgrid(_from_middle(height), _from_middle(width), indexing="ij"))
     (a, b), (c, d) = change.matrix
     row = a * rows + b * columns + change.offset[0] + (height - 1) / 2
     column = c * rows + d * columns + change.offset[1] + (width - 1) / 2
     top, left = jnp.floor(row), jnp.floor(column)
-    # All images are read at the same places: pixels come first, and each is one contiguous row.
+    # All images are sampled at the same places, so the pixel axis comes first and each pixel is one contiguous row.
     pixels = jnp.moveaxis(images, 0, 2).reshape(height * width, n * channels)
     warped = jnp.zeros_like(pixels)
     for i in (top, top + 1):
@@ -106,7 +106,7 @@ def _from_middle(size: int) -> jax.Array:
 
 
 def _color(u: jax.Array, height: int, width: int) -> Change:  # noqa: ARG001
-    """Shift brightness by up to a half, stretch saturation by a factor of 0 to 2 and contrast by one of 0.5 to 1.5."""
+    """Shift brightness by up to a half, scale saturation by a factor of 0 to 2 and contrast by 0.5 to 1.5."""
     return unchanged()._replace(
         brightness=_between(*BRIGHTNESS, u[0]),
         saturation=_between(*SATURATION, u[1]),
@@ -121,7 +121,7 @@ def _crop(u: jax.Array, height: int, width: int) -> Change:
 
 
 def _cutout(u: jax.Array, height: int, width: int) -> Change:
-    """Blank a square of half the side whose middle lies anywhere in the image."""
+    """Blank a square of half the side, centred anywhere in the image."""
     size = np.array([height, width], np.float32)
     sides = np.floor(size * CUTOUT + 0.5)
     start = jnp.floor(u[:2] * (size + 1 - sides % 2)) - sides // 2
@@ -135,12 +135,12 @@ def _flip(u: jax.Array, height: int, width: int) -> Change:  # noqa: ARG001
 
 
 def _scale(u: jax.Array, height: int, width: int) -> Change:  # noqa: ARG001
-    """Shrink by a factor of 1/1.2 to 1.2, another one in each direction."""
+    """Scale by factors of 1/1.2 to 1.2, drawn separately for each direction."""
     return unchanged()._replace(matrix=jnp.diag(_between(*ZOOM, u[:2])))
 
 
 def _rotate(u: jax.Array, height: int, width: int) -> Change:  # noqa: ARG001
-    """Rotate by up to 15 degrees about the middle."""
+    """Rotate by up to 15 degrees about the centre."""
     angle = jnp.deg2rad(_between(-ROTATION_DEGREES, ROTATION_DEGREES, u[0]))
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     return unchanged()._replace(matrix=jnp.array([[cos, -sin], [sin, cos]]))
@@ -158,4 +158,4 @@ OPERATIONS: dict[Siamese, Callable[..., Change]] = {
     "scale": _scale,
     "rotate": _rotate,
 }
-"""Each makes its change of three numbers float32 [3], drawn uniformly from 0..1, and the height and width in pixels."""
+"""Each makes its change from three numbers float32 [3], uniform in 0..1, and the height and width in pixels."""

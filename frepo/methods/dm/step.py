@@ -1,4 +1,4 @@
-"""One step of distribution matching: mean features of real and distilled images under a network never seen before."""
+"""One step of distribution matching: mean features of real and distilled images under a freshly drawn network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,28 +22,28 @@ Metrics = dict[str, jax.Array]
 
 @struct.dataclass
 class DmState:
-    """All that a resumed run needs besides spec and step: networks, batches and augmentations follow from these."""
+    """The whole state of a resumed run besides spec and step, from which networks, batches and augmentations follow."""
 
     data: DistilledData
-    """Its labels are fixed: centred one-hot ones."""
+    """The images with fixed, centred one-hot labels."""
     opt_state: optax.OptState
 
 
 class DmConstants(NamedTuple):
-    """What no step changes."""
+    """The inputs that no step changes."""
 
     images: Any
-    """Those of the `TrainingImages`."""
+    """The constants of the `TrainingImages`."""
     key: Array
-    """uint32 [2], see `key_data`: from it and the step's number follow all networks and augmentations."""
+    """uint32 [2], see `key_data`; with the step number it determines all networks and augmentations."""
 
 
 class DmInput(NamedTuple):
-    """What a step gets from the host."""
+    """The input of a step from the host."""
 
     step: Array
     batch: Any
-    """Real images, the same number of each class, class by class; or what leads to them on the device."""
+    """Real images, equally many of each class, class by class; or the input from which the device makes them."""
 
 
 DmStep = Callable[[DmState, DmConstants, DmInput], tuple[DmState, Metrics]]
@@ -56,7 +56,7 @@ def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTran
 
 def start_of(data: DistilledData, optimizer: optax.GradientTransformation) -> DmState:
     """Return the state before step 0: real images with their centred one-hot labels, class by class."""
-    data = jax.tree.map(jnp.copy, data)  # the buffers of a state are given up by the next step
+    data = jax.tree.map(jnp.copy, data)  # the next step donates the buffers of its state
     return DmState(data, optimizer.init(data.images))
 
 
@@ -97,8 +97,8 @@ def make_step(
 def embedding(model: ImageNetwork, image_shape: tuple[int, ...], key: jax.Array, chunk: int) -> Features:
     """Return a freshly initialised network as a map from images [n, h, w, c] to features [n, d], before its head.
 
-    Batch norm takes the statistics of the images that it is given, as in the authors' code: those of a network that
-    has seen nothing are of no use. So images go through such a network all at once, others in chunks of `chunk`.
+    Batch norm uses the statistics of its current images, as in the authors' code: an untrained network has no useful
+    running averages. All images go through such a network at once, through others in micro-batches of `chunk`.
     """
     variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
 
@@ -112,16 +112,16 @@ def embedding(model: ImageNetwork, image_shape: tuple[int, ...], key: jax.Array,
 
 
 def augment_classes(operations: tuple[Siamese, ...], keys: jax.Array, images: jax.Array) -> jax.Array:
-    """Return images [C * m, h, w, c], class by class, after one operation for each class, drawn from keys [C]."""
+    """Return images [C * m, h, w, c], class by class, after one operation per class, drawn from keys [C]."""
     classes = images.reshape(len(keys), -1, *images.shape[1:])
     return jax.vmap(partial(siamese, operations))(keys, classes).reshape(images.shape)
 
 
 def class_means(features: jax.Array, num_classes: int) -> jax.Array:
-    """Return means [C, d] of features [C * m, d] that stand class by class."""
+    """Return means [C, d] of features [C * m, d], ordered class by class."""
     return features.reshape(num_classes, -1, features.shape[-1]).mean(axis=1)
 
 
 def matching_loss(means: jax.Array, wanted: jax.Array) -> jax.Array:
-    """Return the squared distances between means [C, d] of distilled and of real images, summed over classes."""
+    """Return the squared distances between mean features [C, d] of distilled and real images, summed over classes."""
     return jnp.sum((means - wanted) ** 2)

@@ -1,4 +1,4 @@
-"""From a job to what the loop runs: the step, its start, its data and its inputs."""
+"""From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class _Start(NamedTuple):
 
 
 def prepare(job: Job) -> Learning[DistillState]:
-    """Return how images, and labels where the spec says so, are learned.
+    """Return the learning of images, and of labels if the spec asks for it.
 
     They start as real images with labels (one-hot minus 1/C) / sqrt(C/10), where C is `label_classes` of the data set.
     """
@@ -53,7 +53,7 @@ def prepare(job: Job) -> Learning[DistillState]:
     def initial(start: _Start) -> DistillState:
         keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool.size)
         opt_state = meta_optimizer(settings).init(learned_part(start.support, settings))
-        # Copies: the buffers of a state are given up by the next step.
+        # Copies: the next step donates the buffers of its state.
         data, same = jax.tree.map(jnp.copy, (start.support, start.support))
         best = Best(same, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
         return DistillState(data, opt_state, training.fresh_pool(keys), best)
@@ -91,7 +91,7 @@ def prepare(job: Job) -> Learning[DistillState]:
 
 
 def pool_training(work: DistillStage, info: DatasetInfo) -> PoolTraining:
-    """Return how networks of the pool are made and trained."""
+    """Return the training of the networks of the pool."""
     assert work.architecture is not None
     assert work.pool is not None
     model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
@@ -99,5 +99,5 @@ def pool_training(work: DistillStage, info: DatasetInfo) -> PoolTraining:
 
 
 def _result(steps: int, state: DistillState) -> Result:
-    """Return the data of the last state, or of the best one where there is a choice."""
+    """Return the data of the last state, or of the best one if there is a choice."""
     return Result(state.data, steps) if state.best is None else Result(state.best.data, int(state.best.step))

@@ -1,4 +1,4 @@
-"""What distillation learns and all that it has to remember."""
+"""The state of distillation."""
 
 import optax
 from flax import struct
@@ -9,12 +9,12 @@ from frepo.networks.training import Network
 
 @struct.dataclass
 class Best:
-    """The best state so far by held-out training images.
+    """The best state so far on held-out training images.
 
     Attributes:
         data: its distilled data.
-        accuracy: float32, its score in 0..1, or less than 0 before there is one.
-        step: int32, steps done when it was reached.
+        accuracy: float32, its accuracy in 0..1, or negative before the first validation.
+        step: int32, number of steps done at this state.
     """
 
     data: DistilledData
@@ -24,15 +24,15 @@ class Best:
 
 @struct.dataclass
 class DistillState:
-    """All that a resumed run needs besides spec and step.
+    """The whole state of a resumed run besides spec and step.
 
-    Ages of the pool's members, which of them a step uses and all random keys follow from (seed, step), so they are
+    Ages of the pool networks, the choice among them and all random keys follow from (seed, step), so they are
     computed, not stored.
     """
 
     data: DistilledData
     opt_state: optax.OptState
     pool: Network
-    """All members, stacked on a leading axis."""
+    """All pool networks, stacked on a leading axis."""
     best: Best | None = None
-    """None where the last state is the result."""
+    """None if the last state is the result."""

@@ -1,4 +1,4 @@
-"""One step of FRePo: regress, update the distilled data, let the pool's member train or be replaced."""
+"""One step of FRePo: regress, update the distilled data, train or replace the pool network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,28 +24,28 @@ Metrics = dict[str, jax.Array]
 
 
 class StepConstants(NamedTuple):
-    """What no step changes."""
+    """The inputs that no step changes."""
 
     images: Any
-    """Those of the `TrainingImages`."""
+    """The constants of the `TrainingImages`."""
     key: Array
     """uint32 [2], see `key_data`."""
 
 
 class StepInput(NamedTuple):
-    """What a step gets from the host: all of it follows from (seed, step)."""
+    """The input of a step from the host; it follows from (seed, step)."""
 
     step: Array
     member: Array
-    """Which of the pool it uses."""
+    """Index of the step's pool network."""
     replace: Any
-    """Whether that is replaced instead of trained: a choice."""
+    """Whether the step replaces that network instead of training it: a choice."""
     batch: Any
-    """The target batch, or what leads to it on the device."""
+    """The target batch, or the input from which the device makes it."""
 
 
 def meta_optimizer(settings: Frepo) -> optax.GradientTransformation:
-    """Return the optimiser of the distilled data: LAMB or Adam, cosine decay to a tenth over all steps."""
+    """Return the optimiser of the distilled data: LAMB or Adam, with cosine decay to a tenth over all steps."""
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, alpha=0.1)
     return {"lamb": optax.lamb, "adam": optax.adam}[settings.optimizer](schedule)
 
@@ -58,9 +58,9 @@ def meta_loss(
     label_classes: int,
     settings: Frepo,
 ) -> tuple[jax.Array, Metrics]:
-    """Return the loss of the distilled data against one target batch, and what is worth knowing of it.
+    """Return the loss of the distilled data on one target batch, and its metrics.
 
-    Half squared error of the regression from support to target, plus the label margin where labels are learned
+    Half squared error of the regression from support to target, plus the label margin if labels are learned
     (Zhou et al. 2022, section 3). With `flip` the support is the images and their mirror images, labels twice.
     """
     images, labels = both_sides(data, flip=settings.flip)
@@ -72,7 +72,7 @@ def meta_loss(
 
 
 def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array]:
-    """Return images and labels of the support: with `flip` the images and their mirror images, the labels twice."""
+    """Return images and labels of the support; with `flip`, images and their mirror images, and the labels twice."""
     if not flip:
         return data.images, data.labels
     return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
@@ -90,8 +90,8 @@ def make_step(
 ) -> DistillStep:
     """Return `step(state, constants, given) -> (state, metrics)`.
 
-    Labels of `target` are centred as among `label_classes` classes. At most `chunk` images of the support go through
-    the network at once.
+    Labels of `target` are centred among `label_classes` classes. The support goes through the network in micro-batches
+    of at most `chunk` images.
     """
     optimizer = meta_optimizer(settings)
 
@@ -130,7 +130,7 @@ def make_step(
 def _update(
     optimizer: optax.GradientTransformation, settings: Frepo, gradient: DistilledData, state: DistillState
 ) -> tuple[DistilledData, optax.OptState]:
-    """Apply one optimiser step to the images, and to the labels where they are learned."""
+    """Apply one optimiser step to the images, and to the labels if they are learned."""
     learned = learned_part(state.data, settings)
     updates, opt_state = optimizer.update(learned_part(gradient, settings), state.opt_state, learned)
     updated: Any = optax.apply_updates(learned, updates)
@@ -138,6 +138,6 @@ def _update(
 
 
 def learned_part(data: DistilledData, settings: Frepo) -> dict[str, jax.Array]:
-    """Return what the optimiser updates; the images are one tensor (LAMB's trust ratio is per tensor)."""
+    """Return the arrays that the optimiser updates; the images are one tensor (LAMB's trust ratio is per tensor)."""
     images = {"images": data.images}
     return {**images, "labels": data.labels} if settings.learn_labels else images

@@ -1,4 +1,4 @@
-"""Choosing among the states along the way by training images that were held out, never by test data."""
+"""Choice among intermediate states by held-out training images, never by test data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,25 +20,25 @@ from frepo.networks.training import Network
 from frepo.spec import Frepo
 
 CHOICES = 20
-"""Of so many states, evenly spread over the steps, the best is chosen."""
+"""Number of candidate states, evenly spread over the steps."""
 ROUNDED_TO = 100
-"""Steps, where blocks of them end on a GPU."""
+"""Granularity of validation steps: the length of a block on a GPU."""
 
 Validate = Callable[[DistillState, int], tuple[DistillState, Metrics]]
 
 
 def validation_steps(steps: int) -> int:
-    """Return the steps from one validation to the next."""
+    """Return the number of steps between validations."""
     return -(-steps // CHOICES) if steps < CHOICES * ROUNDED_TO else -(-steps // (CHOICES * ROUNDED_TO)) * ROUNDED_TO
 
 
 def make_validation(
     settings: Frepo, training: PoolTraining, dataset: Dataset, held_out: np.ndarray, chunk: int
 ) -> Validate:
-    """Return what scores a state and keeps the best.
+    """Return a function that scores a state and keeps the best.
 
-    The score is the share of held-out images that kernel ridge regression from the distilled data classifies rightly,
-    the mean over all members of the pool.
+    The score is the accuracy of kernel ridge regression from the distilled data on held-out images, averaged over the
+    pool networks.
     """
     to_inputs = input_maker(dataset.preprocess)
     images = place(LabelledImages(np.asarray(dataset.train_images[held_out]), dataset.train_labels[held_out]))
@@ -63,7 +63,7 @@ def make_validation(
         found: Any = sum(score(state, images, place(np.int32(i))) for i in range(size)) / size
         assert state.best is not None
         if float(found) > float(state.best.accuracy):
-            # Copies: the buffers of the data are given up by the next step.
+            # Copies: the next step donates the buffers of the data.
             data: Any = jax.tree.map(jnp.copy, state.data)
             state = state.replace(best=Best(data, found, place(np.int32(step))))  # pyright: ignore[reportAttributeAccessIssue]
         return state, {"validation_accuracy": found}
