@@ -11,7 +11,7 @@ from frepo.execute.executor import Work
 from frepo.execute.graph import Graph
 from frepo.execute.job import JOB_FILE, JOBS, make_job, read_job
 from frepo.execute.slurm.arrays import StageJob
-from frepo.execute.slurm.queue import QueuedJob, queued
+from frepo.execute.slurm.queue import QueuedJob, cancel, queued
 from frepo.execute.slurm.settings import Settings
 from frepo.execute.slurm.submit import must_be_possible, scripts, submit
 from frepo.execute.watch import Watch
@@ -47,7 +47,9 @@ class SlurmJobs:
             FrepoError: Slurm refused, or a stage failed and nothing is to go on after that.
         """
         jobs = _in_queue(work.options.runs_dir)
-        missing = [stage for stage in work.pending if stage.place not in jobs]
+        missing = _missing(work.pending, jobs)
+        in_vain = {stage.place for stage in missing} & jobs.keys()
+        cancel([jobs.pop(place).job_id for place in in_vain])
         if len(missing) < len(work.pending):
             note(f"{len(work.pending) - len(missing)} stages are in the queue already")
         if missing:
@@ -89,7 +91,7 @@ def dry_run(specs: Sequence[LoadedSpec], options: RuntimeOptions, settings: Sett
     jobs = _in_queue(options.runs_dir) if shutil.which("squeue") else {}
     pending = [stage for stage in Graph(specs).stages if not is_done(stage, options.runs_dir)]
     directory = options.runs_dir.resolve() / JOBS / "JOB"
-    missing = stage_jobs([stage for stage in pending if stage.place not in jobs], directory / JOB_FILE)
+    missing = stage_jobs(_missing(pending, jobs), directory / JOB_FILE)
     return scripts(missing, {place: job.job_id for place, job in jobs.items()}, settings, directory)
 
 
@@ -100,6 +102,16 @@ def stage_jobs(stages: Sequence[Stage], job_file: Path) -> list[StageJob]:
         StageJob(stage.place, stage.kind.name, tuple(need.place for need in stage.needs), (*command, stage.place))
         for stage in stages
     ]
+
+
+def _missing(pending: Sequence[Stage], jobs: Mapping[str, QueuedJob]) -> list[Stage]:
+    """Return the stages to submit: those without a job, and those whose job waits for one that has ended in vain."""
+    found: dict[str, Stage] = {}
+    for stage in pending:
+        job = jobs.get(stage.place)
+        if job is None or (job.state == "PENDING" and any(need.place in found for need in stage.needs)):
+            found[stage.place] = stage
+    return list(found.values())
 
 
 def _in_queue(runs_dir: Path) -> dict[str, QueuedJob]:

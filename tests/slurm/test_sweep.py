@@ -1,0 +1,103 @@
+"""A sweep on a real Slurm ends in the bits of one on this machine, whatever happens to its jobs."""
+
+import json
+import os
+import signal
+
+import pytest
+
+RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
+ROOMY = 'partition = "low"\ntime = 60\n'
+TIGHT = 'partition = "low"\ntime = 1\nnotice = 40\n'
+"""The notice comes 20 to 50 seconds after the start: Slurm looks twice a minute."""
+
+
+class Sweep:
+    """Three seeds, each a stage that learns images and one that evaluates them."""
+
+    def __init__(self, workplace, wait_until):
+        self.workplace, self.wait_until = workplace, wait_until
+        self.path = workplace.path / "runs"
+        self.spec = workplace.spec(
+            sweep="seed = [0, 1, 2]",
+            distill='method = "frepo"\nipc = 1\nsteps = 300\nbatch_size = 128\nlearning_rate = 0.01',
+            application='type = "evaluate"\nnum_models = 2\nsteps = 40\nwarmup_steps = 10',
+        )
+
+    def command(self, settings, *arguments):
+        """Return the command that runs the sweep on the cluster."""
+        config = self.workplace.path / "slurm.toml"
+        config.write_text(settings)
+        every = ("--checkpoint-every", 5, "--log-every", 10)
+        return ("run", self.spec, *every, "--executor", "slurm", "--executor-config", config, *arguments)
+
+    def results(self):
+        """Return the bytes of all results by (stage, file)."""
+        files = (self.path / ".stages").glob("*/*")
+        return {(file.parent.name, file.name): file.read_bytes() for file in files if file.name in RESULTS}
+
+    def learning(self):
+        """Return the process of each stage that learns images and has saved its state, by its place."""
+        found = {}
+        for lease in (self.path / ".stages").glob("distill-*/.lease-*"):
+            try:
+                if json.loads((lease.parent / "stage.json").read_text())["step"]:
+                    found[lease.parent.name] = json.loads(lease.read_text())["pid"]
+            except (FileNotFoundError, ValueError):  # given back just now, or being made
+                continue
+        return found
+
+    def stopped(self, place):
+        """Wait until a stage learns and stop its process, so that it is not done before something happens to it."""
+        self.wait_until(lambda: place in self.learning(), f"{place} to learn", 120)
+        process = self.learning()[place]
+        os.kill(process, signal.SIGSTOP)
+        return process
+
+    def logs(self):
+        return "".join(path.read_text() for path in (self.path / ".jobs").glob("*/slurm/*_log.out"))
+
+    def times_submitted(self, place):
+        files = (self.path / ".jobs").glob("*/slurm.json")
+        return sum(place in json.loads(file.read_text())["jobs"] for file in files)
+
+    def first_steps(self, place):
+        attempts = json.loads((self.path / ".stages" / place / "stage.json").read_text())["attempts"]
+        return [attempt["first_step"] for attempt in attempts]
+
+
+@pytest.fixture
+def sweep(slurm, workplace, quick_compile):
+    yield Sweep(workplace, slurm.wait_until)
+    slurm.command("scancel", "--user=root")
+
+
+def test_preempted_killed_and_out_of_time_it_ends_in_the_same_bits(sweep, slurm, make_workplace):
+    _, said = sweep.workplace.frepo(*sweep.command(ROOMY))
+    assert "6 stages submitted" in said
+    sweep.wait_until(lambda: len(sweep.learning()) == 2, "two stages to learn, one on each core", 120)
+    preempted, killed = sweep.learning()
+    process = sweep.stopped(preempted)
+    os.kill(sweep.stopped(killed), signal.SIGKILL)
+    slurm.command("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    sweep.wait_until(lambda: "this job is preempted" in sweep.logs(), "a stage to be preempted")
+    os.kill(process, signal.SIGCONT)
+
+    again = sweep.workplace.start(*sweep.command(TIGHT, "--wait"))
+    local = make_workplace("local")
+    local.frepo("run", sweep.spec)
+    process = sweep.stopped(killed)
+    sweep.wait_until(lambda: "this job is timed-out" in sweep.logs(), "the notice before the time limit")
+    os.kill(process, signal.SIGCONT)
+    out, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err
+    assert out.count("top-1") == 3
+
+    assert sweep.results() == Sweep(local, slurm.wait_until).results()
+    assert len(sweep.results()) == 12
+    submitted = [sweep.times_submitted(path.name) for path in sorted((sweep.path / ".stages").glob("*"))]
+    assert sorted(submitted) == [1, 1, 1, 1, 2, 2], "only what was killed, and what needs it"
+    assert sweep.first_steps(preempted)[-1] > 0
+    assert len(sweep.first_steps(killed)) >= 3
+    assert sweep.first_steps(killed)[-1] > 0
+    assert "Traceback" not in sweep.logs()
