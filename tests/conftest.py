@@ -1,11 +1,14 @@
 """What the tests share: the command line in a subprocess, and real prepared data."""
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +19,63 @@ from playwright.sync_api import sync_playwright
 
 
 @dataclass(frozen=True)
+class Programs:
+    """Compiled programs that the tests have in common: most run the same tiny spec, and compiling it is most of a run.
+
+    A process gets a directory of its own with links to them. Only what a process has written that ended well is added,
+    by links too: nobody reads an entry that is half written or was left so by a kill.
+    """
+
+    path: Path
+
+    def _common(self, environment):
+        """Return the directory for one setting of the libraries: JAX's own key of a program leaves most of it out."""
+        settings = sorted(
+            f"{k}={v}" for k, v in environment.items() if k.startswith(("JAX_", "XLA_", "LIBTPU_", "NVIDIA_"))
+        )
+        directory = self.path / hashlib.sha256("\n".join(settings).encode()).hexdigest()[:16]
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def lend(self, environment):
+        """Return (`environment` with a directory of these programs as JAX's cache, what gives new ones back)."""
+        common = self._common(environment)
+        own = Path(tempfile.mkdtemp(dir=self.path, prefix="own-"))
+        _link_all(common, own)
+        cache = {
+            "JAX_COMPILATION_CACHE_DIR": str(own),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # their paths would be part of the key of a program
+        }
+        return {**environment, **cache}, lambda: _link_all(own, common)
+
+
+def _link_all(source, target):
+    for path in source.iterdir():
+        if path.is_file():
+            with contextlib.suppress(FileExistsError):
+                (target / path.name).hardlink_to(path)
+
+
+@dataclass(frozen=True)
 class Workplace:
     """An empty directory in which the command line runs, as a user would run it."""
 
     path: Path
+    programs: Programs | None = None
+    """None where every run directory keeps its own compiled programs, as a user's does."""
 
     def start(self, *arguments, warnings="default", **options):
         """Start `frepo ARGUMENTS` and return the process."""
+        return self._start(arguments, warnings, **options)[0]
+
+    def _start(self, arguments, warnings, **options):
+        """Start `frepo ARGUMENTS` and return (the process, what shares the programs that it has compiled)."""
         command = [sys.executable, "-W", warnings, "-m", "frepo.cli", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
-        return subprocess.Popen(
+        environment, share = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}, lambda: None
+        if self.programs is not None:
+            environment, share = self.programs.lend(environment)
+        process = subprocess.Popen(
             command,
             cwd=self.path,
             env=environment,
@@ -34,16 +84,19 @@ class Workplace:
             text=True,
             **options,
         )
+        return process, share
 
     def frepo(self, *arguments, code=0, warnings="default"):
         """Run `frepo ARGUMENTS` to its end, hold its exit code against `code` and return (stdout, stderr).
 
         Warnings are errors only where a test says so: after a kill JAX may warn of a half-written cache entry.
         """
-        process = self.start(*arguments, warnings=warnings)
+        process, share = self._start(arguments, warnings)
         out, err = process.communicate(timeout=900)
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
         assert "Traceback" not in err, err
+        if code == 0:
+            share()
         return out, err
 
     def spec(self, name="tiny", **overrides):
@@ -72,8 +125,20 @@ class Workplace:
         return directory
 
 
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    return Programs((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs")
+
+
 @pytest.fixture
-def workplace(tmp_path):
+def workplace(tmp_path, programs):
+    return Workplace(tmp_path, programs)
+
+
+@pytest.fixture
+def own_workplace(tmp_path):
+    """A workplace whose programs are compiled for it alone and kept where a user's are."""
     return Workplace(tmp_path)
 
 
@@ -198,8 +263,8 @@ def small_disk(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def make_workplace(tmp_path_factory):
-    return lambda name: Workplace(tmp_path_factory.mktemp(name))
+def make_workplace(tmp_path_factory, programs):
+    return lambda name: Workplace(tmp_path_factory.mktemp(name), programs)
 
 
 @pytest.fixture(scope="session")

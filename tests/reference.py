@@ -103,8 +103,9 @@ def placeholder(hint: Any) -> str:
     """Return what stands for the value of an option of a type."""
     if get_origin(hint) is Literal:
         return "|".join(get_args(hint))
-    if isinstance(hint, EnumType):
-        return "|".join(member.value for member in hint)
+    for kind in (hint, *get_args(hint)):  # the values, or None
+        if isinstance(kind, EnumType):
+            return "|".join(member.value for member in kind)
     for name, kind in (("PATH", Path), ("N", int), ("N", float), ("TEXT", str)):
         if kind in (hint, *get_args(hint)):
             return name

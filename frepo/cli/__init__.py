@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from frepo.cli import data, export, results, run, work
+from frepo.cli import data, export, results, run, running, work
 from frepo.errors import FrepoError, SpecError
 
 
@@ -36,6 +36,9 @@ app.command(
         "frepo plan specs/cpu/cifar10_ipc10.toml --cost",
     )
 )(run.plan)
+app.command(epilog=example("frepo status specs/cpu/sweep_digits.toml", "frepo status"))(running.status)
+app.command(epilog=example("frepo cancel specs/cpu/sweep_digits.toml"))(running.cancel)
+app.command(epilog=example("frepo rm quickstart-seed2", "frepo rm 'sweep-digits-*' --dry-run"))(running.rm)
 app.command(epilog=example("frepo runs", "frepo runs --format json"))(results.runs)
 app.command(epilog=example("frepo compare quickstart quickstart-seed2"))(results.compare)
 app.command(epilog=example("frepo ingest --runs-dir runs --db results.duckdb"))(results.ingest)
@@ -43,7 +46,19 @@ app.command(epilog=example('frepo query "SELECT name, source, top1_mean, top1_ci
     results.query
 )
 app.command(
-    epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
+    epilog=example(
+        "frepo table specs/cpu/sweep_digits.toml --rows method --columns ipc",
+        "frepo table main-table --rows dataset,method --columns ipc --format latex > table.tex",
+    )
+)(results.table)
+app.command(
+    epilog=example(
+        "frepo report",
+        "frepo report quickstart --out reports",
+        "frepo report quickstart quickstart-seed2",
+        "frepo report quickstart --figures pdf",
+        "frepo report --sweep digits",
+    )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
 app.command(hidden=True)(work.work)

@@ -19,9 +19,20 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+class Figures(StrEnum):
+    """Formats of charts as files."""
+
+    SVG = "svg"
+    PDF = "pdf"
+
+
 SpecFiles = Annotated[
     list[Path],
     typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False, autocompletion=spec_files),
+]
+OptionalSpecFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[SPEC]...", help="TOML spec files; all runs where left out.", autocompletion=spec_files),
 ]
 SpecFile = Annotated[
     Path, typer.Argument(metavar="SPEC", help="A TOML spec file.", show_default=False, autocompletion=spec_files)

@@ -1,4 +1,4 @@
-"""Commands about results: list, compare, ingest, query, report."""
+"""Commands about results: list, compare, ingest, query, table, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from frepo.cli.completion import run_names
-from frepo.cli.options import AsJson, Database, FirstRun, Format, OtherRun, RunsDir
-from frepo.errors import FrepoError
+from frepo.cli.options import AsJson, Database, Figures, FirstRun, Format, OtherRun, RunsDir
+from frepo.errors import FrepoError, SpecError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR
 
 
@@ -56,6 +56,67 @@ def query(
     typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
 
 
+def table(
+    sweep: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="A spec file that names a sweep, or the name of a sweep or run.",
+            show_default=False,
+            autocompletion=run_names,
+        ),
+    ],
+    rows: Annotated[str, typer.Option(metavar="FIELD[,FIELD]...", help="What each row is a value of.")],
+    columns: Annotated[str, typer.Option(metavar="FIELD[,FIELD]...", help="What each column is a value of.")],
+    source: Annotated[
+        str,
+        typer.Option(help="Networks were trained on: distilled, random, ...; own: whatever each run made or chose."),
+    ] = "own",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Take accuracies in which a field has a value (repeatable)."),
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Print accuracies of a sweep as a table: mean ± std over seeds, published numbers in rows of their own.
+
+    A field is a column of the view seed_table, as dataset, ipc, method or architecture, the seed, or an axis of the
+    sweep, as distill.steps, or steps for short. CSV and JSON have a row for each cell, with all its numbers.
+    """
+    from frepo.store.grid import make_grid
+    from frepo.store.grid_text import grid_text
+
+    conditions = dict(_condition(text) for text in where or ())
+    name = _sweep_name(sweep)
+    grid = make_grid(db, name, rows.split(","), columns.split(","), source=source, where=conditions)
+    typer.echo(grid_text(grid, output.value), nl=False)
+
+
+def _condition(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals or not field:
+        raise SpecError(f"--where {text}: write field=value, for example predictor=network")
+    return field, value
+
+
+def _sweep_name(argument: str) -> str:
+    """Return the name in the spec file, or the argument where it is no file."""
+    if not argument.endswith(".toml"):
+        return argument
+    import tomli
+
+    try:
+        name = tomli.loads(Path(argument).read_text(encoding="utf-8-sig")).get("name")
+    except OSError as error:
+        raise SpecError(f"{argument}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SpecError(f"{argument}: not valid TOML: {error}") from None
+    if not isinstance(name, str):
+        raise SpecError(f"{argument}: gives no name; write the name of the sweep instead of the file")
+    return name
+
+
 def report(
     names: Annotated[
         list[str] | None,
@@ -65,11 +126,43 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME", help="Write the page of this sweep in place of that of runs."),
+    ] = None,
+    figures: Annotated[
+        Figures | None,
+        typer.Option(
+            "--figures",
+            help="Write the charts of the page as files for a paper in place of it: figures/NAME/CHART.svg, or .pdf.",
+            show_default="the page",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
-    from frepo.report.page import write_report
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all.
 
-    typer.echo(write_report(db, runs_dir, names or [], out))
+    The page of a sweep is sweep-NAME.html.
+    """
+    if names and sweep is not None:
+        raise typer.BadParameter("name runs, or a sweep, not both")
+    if figures is not None:
+        from frepo.report.figures import write_figures, write_sweep_figures
+
+        kind = figures.value
+        paths = (
+            write_sweep_figures(db, sweep, out, kind)
+            if sweep is not None
+            else write_figures(db, names or [], out, kind)
+        )
+        typer.echo("\n".join(map(str, paths)))
+    elif sweep is not None:
+        from frepo.report.sweep import write_sweep
+
+        typer.echo(write_sweep(db, runs_dir, sweep, out))
+    else:
+        from frepo.report.page import write_report
+
+        typer.echo(write_report(db, runs_dir, names or [], out))

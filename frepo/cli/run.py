@@ -65,7 +65,7 @@ def run(
     from frepo.progress import silenced
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
-    loaded = [experiment for found in _load_all(specs, overrides, only) for experiment in found]
+    loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
     choice = executors.Choice(executor, jobs, executor_config, dry_run, wait, distributed is not None, fresh)
     options = RuntimeOptions(
         runs_dir=runs_dir,
@@ -93,7 +93,7 @@ def run(
         _print_results(db, run_ids, as_json)
 
 
-def _load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[list[LoadedSpec]]":
+def load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[list[LoadedSpec]]":
     """Return the experiments of each file that `only` picks, or say of all files that are not valid what is wrong."""
     from frepo.spec import load_specs
 
@@ -175,7 +175,7 @@ def import_(
 
 def check(specs: SpecFiles, overrides: Overrides = None, only: Only = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
-    for found in _load_all(specs, overrides, only):
+    for found in load_all(specs, overrides, only):
         many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
         typer.echo(f"{found[0].path}: ok{many}")
 
@@ -200,7 +200,7 @@ def plan(
     """
     from frepo.runtime import RuntimeOptions
 
-    (loaded,) = _load_all([spec], overrides, only)
+    (loaded,) = load_all([spec], overrides, only)
     options = RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk)
     show = _plan_one if len(loaded) == 1 else _plan_many
     show(loaded, options, cost=cost, as_json=as_json)

@@ -13,6 +13,7 @@ from frepo.execute.executor import Work
 from frepo.execute.job import Job, make_job
 from frepo.execute.watch import Watch
 from frepo.progress import note, warn
+from frepo.rundir.lease import LOG_VARIABLE, held
 from frepo.rundir.status import is_done
 from frepo.signals import raise_if_stopping, stopping
 
@@ -42,8 +43,23 @@ class LocalProcesses:
         job = make_job([experiment.loaded for experiment in work.graph.experiments], work.options)
         shares_used = self._shares[: len(work.pending)]
         note(f"{len(shares_used)} processes work on {len(work.pending)} stages; what they say is in {job.log('*')}")
-        processes = [_start(job, number, share) for number, share in enumerate(shares_used)]
         watch = Watch(work)
+        with held(job.directory, 0.0):
+            processes = self._let_work(job, shares_used, watch)
+        watch.look()
+        raise_if_stopping()
+        for stage in work.pending:
+            with work.failures.of_stage(stage):
+                failure = job.failure(stage)
+                if failure:
+                    raise failure
+        self._must_be_done(work, job, processes)
+        return frozenset()
+
+    def _let_work(
+        self, job: Job, shares_used: Sequence[dict[str, str]], watch: Watch
+    ) -> list["subprocess.Popen[bytes]"]:
+        processes = [_start(job, number, share) for number, share in enumerate(shares_used)]
         try:
             while any(process.poll() is None for process in processes):
                 if stopping():
@@ -54,15 +70,7 @@ class LocalProcesses:
             _ask_to_stop(processes)
             for process in processes:
                 process.wait()
-        watch.look()
-        raise_if_stopping()
-        for stage in work.pending:
-            with work.failures.of_stage(stage):
-                failure = job.failure(stage)
-                if failure:
-                    raise failure
-        self._must_be_done(work, job, processes)
-        return frozenset()
+        return processes
 
     def _must_be_done(self, work: Work, job: Job, processes: Sequence["subprocess.Popen[bytes]"]) -> None:
         died = [number for number, process in enumerate(processes) if process.returncode not in (0, 1)]
@@ -114,8 +122,10 @@ def _start(job: Job, number: int, share: dict[str, str]) -> "subprocess.Popen[by
     command = [sys.executable, "-m", "frepo.cli", "work", str(job.file), "--follow-parent"]
     if "cores" in share:
         command += ["--cores", share["cores"]]
-    environment = {**os.environ, **{name: value for name, value in share.items() if name == GPUS}}
-    with job.log(str(number)).open("wb") as log:
+    path = job.log(str(number))
+    own = {name: value for name, value in share.items() if name == GPUS}
+    environment = {**os.environ, **own, LOG_VARIABLE: str(path)}
+    with path.open("wb") as log:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 

@@ -14,7 +14,7 @@ from frepo.rundir import record
 from frepo.rundir.directory import LOCK_PATIENCE_SECONDS, locked, make_directory
 from frepo.rundir.files import sync
 from frepo.rundir.layout import stage_directory
-from frepo.rundir.lease import LostError
+from frepo.rundir.lease import LostError, log_file
 from frepo.rundir.provenance import now, peak_host_bytes, provenance
 from frepo.rundir.record import Attempt, StageRecord
 from frepo.rundir.status import is_done
@@ -95,6 +95,7 @@ def run_stage(
             except (FrepoError, OSError) as error:
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
+                    log.failed(str(error).splitlines()[0])
                     log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
                     bring_up_if_free(options, name, LOCK_PATIENCE_SECONDS)
                 raise
@@ -121,7 +122,7 @@ class _StageLog:
         self._path = directory / record.STAGE_FILE
         self._earlier = previous.attempts if previous else ()
         here = {**provenance(found.spec, options), "numerics": numerics()}
-        self._attempt = Attempt(started=now(), device=found.device, provenance=here)
+        self._attempt = Attempt(started=now(), device=found.device, log=log_file(), provenance=here)
         self._stage, self._found = stage, found
         self.step, self._steps = (previous.step, previous.steps) if previous else (0, None)
         self.images: tuple[record.ImageSheet, ...] = ()
@@ -148,6 +149,10 @@ class _StageLog:
         self.step, self._steps = step, steps
         self._attempt = self._attempt.model_copy(update={"first_step": first_step, "last_step": step})
         self.write("running")
+
+    def failed(self, error: str) -> None:
+        """Note why the attempt ends before it is done."""
+        self._attempt = self._attempt.model_copy(update={"error": error})
 
     def finish(self, status: record.Status, first_step: int, last_step: int | None, peak_device: int | None) -> None:
         """Write how the attempt ended; `last_step` is None where it never came to know what is saved."""

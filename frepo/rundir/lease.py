@@ -25,6 +25,7 @@ from frepo.errors import FrepoError
 
 PREFIX = ".lease-"
 SECONDS_VARIABLE = "FREPO_LEASE_SECONDS"
+LOG_VARIABLE = "FREPO_LOG"
 DEFAULT_SECONDS = 120.0
 """After which a holder on another host that does not touch its lease is taken for dead."""
 
@@ -57,11 +58,18 @@ class Holder:
     """After so long without a touch it may be taken for dead."""
     token: str
     """Tells two leases of one process apart."""
+    log: str | None = None
+    """The file that it writes to; None for a terminal."""
 
     @property
     def where(self) -> str:
         """The process in words."""
         return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process id means it in this process too."""
+        return (self.host, self.kernel) == (platform.node(), _kernel())
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,11 @@ class Lease:
             return _read(self._path) == self._holder
         except OSError:
             return False
+
+
+def log_file() -> str | None:
+    """Return the file that the executor which started this process lets it write to."""
+    return os.environ.get(LOG_VARIABLE)
 
 
 def lease_seconds() -> float:
@@ -233,14 +246,14 @@ def _server_time(directory: Path) -> float:
 
 def _is_dead(seen: _Seen) -> bool:
     holder = seen.holder
-    if holder and (holder.host, holder.kernel) == (platform.node(), _kernel()):
+    if holder and holder.is_here:
         return _started(holder.pid) != holder.started
     return _server_time(seen.path.parent) - seen.touched > (holder.seconds if holder else lease_seconds())
 
 
 def _this_process() -> Holder:
     pid = os.getpid()
-    return Holder(platform.node(), _kernel(), pid, _started(pid) or "", lease_seconds(), uuid.uuid4().hex)
+    return Holder(platform.node(), _kernel(), pid, _started(pid) or "", lease_seconds(), uuid.uuid4().hex, log_file())
 
 
 @cache

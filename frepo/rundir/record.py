@@ -59,6 +59,10 @@ class Attempt(_Record):
     first_step: int = 0
     last_step: int | None = None
     """What the newest saved state holds, or all steps; None before there is one."""
+    error: str | None = None
+    """Why it failed or stopped."""
+    log: str | None = None
+    """The file that its process wrote to; None for a terminal."""
     device: str | None = None
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None

@@ -71,8 +71,8 @@ class Document:
             depth = depth_of(file.data, path)
             if depth > deepest:
                 found, deepest = file, depth
-            if depth and not isinstance(_at(file.data, path[:depth]), dict):
-                break  # it takes the place of whatever the files that this one extends have there
+            if any(not isinstance(_at(file.data, path[:keys]), dict) for keys in range(1, depth + 1)):
+                break  # a list or a value takes the place of whatever the files that this one extends have there
         return f"{found.path}:{found.line_of(path)}"
 
 

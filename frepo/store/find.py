@@ -40,9 +40,13 @@ def newest_runs(database: Path) -> list[RowDict]:
 
 def no_such_run(name: str, known: Iterable[str], place: Path, advice: str) -> FrepoError:
     """Return the error that says that no run in `place` has this name, with the one of `known` that is near it."""
+    return FrepoError(f"there is no run `{name}` in {place}{near_text(name, known) or ';'} {advice}")
+
+
+def near_text(name: str, known: Iterable[str]) -> str:
+    """Return the question whether the one of `known` that is near `name` is meant, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    hint = f", did you mean `{near[0]}`?" if near else ";"
-    return FrepoError(f"there is no run `{name}` in {place}{hint} {advice}")
+    return f", did you mean `{near[0]}`?" if near else ""
 
 
 def _rows(database: Path) -> list[RowDict]:

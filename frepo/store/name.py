@@ -11,11 +11,11 @@ import duckdb
 from frepo.errors import FrepoError
 from frepo.rundir import record
 from frepo.rundir.record import RunRecord, StageRecord
+from frepo.rundir.standing import actual_status
 from frepo.store.records import (
     IMAGES,
     NEVER_STARTED,
     TOP_OF_ALL,
-    actual_status,
     image_rows,
     run_row,
     stage_row,

@@ -3,11 +3,9 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from frepo.plan.identity import fingerprint
-from frepo.rundir.lease import holder_of
 from frepo.rundir.record import RunRecord, StageRecord
 
 NEVER_STARTED = "pending"
@@ -86,16 +84,6 @@ def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict
 def image_rows(stage: StageRecord) -> list[dict[str, Any]]:
     """Return the rows of a stage's images without run and stage."""
     return [dict(zip(IMAGES, (i.path, i.view, i.sha256, i.step, i.rows, i.columns), strict=True)) for i in stage.images]
-
-
-def actual_status(stage: StageRecord, directory: Path) -> str:
-    """Return `interrupted` for a stage that says it is running while no process holds its lease."""
-    if stage.status != "running":
-        return stage.status
-    try:
-        return "running" if holder_of(directory) else "interrupted"
-    except OSError:  # somebody else's directory
-        return "running"
 
 
 def status_of_run(statuses: Sequence[str]) -> str:

@@ -39,3 +39,17 @@ def test_cost_of_data_that_is_not_there_says_so(workplace):
     path = workplace.spec(dataset='name = "cifar10"')
     _, err = workplace.frepo("plan", path, "--cost", "--data-dir", workplace.path, code=1)
     assert "cifar10" in err
+
+
+def test_the_cost_of_a_sweep_times_alike_stages_once(workplace):
+    workplace.spec()
+    sweep = workplace.path / "sweep.toml"
+    sweep.write_text('extends = "tiny.toml"\napplication = []\n[sweep]\nseed = [0, 1, 2]\npool.size = [2, 3]\n')
+    out, _ = workplace.frepo("plan", sweep, "--cost", "--json", warnings="error")
+    found = json.loads(out)
+    assert found["axes"] == {"seed": [0, 1, 2], "pool.size": [2, 3]}
+    assert found["stages"] == {"all": 6, "distinct": 6, "shared": 0, "done": 0}
+    assert [entry["swept"]["seed"] for entry in found["experiments"]] == [0, 0, 1, 1, 2, 2]
+    cost = found["cost"]
+    assert (cost["timed"], cost["stages"]) == (2, 6)
+    assert cost["device_hours"] == cost["seconds_left"] * cost["devices"] / 3600 > 0

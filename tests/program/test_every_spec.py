@@ -14,11 +14,13 @@ from PIL import Image
 
 from frepo.data.sources.known import KNOWN
 from frepo.data.sources.prepared import WORDS
-from frepo.spec import load_spec
+from frepo.spec import load_spec, load_specs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-SPECS = sorted((Path(__file__).parents[2] / "specs").rglob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "specs").rglob("*.toml"))
+SWEEPS = [path for path in FILES if load_specs(path)[0].sweep]
+SPECS = [path for path in FILES if path not in SWEEPS]
 SHORT = (
     "architecture.width=4",
     "distill.steps=2",
@@ -178,6 +180,35 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
         assert out.count("top-1") == len(alike), method
         for path in alike:
             assert load_spec(path).spec.name in out
+
+
+SWEPT = {
+    "cpu/sweep_digits": (
+        ["pool.size", "distill.reg"],
+        "*-ipc1-seed0",
+        ['sweep.case=[{label = "dm", "distill.method" = "dm"}, {label = "frepo", "distill.method" = "frepo"}]'],
+    ),
+    "paper/cross_architecture": (
+        [],
+        "*-identity-seed0",
+        ['application.0.architectures=[{ type = "conv", width = 4, normalization = "identity" }]'],
+    ),
+}
+"""Fields of SHORT that some method does not read, experiments to run, and what shortens these. The other sweeps differ
+in numbers only from specs that run above."""
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_some_experiments_of_a_sweep_run_cut_to_a_handful_of_steps(workplace, name):
+    unset, only, settings = SWEPT[name]
+    (path,) = (path for path in SWEEPS if path.match(f"{name}.toml"))
+    data = workplace.path / "data"
+    if load_specs(path, settings)[0].spec.dataset.name == "cifar10":
+        prepare_tfds("cifar10", data, 10)
+    settings = [*(entry for entry in SHORT if not entry.startswith(tuple(unset))), *settings]
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    out, _ = workplace.frepo("run", path, "--only", only, *overrides, "--data-dir", data, warnings="error")
+    assert out.count("top-1") == (2 if "digits" in name else 1)
 
 
 def test_a_data_set_that_tfds_prepared_as_tfrecords_is_read_without_tensorflow(workplace, as_tfrecords):

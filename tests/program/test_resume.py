@@ -48,7 +48,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.01)
 
 
-def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight, scalars_in):
+def test_killed_at_several_moments_it_ends_in_the_same_bits(own_workplace, straight, scalars_in):
+    workplace = own_workplace  # also compiled anew, the programs give the bits of `straight`
     spec = workplace.spec()
     command = ("run", spec, "--checkpoint-every", 3, "--log-every", 5, "--tensorboard")
     random = np.random.default_rng(0)
@@ -74,6 +75,7 @@ def test_killed_at_several_moments_it_ends_in_the_same_bits(workplace, straight,
     attempts = json.loads((workplace.stage("tiny", "frepo") / "stage.json").read_text())["attempts"]
     assert len(attempts) >= 2
     assert attempts[-1]["first_step"] > 0
+    assert list((workplace.path / "runs" / ".cache" / "compiled").glob("*/*-cache")), "kept for the next start"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -272,6 +272,12 @@ def fake_runs(tmp_path: Path) -> FakeRuns:
     return FakeRuns(tmp_path / "runs")
 
 
+@pytest.fixture(scope="session")
+def fake_runs_in() -> Callable[[Path], FakeRuns]:
+    """Return the same for another directory, where a module shares its runs."""
+    return FakeRuns
+
+
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
     """Return what lets no file grow past a number of bytes while its block runs, as on a full disk."""

@@ -314,10 +314,7 @@ def test_the_readme_says_what_is_not_known_and_what_differs(tmp_path):
     write(exported, "torch", tmp_path / "out")
     text = " ".join((tmp_path / "out" / "README.md").read_text().split())
     assert "the expected accuracy is unknown" in text
-    assert (
-        "The recipe's network is `alexnet`, which the script does not implement. "
-        "It trains a `conv` of width 128, depth 2" in text
-    )
+    assert "The recipe's network is `alexnet`, which the script lacks. It trains a `conv` of width 128, depth 2" in text
     assert "normalization instance in its place" in text
     assert "resized, by area, to 32x32 pixels" in text
     assert "Only classes 4, 2 of the data set" in text

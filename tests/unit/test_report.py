@@ -11,10 +11,9 @@ from PIL import Image
 
 from frepo.errors import FrepoError
 from frepo.jinja import templates
-from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import gather, report_runs, titles
-from frepo.report.labels import read_labels
+from frepo.report.gallery import read_labels
+from frepo.report.gather import accuracies, gather, report_runs, titles
 from frepo.report.page import MOST_IN_FULL, write_report
 from frepo.rundir import record
 from frepo.store.ingest import ingest
@@ -183,7 +182,7 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
     assert "37.5%" not in page.cells
 
 
-def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs, report):
+def test_accuracies_are_in_percent_with_std_and_gain_over_random(fake_runs, report):
     fake_runs(scores=((0.5, 0.75), (0.25, 0.5)), class_names="abcdef")
     cells = report().cells
     distilled, random = cells[0:9], cells[9:16]
@@ -390,10 +389,10 @@ def attempt(device="cpu", first_step=0, last_step=9, **provenance):
             [5],
             ["XLA_FLAGS: --a, then not set; jax: not set, then 1."],
         ),
-        ({}, [1, 5], ["a single network have no deviation"]),
-        ({}, [1, 2], ["a single network have no deviation", "deviations are over 2 networks only"]),
+        ({}, [1, 5], ["a single network have no std"]),
+        ({}, [1, 2], ["a single network have no std", "stds are over 2 networks only"]),
         ({"status": "failed", "method": "imported"}, [], ["not finished (failed)", "learned elsewhere"]),
-        ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 sets of members only"]),
+        ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 chunks only"]),
         ({"num_seeds": 2, "num_chunks": 3}, [], ["over 2 seeds only"]),
     ],
     ids=[

@@ -16,7 +16,18 @@ from frepo.data.catalog import prepare
 from frepo.data.sources.known import KNOWN
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
-from frepo.spec import Conv, Evaluate, ExperimentSpec, Pool, RandomSelection, Standardize, json_schema, load_spec, names
+from frepo.spec import (
+    Conv,
+    Evaluate,
+    ExperimentSpec,
+    Pool,
+    RandomSelection,
+    Standardize,
+    json_schema,
+    load_spec,
+    load_specs,
+    names,
+)
 from frepo.spec.architecture import Vgg11
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -745,10 +756,10 @@ def test_there_are_specs():
 
 @pytest.mark.parametrize("path", SPEC_FILES, ids=lambda path: path.relative_to(SPECS).as_posix())
 def test_every_spec_of_the_repository_compiles_to_a_plan(path):
-    loaded = load_spec(path)
-    plan = compile_plan(loaded.spec)
-    assert plan.stages[0].work.kind == "distill"
-    assert len(plan.stages) > len(loaded.spec.application)
+    for loaded in load_specs(path):
+        plan = compile_plan(loaded.spec)
+        assert plan.stages[0].work.kind == "distill"
+        assert len(plan.stages) > len(loaded.spec.application)
 
 
 @pytest.mark.parametrize("path", SPEC_FILES, ids=lambda path: path.relative_to(SPECS).as_posix())
@@ -760,12 +771,12 @@ def test_every_spec_of_the_repository_points_an_editor_to_the_schema(path):
 
 @pytest.mark.parametrize("path", SPEC_FILES, ids=lambda path: path.relative_to(SPECS).as_posix())
 def test_no_spec_of_the_repository_mirrors_digits(path):
-    spec = load_spec(path).spec
-    if names.family_of(spec.dataset.name) in names.MIRROR_CHANGES_CLASS:
-        assert not getattr(spec.distill, "flip", False)
-        recipes = [stage.work.recipe for stage in compile_plan(spec).stages if hasattr(stage.work, "recipe")]
-        assert recipes
-        assert all("flip" not in recipe.operations for recipe in recipes)
+    for spec in (loaded.spec for loaded in load_specs(path)):
+        if names.family_of(spec.dataset.name) in names.MIRROR_CHANGES_CLASS:
+            assert not getattr(spec.distill, "flip", False)
+            recipes = [stage.work.recipe for stage in compile_plan(spec).stages if hasattr(stage.work, "recipe")]
+            assert recipes
+            assert all("flip" not in recipe.operations for recipe in recipes)
 
 
 def test_the_schema_file_is_up_to_date():

@@ -1,0 +1,79 @@
+"""Commands about work in progress and its remains: status, cancel, rm."""
+
+from typing import Annotated
+
+import typer
+
+from frepo.cli.completion import run_names
+from frepo.cli.options import AsJson, Database, Only, OptionalSpecFiles, Overrides, RunsDir, SpecFiles
+from frepo.cli.run import load_all
+from frepo.errors import FrepoError
+from frepo.runtime import DEFAULT_DATABASE, DEFAULT_RUNS_DIR
+
+
+def status(
+    specs: OptionalSpecFiles = None,
+    overrides: Overrides = None,
+    only: Only = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Show which stages of specs, or of all runs, are done, at work, waiting or failed, how far, and their logs."""
+    import json
+
+    from frepo.execute.standings import standings_json, standings_of_runs, standings_of_specs, standings_text
+
+    if specs:
+        loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
+        found = standings_of_specs(loaded, runs_dir)
+    else:
+        found = standings_of_runs(runs_dir)
+    typer.echo(json.dumps(standings_json(found), indent=1) if as_json else standings_text(found).rstrip("\n"))
+
+
+def cancel(
+    specs: SpecFiles, overrides: Overrides = None, only: Only = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR
+) -> None:
+    """Stop what works on specs: each process saves its state, and the same `frepo run` goes on from there."""
+    from frepo.execute.cancel import cancel as cancel_work
+
+    loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
+    asked, elsewhere = cancel_work(loaded, runs_dir)
+    for holder in asked:
+        typer.echo(f"asked {holder.where} to stop")
+    for holder in elsewhere:
+        typer.echo(f"{holder.where} is at work: cancel it there", err=True)
+    if not asked and not elsewhere:
+        typer.echo("nothing is at work")
+    if elsewhere:
+        raise FrepoError("not all could be asked to stop")
+
+
+def rm(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="Names of runs; * and ? stand for characters, in quotes for the shell.",
+            show_default=False,
+            autocompletion=run_names,
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and what would stay.")] = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Remove runs, and the results of stages that no other run needs."""
+    from frepo.rundir.removal import plan_removal, remove
+    from frepo.store.ingest import ingest
+
+    removal = plan_removal(runs_dir, names)
+    verb = "would remove" if dry_run else "removed"
+    lines = [f"{verb} {path}" for path in (*removal.runs, *removal.freed)]
+    lines += [f"{'would keep' if dry_run else 'kept'} {path}: {run} needs it" for path, run in removal.kept]
+    lines.append(f"{removal.size / 1e6:,.1f} MB {'would be ' if dry_run else ''}freed")
+    if not dry_run:
+        remove(removal)
+        if db.exists():
+            ingest(db, runs_dir, [path.name for path in removal.runs])
+    typer.echo("\n".join(lines))

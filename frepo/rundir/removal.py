@@ -1,0 +1,83 @@
+"""Removing runs: their records, and the stages that no other run needs."""
+
+import difflib
+import fnmatch
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frepo.errors import FrepoError
+from frepo.rundir import record
+from frepo.rundir.layout import STAGES, referring
+from frepo.rundir.lease import holder_of
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Directories to remove.
+
+    Attributes:
+        runs: of the runs, with their records and links.
+        freed: places of stages that only these runs refer to, and results of theirs that were set aside.
+        kept: places of stages that other runs need, with one of those runs.
+    """
+
+    runs: tuple[Path, ...]
+    freed: tuple[Path, ...]
+    kept: tuple[tuple[Path, str], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that this frees."""
+        files = (path for directory in (*self.runs, *self.freed) for path in directory.rglob("*"))
+        return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
+
+
+def plan_removal(runs_dir: Path, patterns: Sequence[str]) -> Removal:
+    """Return what removing the runs with these names would remove; `*` and `?` stand for characters of names.
+
+    Raises:
+        FrepoError: a pattern fits no run, or a process works on a stage that would be freed.
+    """
+    known = sorted({path.parent.name for path in runs_dir.glob("*/run-*.json")})
+    names: set[str] = set()
+    for pattern in patterns:
+        fitting = fnmatch.filter(known, pattern)
+        if not fitting:
+            near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.4)
+            hint = f", did you mean `{near[0]}`?" if near else "; `frepo runs` lists them"
+            raise FrepoError(f"there is no run `{pattern}` in {runs_dir}{hint}")
+        names.update(fitting)
+    freed: list[Path] = []
+    kept: list[tuple[Path, str]] = []
+    for place, users in sorted(referring(runs_dir).items()):
+        directory = runs_dir / STAGES / place
+        if not users & names:
+            continue
+        if users <= names:
+            found = [directory, *directory.parent.glob(f".{place}.replaced-*")]
+            freed += [path for path in found if path.exists()]
+        else:
+            kept.append((directory, min(users - names)))
+    for directory in freed:
+        holder = holder_of(directory)
+        if holder:
+            raise FrepoError(f"{directory} is at work: {holder.where}; stop it first (frepo cancel)")
+    return Removal(tuple(runs_dir / name for name in sorted(names)), tuple(freed), tuple(kept))
+
+
+def remove(removal: Removal) -> None:
+    """Remove it; after a kill in the middle, doing the same again removes the rest.
+
+    Raises:
+        FrepoError: a directory cannot be removed.
+    """
+    try:
+        for directory in removal.freed:
+            (directory / record.STAGE_FILE).unlink(missing_ok=True)  # first, so that no part counts as a result
+            shutil.rmtree(directory)
+        for directory in removal.runs:
+            shutil.rmtree(directory)
+    except OSError as error:
+        raise FrepoError(f"{error.filename} cannot be removed: {error.strerror}") from None

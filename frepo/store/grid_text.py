@@ -1,0 +1,149 @@
+"""The table of a sweep as text, LaTeX, Markdown, CSV or JSON."""
+
+from collections.abc import Sequence
+
+from frepo.store.fields import Field, Value
+from frepo.store.grid import METHOD_FIELDS, Entry, Grid, Line
+from frepo.store.markup import Align, Cell, latex, markdown
+from frepo.store.query import Format, Rows, format_rows
+
+ONE_SEED = "†"
+"""Marks cells whose ± is over networks, where that of others is over seeds."""
+
+NUMBERS = ("top1_mean", "top1_std", "top1_ci95", "over", "num_seeds", "num_models", "most_models", "found_in")
+"""Columns of CSV and JSON after the fields and `published`; accuracies are shares in 0..1."""
+
+
+def grid_text(grid: Grid, style: Format) -> str:
+    """Return a table of cells with a legend; as CSV and JSON one row for each cell, with all its numbers."""
+    if style in ("csv", "json"):
+        return format_rows(_long(grid), style)
+    best = _best(grid)
+    mark = len({entry.num_seeds == 1 for entry in _own(grid)}) > 1
+    header = [Cell(field.title) for field in grid.rows] + [Cell(_column(grid.columns, key)) for key in grid.column_keys]
+    rows = [
+        [
+            *map(Cell, _titles(grid.rows, line)),
+            *(Cell(_cell(entry, mark), (i, j) in best) for j, entry in enumerate(line.entries)),
+        ]
+        for i, line in enumerate(grid.lines)
+    ]
+    align: list[Align] = [*("l" for _ in grid.rows), *("r" for _ in grid.column_keys)]
+    legend = _legend(grid, marked=mark, bold=bool(best) and style != "table")
+    match style:
+        case "latex":
+            return latex(header, rows, align, legend)
+        case "markdown":
+            return markdown(header, rows, align, legend)
+        case _:
+            table = Rows(tuple(cell.text for cell in header), tuple(tuple(cell.text for cell in row) for row in rows))
+            return format_rows(table, "table") + f"\n{legend}\n"
+
+
+def _own(grid: Grid) -> list[Entry]:
+    return [entry for line in grid.lines if line.published is None for entry in line.entries if entry]
+
+
+def _column(fields: Sequence[Field], key: Sequence[Value]) -> str:
+    """Return the title of a column; numbers and truth values say little without their field."""
+    return ", ".join(
+        value if isinstance(value, str) else f"{field.title} {_shown(value)}"
+        for field, value in zip(fields, key, strict=True)
+    )
+
+
+def _shown(value: Value) -> str:
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _titles(fields: Sequence[Field], line: Line) -> list[str]:
+    """Return the cells that name a row; a published one is named in place of its method, or after the rest."""
+    texts = [_shown(value) for value in line.key]
+    if line.published is None:
+        return texts
+    texts = ["" if value is None else text for value, text in zip(line.key, texts, strict=True)]
+    title = f"published: {line.published}"
+    named = [i for i, field in enumerate(fields) if field.name in METHOD_FIELDS | {"source"}]
+    place = named[-1] if named else len(texts) - 1
+    texts[place] = title if named or not texts[place] else f"{texts[place]}, {title}"
+    return texts
+
+
+def _cell(entry: Entry | None, mark: bool) -> str:
+    if entry is None:
+        return ""
+    spread = "" if entry.std is None else f" ± {100 * entry.std:.1f}"
+    return f"{100 * entry.mean:.1f}{spread}{ONE_SEED if mark and entry.num_seeds == 1 else ''}"
+
+
+def _best(grid: Grid) -> set[tuple[int, int]]:
+    """Return which cells hold the best accuracy on one task in their column, published ones among them.
+
+    Where no column has two runs on one task, as where each row is a data set, it is the best run of each row.
+    """
+    columns: dict[object, list[tuple[int, int]]] = {}
+    rows: dict[object, list[tuple[int, int]]] = {}
+    entries = {(i, j): e for i, line in enumerate(grid.lines) for j, e in enumerate(line.entries) if e}
+    for (i, j), entry in entries.items():
+        columns.setdefault((j, entry.task), []).append((i, j))
+        if grid.lines[i].published is None:
+            rows.setdefault((i, entry.task), []).append((i, j))
+    own = [sum(grid.lines[i].published is None for i, _ in places) for places in columns.values()]
+    groups = columns if max(own, default=0) > 1 else rows
+    best: set[tuple[int, int]] = set()
+    for places in groups.values():
+        if len(places) > 1:
+            top = max(entries[place].mean for place in places)
+            best |= {place for place in places if entries[place].mean == top}
+    return best
+
+
+def _legend(grid: Grid, *, marked: bool, bold: bool) -> str:
+    entries = _own(grid)
+    several = [entry for entry in entries if entry.num_seeds and entry.num_seeds > 1]
+    single = [entry for entry in entries if entry.num_seeds == 1]
+    parts = ["Top-1 test accuracy in percent"]
+    if several:
+        seeds = _range([entry.num_seeds or 0 for entry in several], "seed")
+        parts[0] += f", mean ± std over {seeds}, each the mean of {_networks(several)}."
+    if single:
+        over = _networks(single)
+        alone = f"one seed, ± is the std over its {over}" if over != "1 network" else "one seed and one network"
+        parts += [f"{ONE_SEED} {alone}."] if marked else []
+        parts[0] += "" if marked else f"; {alone}."
+    published = sorted({entry.found_in for line in grid.lines if line.published for entry in line.entries if entry})
+    if published:
+        parts.append(f"Published numbers are from {'; '.join(published)}.")
+    if bold:
+        parts.append("Bold: the best on the same data set and number of images.")
+    return " ".join(parts)
+
+
+def _networks(entries: Sequence[Entry]) -> str:
+    return _range([n for entry in entries for n in (entry.num_models or 0, entry.most_models or 0)], "network")
+
+
+def _range(numbers: Sequence[int], noun: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high} {noun}s" if low != high else f"{low} {noun}{'' if low == 1 else 's'}"
+
+
+def _long(grid: Grid) -> Rows:
+    fields = (*grid.rows, *grid.columns)
+    rows = [
+        (*line.key, *key, line.published, *_numbers(entry))
+        for line in grid.lines
+        for key, entry in zip(grid.column_keys, line.entries, strict=True)
+        if entry
+    ]
+    return Rows((*(field.title for field in fields), "published", *NUMBERS), tuple(rows))
+
+
+def _numbers(entry: Entry) -> tuple[object, ...]:
+    over = None if entry.num_seeds is None else "networks" if entry.num_seeds == 1 else "seeds"
+    return (
+        *(entry.mean, entry.std, entry.ci95, over, entry.num_seeds, entry.num_models, entry.most_models),
+        entry.found_in,
+    )
