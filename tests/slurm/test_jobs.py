@@ -1,4 +1,4 @@
-"""Jobs of a real Slurm: preempted, cancelled, at their time limit, failed."""
+"""Jobs of a real Slurm: in their order, stopped, cancelled, failed, refused."""
 
 import sys
 from pathlib import Path
@@ -58,18 +58,6 @@ def test_stages_run_after_those_that_they_need(slurm, stages):
     assert [stages.count(key) for key in "abc"] == [5, 20, 5]
 
 
-def test_a_preempted_stage_saves_its_state_and_goes_on(slurm, stages):
-    stages.submit(stages.stage("a", 100))
-    slurm.wait_until(lambda: stages.starts("a"), "the stage to start")
-    slurm.command("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
-    slurm.wait_until(lambda: len(stages.starts("a")) > 1, "the stage to start again", 90)
-    slurm.wait_until(lambda: not stages.states(), "the stage")
-    assert stages.count("a") == 100
-    first, *later = stages.starts("a")
-    assert first == 0
-    assert all(0 < start < 100 for start in later)
-
-
 def test_a_stage_stopped_without_the_signal_of_preemption_goes_on_too(slurm, stages):
     ids = stages.submit(stages.stage("a", 60))
     slurm.wait_until(lambda: stages.starts("a"), "the stage to start")
@@ -101,11 +89,3 @@ def test_a_stage_that_fails_holds_up_no_other(slurm, stages):
 def test_what_sbatch_refuses_is_said_in_its_words(stages):
     with pytest.raises(FrepoError, match=r"sbatch refused frepo-count \(1 jobs\).*invalid partition"):
         stages.submit(stages.stage("a", 1), partition="none")
-
-
-def test_a_stage_at_its_time_limit_saves_its_state_and_goes_on(slurm, stages):
-    stages.submit(stages.stage("a", 720), time=1, notice=55)
-    slurm.wait_until(lambda: len(stages.starts("a")) > 1, "the stage to start again", 150)
-    slurm.wait_until(lambda: not stages.states(), "the stage", 150)
-    assert stages.count("a") == 720
-    assert stages.starts("a")[1] > 0

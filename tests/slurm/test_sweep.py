@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,13 @@ TIGHT = 'partition = "low"\ntime = 1\nnotice = 15\n'
 
 
 class Sweep:
-    """Three seeds, each a stage that learns images and one that evaluates them."""
+    """Some seeds, each a stage that learns images and one that evaluates them."""
 
-    def __init__(self, workplace, wait_until):
+    def __init__(self, workplace, wait_until, seeds=(0, 1, 2)):
         self.workplace, self.wait_until = workplace, wait_until
         self.path = workplace.path / "runs"
         self.spec = workplace.spec(
-            sweep="seed = [0, 1, 2]",
+            sweep=f"seed = {list(seeds)}",
             distill='method = "frepo"\nipc = 1\nsteps = 300\nbatch_size = 128\nlearning_rate = 0.01',
             application='type = "evaluate"\nnum_models = 2\nsteps = 40\nwarmup_steps = 10',
         )
@@ -71,12 +72,33 @@ class Sweep:
 
 
 @pytest.fixture
-def sweep(slurm, workplace, quick_compile):
-    yield Sweep(workplace, slurm.wait_until)
+def make_sweep(slurm, workplace, quick_compile):
+    yield lambda *seeds: Sweep(workplace, slurm.wait_until, seeds)
     slurm.command("scancel", "--user=root")
 
 
-def test_preempted_killed_and_out_of_time_it_ends_in_the_same_bits(sweep, slurm, make_workplace):
+def test_status_shows_the_jobs_of_stages_and_cancel_ends_them(make_sweep, slurm):
+    sweep = make_sweep(0)
+    frepo = sweep.workplace.frepo
+    frepo(*sweep.command(ROOMY))
+    sweep.wait_until(sweep.learning, "a stage to learn", 120)
+    learns, evaluates = json.loads(frepo("status", sweep.spec, "--json")[0])
+    assert (learns["status"], evaluates["status"]) == ("running", "queued")
+    assert "Slurm job" in learns["where"]
+    assert "starts on" in Path(learns["log"]).read_text()
+    assert "(pending, Dependency)" in evaluates["where"]
+
+    (place,) = sweep.learning()
+    out, _ = frepo("cancel", sweep.spec)
+    assert out.count("cancelled Slurm job") == 2
+    sweep.wait_until(lambda: not slurm.command("squeue", "--noheader"), "an empty queue")
+    assert [entry["status"] for entry in json.loads(frepo("status", "--json")[0])] == ["stopped", "waiting"]
+    assert (sweep.path / ".stages" / place / "state").is_dir()
+    assert "nothing is at work" in frepo("cancel", sweep.spec)[0]
+
+
+def test_preempted_killed_and_out_of_time_it_ends_in_the_same_bits(make_sweep, slurm, make_workplace):
+    sweep = make_sweep(0, 1, 2)
     _, said = sweep.workplace.frepo(*sweep.command(ROOMY))
     assert "6 stages submitted" in said
     sweep.wait_until(lambda: len(sweep.learning()) == 2, "two stages to learn, one on each core", 120)

@@ -1,15 +1,26 @@
 """What is asked of Slurm: the user's file, arrays of stages, scripts. Jobs themselves are tried in `tests/slurm`."""
 
 import json
+import re
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from frepo.cli import app
 from frepo.errors import FrepoError, SpecError
+from frepo.execute import cancel as cancelling
+from frepo.execute import standings
+from frepo.execute.slurm import executor as slurm_executor
 from frepo.execute.slurm import queue
 from frepo.execute.slurm.arrays import StageJob, arrays
+from frepo.execute.slurm.queue import QueuedJob
 from frepo.execute.slurm.settings import Settings, load_settings
 from frepo.execute.slurm.submit import must_be_possible, scripts
+from frepo.plan import compile_plan
+from frepo.runtime import RuntimeOptions
+from frepo.spec import load_spec
 
 
 def job(key, kind, *needs):
@@ -131,3 +142,83 @@ def test_a_stage_is_the_job_that_was_submitted_last(tmp_path, monkeypatch):
     }
     assert found["b"].log == tmp_path / "0" / "slurm" / "1_1_0_log.out"
     assert json.loads((tmp_path / "0" / queue.FILE).read_text()) == {"jobs": {"a": "1_0", "b": "1_1"}}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A sweepless spec of two stages, options, and what sets the queue."""
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        'name = "small"\n[dataset]\nname = "digits"\n[distill]\nmethod = "random"\nipc = 1\n'
+        '[[application]]\ntype = "evaluate"\nnum_models = 1\n'
+    )
+    loaded = load_spec(path)
+    shown = {}
+
+    def set_queue(**states):
+        """Let the jobs of kinds of stages be in the queue, each in a state."""
+        shown.clear()
+        for stage in compile_plan(loaded.spec).stages:
+            if stage.kind.name in states:
+                job_id = {"distill": "7_1", "evaluate": "8"}[stage.kind.name]
+                shown[stage.place] = QueuedJob(job_id, states[stage.kind.name], "Priority", tmp_path)
+
+    cancelled = []
+    for module in (slurm_executor, cancelling, standings):
+        monkeypatch.setattr(module, "queued", lambda _: dict(shown))
+        monkeypatch.setattr(module, "is_here", lambda: True)
+    monkeypatch.setattr(cancelling, "cancel_jobs", cancelled.extend)
+    options = RuntimeOptions(runs_dir=tmp_path / "runs")
+    return SimpleNamespace(loaded=loaded, options=options, queue=set_queue, cancelled=cancelled)
+
+
+@pytest.mark.parametrize(
+    ("queue", "names", "waits_for"),
+    [
+        ({}, ["frepo-distill", "frepo-evaluate"], "<1>"),
+        ({"distill": "RUNNING"}, ["frepo-evaluate"], "7"),
+        ({"distill": "RUNNING", "evaluate": "PENDING"}, [], None),
+        ({"evaluate": "RUNNING"}, ["frepo-distill"], None),
+        ({"evaluate": "PENDING"}, ["frepo-distill", "frepo-evaluate"], "<1>"),
+    ],
+    ids=["none", "needed", "all", "at work", "waiting in vain"],
+)
+def test_what_is_in_the_queue_is_submitted_again_only_where_it_waits_in_vain(place, queue, names, waits_for):
+    place.queue(**queue)
+    found = list(slurm_executor.dry_run([place.loaded], place.options, Settings()))
+    assert [re.search("--job-name=(.*)", script)[1] for script in found] == names
+    if waits_for:
+        assert f"afterany:{waits_for}" in found[-1]
+    assert not place.options.runs_dir.exists()
+
+
+def test_status_and_cancel_know_the_queue(place):
+    place.queue(evaluate="PENDING")
+    first, second = standings.standings_of_specs([place.loaded], place.options.runs_dir)
+    assert (first.status, first.where) == ("waiting", "")
+    assert (second.status, second.where) == ("queued", "Slurm job 8 (pending, Priority)")
+    assert "1 queued, 1 waiting" in standings.standings_text([first, second])
+    done = cancelling.cancel([place.loaded], place.options.runs_dir)
+    assert place.cancelled == ["8"]
+    assert [job.job_id for job in done.jobs] == ["8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--wait",), "--executor-config, --dry-run and --wait are for --executor slurm"),
+        (("--executor", "slurm", "--jobs", 2), "--jobs and --distributed divide this machine"),
+        (("--executor", "slurm", "--dry-run", "--fresh"), "--dry-run computes nothing"),
+        (("--executor", "slurm", "--executor-config", "absent.toml"), "absent.toml: no such file"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(place, options, expected):
+    done = CliRunner().invoke(app, ["run", str(place.loaded.path), *map(str, options)])
+    assert isinstance(done.exception, SpecError)
+    assert expected in str(done.exception)
+
+
+def test_without_submitit_it_is_said_how_to_get_it(place, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = CliRunner().invoke(app, ["run", str(place.loaded.path), "--executor", "slurm", "--dry-run"])
+    assert "pip install 'frepo[slurm]'" in str(done.exception)

@@ -1,6 +1,5 @@
 """Stages computed by jobs of a Slurm cluster."""
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from frepo.execute.executor import Work
 from frepo.execute.graph import Graph
 from frepo.execute.job import JOB_FILE, JOBS, make_job, read_job
 from frepo.execute.slurm.arrays import StageJob
-from frepo.execute.slurm.queue import QueuedJob, cancel, queued
+from frepo.execute.slurm.queue import QueuedJob, cancel, is_here, queued
 from frepo.execute.slurm.settings import Settings
 from frepo.execute.slurm.submit import must_be_possible, scripts, submit
 from frepo.execute.watch import Watch
@@ -88,7 +87,7 @@ def dry_run(specs: Sequence[LoadedSpec], options: RuntimeOptions, settings: Sett
     Raises:
         FrepoError: a record is damaged, or Slurm does not answer.
     """
-    jobs = _in_queue(options.runs_dir) if shutil.which("squeue") else {}
+    jobs = _in_queue(options.runs_dir) if is_here() else {}
     pending = [stage for stage in Graph(specs).stages if not is_done(stage, options.runs_dir)]
     directory = options.runs_dir.resolve() / JOBS / "JOB"
     missing = stage_jobs(_missing(pending, jobs), directory / JOB_FILE)

@@ -35,9 +35,20 @@ class QueuedJob:
     directory: Path
 
     @property
+    def where(self) -> str:
+        """The job in words."""
+        why = f", {self.reason}" if self.reason not in ("", "None") else ""
+        return f"Slurm job {self.job_id} ({self.state.lower()}{why})"
+
+    @property
     def log(self) -> Path:
         """What it prints."""
         return log_of(self.directory, self.job_id)
+
+
+def is_here() -> bool:
+    """Return whether Slurm can be asked."""
+    return shutil.which("squeue") is not None
 
 
 def remember(job_directory: Path, ids: Mapping[str, str]) -> None:

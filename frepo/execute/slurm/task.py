@@ -10,6 +10,7 @@ from submitit import JobEnvironment
 from submitit.helpers import DelayedSubmission
 
 from frepo.errors import Interrupted
+from frepo.rundir.lease import LOG_VARIABLE
 
 STOPPED = (Interrupted.exit_code, -signal.SIGTERM, -signal.SIGUSR2)
 """Exit codes of a command that was told to stop; the signals' own, where they came before it had begun to listen."""
@@ -30,7 +31,8 @@ class Task:
         Raises:
             SystemExit: the command failed, with its exit code: submitit would print a traceback of any other error.
         """
-        self._process = os.posix_spawnp(self.command[0], self.command, os.environ)
+        environment = {**os.environ, LOG_VARIABLE: str(JobEnvironment().paths.stdout)}
+        self._process = os.posix_spawnp(self.command[0], self.command, environment)
         code = self._wait()
         # All processes of a preempted job get SIGTERM, perhaps before submitit gets the signal that it waits for.
         if code == Interrupted.exit_code and _is_to_go_on():
