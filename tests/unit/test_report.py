@@ -358,7 +358,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
         assert change in page.text
     assert "name: " not in page.text.partition("Learned images")[0]
     assert page.cells[2:8] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", "", ""]
-    assert page.cells[8:12] == ["random", "conv width 128 depth 3, identity", "–", "25.0% (1)"]
+    assert page.cells[8:12] == ["random", "conv width 128 depth 3, no normalisation", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 
