@@ -57,7 +57,7 @@ app.command(
         "frepo report quickstart --out reports",
         "frepo report quickstart quickstart-seed2",
         "frepo report quickstart --figures pdf",
-        "frepo report --sweep digits",
+        "frepo report --sweep sweep-digits",
     )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)

@@ -88,8 +88,9 @@ def table(
     from frepo.store.grid_text import grid_text
 
     conditions = dict(_condition(text) for text in where or ())
-    name = _sweep_name(sweep)
-    grid = make_grid(db, name, rows.split(","), columns.split(","), source=source, where=conditions)
+    name, runs = _sweep(sweep)
+    down, across = rows.split(","), columns.split(",")
+    grid = make_grid(db, name, down, across, source=source, where=conditions, runs=runs)
     typer.echo(grid_text(grid, output.value), nl=False)
 
 
@@ -100,21 +101,14 @@ def _condition(text: str) -> tuple[str, str]:
     return field, value
 
 
-def _sweep_name(argument: str) -> str:
-    """Return the name in the spec file, or the argument where it is no file."""
+def _sweep(argument: str) -> tuple[str, list[str] | None]:
+    """Return the name of the sweep in a spec file and the names of its runs; of what is no file the name alone."""
     if not argument.endswith(".toml"):
-        return argument
-    import tomli
+        return argument, None
+    from frepo.spec import load_specs
 
-    try:
-        name = tomli.loads(Path(argument).read_text(encoding="utf-8-sig")).get("name")
-    except OSError as error:
-        raise SpecError(f"{argument}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SpecError(f"{argument}: not valid TOML: {error}") from None
-    if not isinstance(name, str):
-        raise SpecError(f"{argument}: gives no name; write the name of the sweep instead of the file")
-    return name
+    loaded = load_specs(Path(argument))
+    return loaded[0].sweep or loaded[0].spec.name, [each.spec.name for each in loaded]
 
 
 def report(

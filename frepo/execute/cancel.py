@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frepo.execute.graph import Graph
-from frepo.execute.job import JOBS
+from frepo.execute.job import JOB_FILE, JOBS, read_job
 from frepo.execute.slurm.queue import QueuedJob, is_here, queued
 from frepo.execute.slurm.queue import cancel as cancel_jobs
 from frepo.rundir.layout import stage_directory
@@ -34,10 +34,10 @@ class Cancelled(NamedTuple):
 def cancel(specs: Sequence[LoadedSpec], runs_dir: Path) -> Cancelled:
     """Ask what works on these specs to stop.
 
-    A command that has started several processes is asked itself, and asks them.
+    A command that has started several processes is asked itself, and asks them: of stages that they have not begun too.
 
     Raises:
-        FrepoError: Slurm does not answer.
+        FrepoError: Slurm does not answer, or the file of a job in progress is damaged.
     """
     graph = Graph(specs)
     queue = queued(runs_dir.resolve() / JOBS) if is_here() else {}
@@ -45,10 +45,10 @@ def cancel(specs: Sequence[LoadedSpec], runs_dir: Path) -> Cancelled:
     cancel_jobs([job.job_id for job in jobs])
     others = [stage for stage in graph.stages if stage.place not in queue]
     working = [holder for stage in others if (holder := living_holder(stage_directory(stage, runs_dir)))]
-    logs = {Path(holder.log) for holder in working if holder.log}
+    places = {stage.place for stage in others}
     for job in (runs_dir / JOBS).glob("*"):
         holder = living_holder(job)
-        if holder and any(log.is_relative_to(job.resolve()) for log in logs):
+        if holder and any(stage.place in places for stage in Graph(read_job(job / JOB_FILE).specs).stages):
             working.insert(0, holder)
     unique = {(holder.host, holder.pid): holder for holder in working}
     here = [holder for holder in unique.values() if holder.is_here]

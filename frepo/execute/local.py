@@ -59,8 +59,9 @@ class LocalProcesses:
     def _let_work(
         self, job: Job, shares_used: Sequence[dict[str, str]], watch: Watch
     ) -> list["subprocess.Popen[bytes]"]:
-        processes = [_start(job, number, share) for number, share in enumerate(shares_used)]
+        processes: list[subprocess.Popen[bytes]] = []
         try:
+            processes += (_start(job, number, share) for number, share in enumerate(shares_used))
             while any(process.poll() is None for process in processes):
                 if stopping():
                     _ask_to_stop(processes)
@@ -119,7 +120,7 @@ def _gpus() -> list[str]:
 
 
 def _start(job: Job, number: int, share: dict[str, str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "frepo.cli", "work", str(job.file), "--follow-parent"]
+    command = [sys.executable, "-m", "frepo.cli", "work", str(job.file), "--parent", str(os.getpid())]
     if "cores" in share:
         command += ["--cores", share["cores"]]
     path = job.log(str(number))

@@ -4,13 +4,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from frepo.errors import FrepoError, Interrupted
 from frepo.execute.graph import Experiment, Graph
 from frepo.execute.index import bring_up
 from frepo.execute.sameness import DataOfToday
 from frepo.execute.several import Failures
 from frepo.plan import Stage
 from frepo.progress import note
-from frepo.rundir.directory import StageBusyError, make_directory, record_run, set_damaged_aside, set_run_aside
+from frepo.rundir.directory import (
+    LOCK_PATIENCE_SECONDS,
+    StageBusyError,
+    make_directory,
+    record_run,
+    set_damaged_aside,
+    set_run_aside,
+)
 from frepo.rundir.layout import stage_directory, take_over
 from frepo.rundir.status import is_done
 from frepo.rundir.tensorboard import write_events
@@ -70,8 +78,7 @@ class _Run:
         """Of the data of stages, by their places."""
 
     def run(self, *, fresh: bool) -> list[str]:
-        if not fresh:
-            self._each(lambda experiment: take_over(experiment.plan, self._options.runs_dir))
+        self._each(lambda experiment: take_over(experiment.plan, self._options.runs_dir))
         if not self._together:  # before anything is set aside
             self._check(self._graph.stages if fresh else self._pending(), fresh=fresh)
         self._set_aside(fresh=fresh)
@@ -132,7 +139,12 @@ class _Run:
         from frepo.execute.executor import InProcess, Work
 
         executor = self._executor or InProcess()
-        return executor.compute(Work(self._graph, pending, self._failures, self._options, self._data, self._facts))
+        try:
+            return executor.compute(Work(self._graph, pending, self._failures, self._options, self._data, self._facts))
+        except Interrupted:
+            with suppress(FrepoError):  # of processes that executors start, none but this one writes the database
+                bring_up(self._options, self._names(), LOCK_PATIENCE_SECONDS)
+            raise
 
     def _finish(self, queued: frozenset[str]) -> list[str]:
         finished = [experiment for experiment in self._failures.left() if not experiment.places & queued]
@@ -140,10 +152,13 @@ class _Run:
             for experiment in finished:
                 for stage in experiment.plan.stages:
                     write_events(stage_directory(stage, self._options.runs_dir))
-        bring_up(self._options, [experiment.name for experiment in self._graph.experiments], patience=None)
+        bring_up(self._options, self._names(), patience=None)
         run_ids = [experiment.plan.run_id for experiment in finished]
         self._failures.raise_any(run_ids)
         return run_ids
+
+    def _names(self) -> list[str]:
+        return [experiment.name for experiment in self._graph.experiments]
 
     def _each(self, action: Callable[[Experiment], None]) -> None:
         for experiment in self._failures.left():

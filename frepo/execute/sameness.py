@@ -51,7 +51,7 @@ class DataOfToday:
     def must_be_that_of_before(self, plan: Plan, facts: dict[str, "DatasetInfo"]) -> None:
         """Refuse to go on from, to build on, or to show results of other images than those of today.
 
-        `facts` are those known already, by the fingerprint of the stage. Of other stages the data is read only where
+        `facts` are those known already, by the place of the stage. Of other stages the data is read only where
         its files look different; where they are not there, they have not changed.
 
         Raises:
@@ -63,7 +63,7 @@ class DataOfToday:
             if found is None or found.dataset is None:
                 continue
             files = self.files(stage)
-            today = facts.get(stage.fingerprint)
+            today = facts.get(stage.place)
             if today is None:
                 if files is None or files == found.data_files:
                     continue

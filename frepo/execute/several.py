@@ -9,7 +9,6 @@ from frepo.execute.job import Job
 from frepo.plan import Stage
 from frepo.progress import warn
 
-
 MOST = 20
 """Failures that are named; of more the number is given."""
 

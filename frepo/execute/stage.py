@@ -93,6 +93,7 @@ def run_stage(
             except LostError:
                 raise  # the record is that of the process that has it now
             except (FrepoError, OSError) as error:
+                lease.must_be_held()
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
                     log.failed(str(error).splitlines()[0])

@@ -19,11 +19,11 @@ from frepo.rundir.status import is_done
 from frepo.signals import stop_on_signals
 
 
-def work(job: Job, places: Sequence[str], *, cores: Set[int] | None = None, follow_parent: bool = False) -> None:
+def work(job: Job, places: Sequence[str], *, cores: Set[int] | None = None, parent: int | None = None) -> None:
     """Compute the stages of `job` that lie in `places`, or all of it where there are none, along with its others.
 
-    `cores` are those to use, all where it is None. With `follow_parent` the process that started this one is not
-    outlived.
+    `cores` are those to use, all where it is None. `parent` is the id of the process that started this one, where it is
+    not to be outlived.
 
     Raises:
         Interrupted: a signal came; what was computed is saved.
@@ -32,8 +32,8 @@ def work(job: Job, places: Sequence[str], *, cores: Set[int] | None = None, foll
     os.chdir(job.here)
     graph = Graph(job.specs)
     with stop_on_signals():
-        if follow_parent:
-            threading.Thread(target=_stop_with, args=(os.getppid(),), daemon=True).start()
+        if parent is not None:
+            threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
         failures = Failures(graph, go_on=True, job=job)
         wanted = [stage for stage in graph.stages if not places or stage.place in places]
         pending = [stage for stage in wanted if failures.wanted(stage) and not is_done(stage, job.options.runs_dir)]

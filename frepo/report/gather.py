@@ -11,7 +11,8 @@ from frepo.errors import FrepoError
 from frepo.store.evaluated import evaluated_as, identities_of
 from frepo.store.find import find_runs, newest_runs
 from frepo.store.query import query
-from frepo.store.tables import accuracy_rows
+from frepo.store.seeds import experiment_text, places_of, seed_rows
+from frepo.store.tables import accuracy_rows, source_text
 
 RowDict = dict[str, Any]
 
@@ -149,3 +150,10 @@ def accuracies(database: Path, run_ids: Sequence[str]) -> dict[str, list[RowDict
         row["gain"] = None if base is None else row["top1_mean"] - base
         found[row["run_id"]].append(row)
     return found
+
+
+def seed_numbers(database: Path, run_ids: Sequence[str]) -> list[tuple[str, str, RowDict]]:
+    """Return experiment, source and row of `seed_table` for each accuracy that several seeds among the runs have."""
+    places = places_of(database, run_ids)
+    rows = [row for row in seed_rows(database, run_ids) if row["num_seeds"] > 1]
+    return [(experiment_text(row, places), source_text(row), row) for row in rows]

@@ -8,6 +8,7 @@ from typing import Any
 
 from frepo.report.charts import COLORS, Chart, lines
 from frepo.report.sections import SETTINGS, told_apart
+from frepo.store.fields import TASK
 from frepo.store.seeds import short_names
 from frepo.store.tables import network_text, source_text
 
@@ -214,7 +215,7 @@ def _best(points: Sequence[Point], axes: Sequence[Axis], across: Axis | None) ->
     rivals: dict[Hashable, list[Point]] = {}
     for point in points:
         if point.number["source"] != "full":
-            task = tuple(point.number[name] for name in ("dataset", "part", "resolution", "ipc"))
+            task = tuple(point.number[name] for name in TASK)
             rivals.setdefault((task, _text_at(point, axes, across)), []).append(point)
     return {
         id(point)

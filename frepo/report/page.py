@@ -18,7 +18,7 @@ from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.caveats import caveats
 from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
-from frepo.report.gather import RunData, accuracies, gather, report_runs
+from frepo.report.gather import RunData, accuracies, gather, report_runs, seed_numbers
 from frepo.report.sections import Results, results
 from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
@@ -76,7 +76,8 @@ def write_out(path: Path, content: bytes) -> Path:
 
 def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
     runs = report_runs(database, names)
-    rows = accuracies(database, [run["run_id"] for run in runs])
+    run_ids = [run["run_id"] for run in runs]
+    rows = accuracies(database, run_ids)
     keys = itertools.count(1)
     in_full = runs if names else runs[:MOST_IN_FULL]
     pages = environment()
@@ -85,6 +86,7 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
         title=" and ".join(names) if names else "Distilled datasets",
         runs=runs,
         accuracies=rows,
+        seed_numbers=seed_numbers(database, run_ids),
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
         sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
         comparisons=[compare(database, runs[0]["run_id"], run["run_id"]) for run in runs[1:]] if names else [],

@@ -54,8 +54,11 @@ RUNS = """SELECT run_id, name, seed, status, swept, created_at,
     QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
     ORDER BY created_at, name"""
 
-SECONDS = """SELECT coalesce(sum(wall_s), 0)::DOUBLE AS seconds FROM stages
-    WHERE (run, stage) IN (SELECT (run, stage) FROM run_stages WHERE list_contains(?, run_id))"""
+SECONDS = """SELECT coalesce(sum(wall_s), 0)::DOUBLE FROM (
+    SELECT max(wall_s) AS wall_s FROM stages
+    WHERE (run, stage) IN (SELECT (run, stage) FROM run_stages WHERE list_contains(?, run_id)) GROUP BY fingerprint
+)"""
+"""Of all stages of some runs; one that several of them share counts once."""
 
 SHEETS = """SELECT rs.run_id, i.* FROM run_stages rs JOIN images i USING (run, stage)
     WHERE list_contains(?, rs.run_id) AND i.view = 'pixels'
@@ -104,6 +107,7 @@ def write_sweep(database: Path, runs_dir: Path, name: str, out: Path) -> Path:
             num_places=len(places),
             seeds=sorted({run["seed"] for run in sweep.runs}),
             statuses=Counter(run["status"] for run in sweep.runs),
+            numbers=[(sweep.place_text(point.at), point.trained_on, point.number) for point in sweep.points],
             charts=charts[:MOST_CHARTS],
             num_charts=len(charts),
             thumbnails=_thumbnails(database, runs_dir, sweep),

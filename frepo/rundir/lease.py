@@ -1,9 +1,10 @@
 """Leases: one process at a time works on a stage, on whichever host, without locks of the file system.
 
 A lease is a file `.lease-<n>` in the stage's directory that says who holds it. Making it is exclusive on every file
-system, NFS included, and the highest n holds. Its holder touches it while it works; once it has not been touched for as
-long as it says itself, or its process on this host is gone, the holder counts as dead, and whoever makes `.lease-<n+1>`
-takes its place. The time of a touch is the file server's, so that clocks of hosts need not agree.
+system, NFS included. Its holder touches it while it works; once it has not been touched for as long as it says itself,
+or its process on this host is gone, the holder counts as dead. Where all are dead, whoever makes the next number and
+sees none that lives besides its own takes the place of all. The time of a touch is the file server's, so that clocks
+of hosts need not agree.
 """
 
 import contextlib
@@ -88,8 +89,8 @@ def holder_of(directory: Path) -> Holder | None:
     Raises:
         OSError: the directory cannot be read.
     """
-    seen = _highest(directory)
-    return seen.holder if seen and not _is_dead(seen) else None
+    living = _living(_all(directory))
+    return living.holder if living else None
 
 
 @contextmanager
@@ -111,8 +112,8 @@ def held(directory: Path, patience: float) -> Generator["Lease"]:
 class Lease:
     """A lease that this process holds."""
 
-    def __init__(self, path: Path, number: int, holder: Holder) -> None:
-        self._path, self._number, self._holder = path, number, holder
+    def __init__(self, path: Path, holder: Holder) -> None:
+        self._path, self._holder = path, holder
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -122,7 +123,7 @@ class Lease:
         Raises:
             LostError: another process has taken it.
         """
-        if not self._is_mine() or self._path.with_name(f"{PREFIX}{self._number + 1}").exists():
+        if not self._is_mine():
             raise LostError(
                 f"{self._path.parent} was taken over by another process, since this one did not answer for too long; "
                 "its work is left to that process"
@@ -143,9 +144,10 @@ class Lease:
                 self._path.unlink()
 
     def _touch(self) -> None:
-        while not self._done.wait(lease_seconds() / TOUCHES):
-            with contextlib.suppress(OSError):
-                os.utime(self._path)
+        while not self._done.wait(self._holder.seconds / TOUCHES):
+            if self._is_mine():  # else it would keep the lease of another process alive
+                with contextlib.suppress(OSError):
+                    os.utime(self._path)
 
     def _is_mine(self) -> bool:
         try:
@@ -171,20 +173,20 @@ def lease_seconds() -> float:
 def _acquire(directory: Path, patience: float) -> Lease:
     until = time.monotonic() + patience
     while True:
-        seen = _highest(directory)
-        if seen is None or _is_dead(seen):
-            lease = _try_to_take(directory, seen)
+        found = _all(directory)
+        living = _living(found)
+        if living is None:
+            lease = _try_to_take(directory, 1 + max((seen.number for seen in found), default=0))
             if lease:
                 return lease
         elif time.monotonic() >= until:
-            who = f" by {seen.holder.where}" if seen.holder else ""
+            who = f" by {living.holder.where}" if living.holder else ""
             raise BusyError(f"{directory} is held{who}")
         time.sleep(LOOK_AGAIN_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (two that give way must not do so for ever)
 
 
-def _try_to_take(directory: Path, dead: _Seen | None) -> Lease | None:
-    """Make the next lease and look whether it is the only one that lives; give it back where it is not."""
-    number = dead.number + 1 if dead else 1
+def _try_to_take(directory: Path, number: int) -> Lease | None:
+    """Make the lease of this number and look whether it is the only one that lives; give it back where it is not."""
     path = directory / f"{PREFIX}{number}"
     mine = _this_process()
     try:
@@ -195,22 +197,21 @@ def _try_to_take(directory: Path, dead: _Seen | None) -> Lease | None:
         file.write(json.dumps(asdict(mine)).encode())
         file.flush()
         os.fsync(file.fileno())
-    others = [seen for seen in _all(directory) if seen.number != number and not _is_same(seen, dead)]
-    if others:  # one that lives was made meanwhile: both look after making theirs, so at most one of them stays
+    found = _all(directory)
+    others = [seen for seen in found if seen.holder != mine]
+    if len(others) == len(found):  # a faster one has taken it for a leftover, worked and gone
+        return None
+    if _living(others):  # both look after making theirs, so at most one of them stays
         path.unlink(missing_ok=True)
         return None
-    if dead:
-        for old in range(1, dead.number + 1):
-            (directory / f"{PREFIX}{old}").unlink(missing_ok=True)
-    return Lease(path, number, mine)
+    for seen in others:
+        seen.path.unlink(missing_ok=True)
+    return Lease(path, mine)
 
 
-def _is_same(seen: _Seen, other: _Seen | None) -> bool:
-    return other is not None and (seen.number, seen.holder) == (other.number, other.holder)
-
-
-def _highest(directory: Path) -> _Seen | None:
-    return max(_all(directory), key=lambda seen: seen.number, default=None)
+def _living(found: list[_Seen]) -> _Seen | None:
+    """Return the one of the lowest number that lives: others that live are about to give way."""
+    return min((seen for seen in found if not _is_dead(seen)), key=lambda seen: seen.number, default=None)
 
 
 def _all(directory: Path) -> list[_Seen]:

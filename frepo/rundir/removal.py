@@ -9,7 +9,8 @@ from pathlib import Path
 
 from frepo.errors import FrepoError
 from frepo.rundir import record
-from frepo.rundir.layout import STAGES, referring
+from frepo.rundir.directory import locked
+from frepo.rundir.layout import STAGES, referring, set_aside
 from frepo.rundir.lease import holder_of
 
 
@@ -61,7 +62,8 @@ def plan_removal(runs_dir: Path, patterns: Sequence[str]) -> Removal:
         else:
             kept.append((directory, min(users - names)))
     for directory in freed:
-        holder = holder_of(directory)
+        # What was set aside may hold the lease under which that was done: nobody works there.
+        holder = None if directory.name.startswith(".") else holder_of(directory)
         if holder:
             raise FrepoError(f"{directory} is at work: {holder.where}; stop it first (frepo cancel)")
     return Removal(tuple(runs_dir / name for name in sorted(names)), tuple(freed), tuple(kept))
@@ -71,13 +73,34 @@ def remove(removal: Removal) -> None:
     """Remove it; after a kill in the middle, doing the same again removes the rest.
 
     Raises:
-        FrepoError: a directory cannot be removed.
+        FrepoError: a directory cannot be removed, or a process has begun to work on it.
     """
     try:
         for directory in removal.freed:
-            (directory / record.STAGE_FILE).unlink(missing_ok=True)  # first, so that no part counts as a result
-            shutil.rmtree(directory)
+            _remove_place(directory)
         for directory in removal.runs:
+            _empty(directory)
+        for directory in removal.runs:  # their records last: as long as there is one, its run is known by name
             shutil.rmtree(directory)
     except OSError as error:
         raise FrepoError(f"{error.filename} cannot be removed: {error.strerror}") from None
+
+
+def _remove_place(directory: Path) -> None:
+    """Set it aside first, so that no part of it counts as a result."""
+    if directory.name.startswith("."):
+        shutil.rmtree(directory)
+        return
+    with locked(directory, 0.0):
+        aside = set_aside(directory)
+    shutil.rmtree(aside)
+
+
+def _empty(run_directory: Path) -> None:
+    """Remove all but the records of a run."""
+    records = set(record.run_files(run_directory))
+    for path in run_directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path not in records:
+            path.unlink()

@@ -107,7 +107,7 @@ def test_every_spec_that_is_shown_is_valid(page, tmp_path):
         named = "" if block.startswith("name = ") else 'name = "shown"\n'
         distilled = "" if "[distill]" in block else '[distill]\nmethod = "random"\nipc = 1\n'
         (tmp_path / "shown.toml").write_text(named + block + distilled)
-        frepo.load_spec(tmp_path / "shown.toml")
+        frepo.load_specs(tmp_path / "shown.toml")
 
 
 def test_the_settings_of_a_cluster_that_are_shown_are_valid(tmp_path):

@@ -200,6 +200,27 @@ def test_worse_than_random_is_a_negative_gain(fake_runs, report):
     assert "-25.0" in report().cells
 
 
+def test_seeds_of_one_experiment_are_taken_together_below_the_runs(fake_runs, report):
+    means = (0.5, 0.75, 0.625)
+    for seed, mean in enumerate(means):
+        fake_runs(f"seed{seed}", seed=seed, application=[{"type": "evaluate"}], scores=((mean - 0.125, mean + 0.125),))
+    fake_runs("alone", ipc=2, application=[{"type": "evaluate"}], scores=((0.5, 0.5),))
+    page = report()
+    before, _, after = page.source.partition("<h3>Over seeds</h3>")
+    assert '<th scope="row">seed0, seed1, seed2</th>' in after.partition("</table>")[0]
+    assert ">alone<" not in after.partition("</table>")[0]
+    assert ">alone<" in before
+    half = 4.3027 * 12.5 / 3**0.5  # Student, two degrees of freedom
+    cells = page.cells[page.cells.index("62.5") :]
+    assert cells[:6] == ["62.5", "12.5", f"{62.5 - half:.1f} to {62.5 + half:.1f}", "17.7", "3", "2"]
+
+
+def test_runs_of_single_seeds_have_no_table_over_seeds(fake_runs, report):
+    fake_runs("one")
+    fake_runs("two", seed=1, ipc=2)
+    assert "Over seeds" not in report().text
+
+
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
     fake_runs(application=[{"type": "evaluate"}], scores=((0.25,),))
     assert report().cells[5] == ""
@@ -337,7 +358,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
         assert change in page.text
     assert "name: " not in page.text.partition("Learned images")[0]
     assert page.cells[2:8] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", "", ""]
-    assert page.cells[8:12] == ["random", "conv width 128 depth 3, identity", "–", "25.0% (1)"]
+    assert page.cells[8:12] == ["random", "conv width 128 depth 3, no normalisation", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 

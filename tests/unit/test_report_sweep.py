@@ -26,6 +26,7 @@ from frepo.report.grid import (
 from frepo.report.page import write_report
 from frepo.report.sweep import MOST_THUMBNAILS, read_sweep, write_sweep
 from frepo.store.ingest import ingest
+from frepo.store.query import query
 
 START = datetime(2024, 5, 6, tzinfo=UTC)
 ALONE = [{"type": "evaluate"}]
@@ -188,6 +189,16 @@ def test_places_that_are_one_experiment_have_its_number_each(add, database):
     for case in ("one", "other"):
         add({"case": case}, (0.5,))
     assert rows_of(grid(database())) == [(("one",), "distilled", [50.0]), (("other",), "distilled", [50.0])]
+
+
+def test_a_stage_that_several_runs_share_took_its_time_once(add, database):
+    plans = [add({"distill.method": method}, (0.5,), (0.25,))[0] for method in ("dm", "frepo")]
+    shared = {stage.fingerprint for plan in plans for stage in plan.stages}
+    assert len(shared) < sum(len(plan.stages) for plan in plans)
+    path = database()
+    each = query(path, "SELECT DISTINCT wall_s FROM stages").rows
+    assert len(each) == 1
+    assert read_sweep(path, "grid").seconds == len(shared) * each[0][0]
 
 
 def number(run_id, top1, **columns):
