@@ -84,14 +84,14 @@ def table(
     A field is a column of the view seed_table, as dataset, ipc, method or architecture, the seed, or an axis of the
     sweep, as distill.steps, or steps for short. CSV and JSON have a row for each cell, with all its numbers.
     """
-    from frepo.store.grid import make_grid
-    from frepo.store.grid_text import grid_text
+    from frepo.store.pivot import make_pivot
+    from frepo.store.pivot_text import pivot_text
 
     conditions = dict(_condition(text) for text in where or ())
     name, runs = _sweep(sweep)
     down, across = rows.split(","), columns.split(",")
-    grid = make_grid(db, name, down, across, source=source, where=conditions, runs=runs)
-    typer.echo(grid_text(grid, output.value), nl=False)
+    pivot = make_pivot(db, name, down, across, source=source, where=conditions, runs=runs)
+    typer.echo(pivot_text(pivot, output.value), nl=False)
 
 
 def _condition(text: str) -> tuple[str, str]:

@@ -236,17 +236,17 @@ def _plan_one(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bo
 
 
 def _plan_many(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bool, as_json: bool) -> None:
-    from frepo.cli.grid import grid_cost_text, grid_json, grid_text
-    from frepo.execute.grid import estimate_grid, read_grid
+    from frepo.cli.survey import survey_cost_text, survey_json, survey_text
+    from frepo.execute.survey import estimate_survey, survey
 
-    grid = read_grid(loaded, options.runs_dir)
-    costs = estimate_grid(grid, options) if cost else None
+    found = survey(loaded, options.runs_dir)
+    costs = estimate_survey(found, options) if cost else None
     if as_json:
-        typer.echo(grid_json(grid, costs))
+        typer.echo(survey_json(found, costs))
         return
-    typer.echo(grid_text(grid), nl=False)
+    typer.echo(survey_text(found), nl=False)
     if costs:
-        typer.echo(grid_cost_text(*costs), nl=False)
+        typer.echo(survey_cost_text(*costs), nl=False)
 
 
 def _stage_table(stages: "list[StageOutlook]") -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frepo.errors import FrepoError
+from frepo.report.axes import MOST_CHARTS, Axis, Point, axes_of, coordinates, curves_of, grid_of, points_of
 from frepo.report.charts import Chart
 from frepo.report.gallery import Thumbnail, load_thumbnail, stage_directory
-from frepo.report.grid import MOST_CHARTS, Axis, Point, axes_of, coordinates, curves_of, grid_of, points_of
 from frepo.report.page import environment, published_in, write_out
 from frepo.store.find import near_text
 from frepo.store.query import query

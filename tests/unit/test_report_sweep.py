@@ -12,9 +12,7 @@ from typer.testing import CliRunner
 
 from frepo.cli import app
 from frepo.errors import FrepoError
-from frepo.report.figures import write_sweep_figures
-from frepo.report.gallery import CORNER, load_thumbnail
-from frepo.report.grid import (
+from frepo.report.axes import (
     ANY,
     MOST_LINES,
     axes_of,
@@ -23,6 +21,8 @@ from frepo.report.grid import (
     grid_of,
     points_of,
 )
+from frepo.report.figures import write_sweep_figures
+from frepo.report.gallery import CORNER, load_thumbnail
 from frepo.report.page import write_report
 from frepo.report.sweep import MOST_THUMBNAILS, read_sweep, write_sweep
 from frepo.store.ingest import ingest

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from frepo.errors import SpecError
-from frepo.execute.grid import read_grid
+from frepo.execute.survey import survey
 from frepo.plan import compile_plan
 from frepo.spec import Vgg11, json_schema, load_spec, load_specs
 from frepo.spec.document import DEEPEST, merged
@@ -382,11 +382,11 @@ def test_a_thousand_wrong_experiments_are_as_many_errors_as_wrong_values(errors)
     assert len(lines) == 2
 
 
-def test_a_grid_counts_a_stage_that_experiments_share_once(files, tmp_path):
-    grid = read_grid(files(main=SWEEP), tmp_path / "runs")
+def test_a_survey_counts_a_stage_that_experiments_share_once(files, tmp_path):
+    found = survey(files(main=SWEEP), tmp_path / "runs")
     # Of each seed and ipc: two distillations with an evaluation each, and one random selection with its evaluation.
-    assert (grid.asked_for, len(grid.stages), grid.shared, grid.done) == (32, 24, 8, 0)
-    assert grid.axes == {"seed": [0, 1], "distill.ipc": [1, 10], "case": ["slow", "fast"]}
+    assert (found.asked_for, len(found.graph.stages), found.shared, len(found.done)) == (32, 24, 8, 0)
+    assert found.axes == {"seed": [0, 1], "distill.ipc": [1, 10], "case": ["slow", "fast"]}
 
 
 def test_the_schema_takes_files_that_leave_fields_to_others_and_still_refuses_unknown_ones():

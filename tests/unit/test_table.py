@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from frepo.cli import app
 from frepo.errors import FrepoError, SpecError
 from frepo.store.fields import field_of, in_order
-from frepo.store.grid import make_grid
-from frepo.store.grid_text import grid_text
 from frepo.store.ingest import ingest
+from frepo.store.pivot import make_pivot
+from frepo.store.pivot_text import pivot_text
 from frepo.store.query import Rows, format_rows
 
 SCORES = {
@@ -45,7 +45,7 @@ def db(fake_runs_in, tmp_path_factory):
 
 
 def table(db, style="csv", *, name="grid", rows="method", columns="ipc", source="own", **where):
-    return grid_text(make_grid(db, name, rows.split(","), columns.split(","), source=source, where=where), style)
+    return pivot_text(make_pivot(db, name, rows.split(","), columns.split(","), source=source, where=where), style)
 
 
 def long(db, **given):

@@ -87,7 +87,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Pivot:
     """The table; its cells are those of `lines`."""
 
     rows: tuple[Field, ...]
@@ -96,7 +96,7 @@ class Grid:
     lines: tuple[Line, ...]
 
 
-def make_grid(
+def make_pivot(
     database: Path,
     name: str,
     rows: Sequence[str],
@@ -105,7 +105,7 @@ def make_grid(
     source: str = OWN,
     where: Mapping[str, str],
     runs: Sequence[str] | None = None,
-) -> Grid:
+) -> Pivot:
     """Return the table of a sweep, or of the runs of a name, with the given fields as rows and columns.
 
     `source` is what networks were trained on, `own` for what each run made itself; it is not looked at where it is a
@@ -136,7 +136,7 @@ def make_grid(
     row_keys, column_keys = (in_order(key[side] for key in cells) for side in (0, 1))
     own = [Line(key, None, tuple(_entry(cells.get((key, column))) for column in column_keys)) for key in row_keys]
     published = _published(cells, down, row_keys, column_keys)
-    return Grid(down, across, tuple(column_keys), tuple(_merged(own, published)))
+    return Pivot(down, across, tuple(column_keys), tuple(_merged(own, published)))
 
 
 def sweep_runs(database: Path, name: str, runs: Sequence[str] | None = None) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from frepo.store.fields import Field, Value
-from frepo.store.grid import METHOD_FIELDS, Entry, Grid, Line
 from frepo.store.markup import Align, Cell, latex, markdown
+from frepo.store.pivot import METHOD_FIELDS, Entry, Line, Pivot
 from frepo.store.query import Format, Rows, format_rows
 
 ONE_SEED = "†"
@@ -14,22 +14,24 @@ NUMBERS = ("top1_mean", "top1_std", "top1_ci95", "over", "num_seeds", "num_model
 """Columns of CSV and JSON after the fields and `published`; accuracies are shares in 0..1."""
 
 
-def grid_text(grid: Grid, style: Format) -> str:
+def pivot_text(pivot: Pivot, style: Format) -> str:
     """Return a table of cells with a legend; as CSV and JSON one row for each cell, with all its numbers."""
     if style in ("csv", "json"):
-        return format_rows(_long(grid), style)
-    best = _best(grid)
-    mark = len({entry.num_seeds == 1 for entry in _own(grid)}) > 1
-    header = [Cell(field.title) for field in grid.rows] + [Cell(_column(grid.columns, key)) for key in grid.column_keys]
+        return format_rows(_long(pivot), style)
+    best = _best(pivot)
+    mark = len({entry.num_seeds == 1 for entry in _own(pivot)}) > 1
+    header = [Cell(field.title) for field in pivot.rows] + [
+        Cell(_column(pivot.columns, key)) for key in pivot.column_keys
+    ]
     rows = [
         [
-            *map(Cell, _titles(grid.rows, line)),
+            *map(Cell, _titles(pivot.rows, line)),
             *(Cell(_cell(entry, mark), (i, j) in best) for j, entry in enumerate(line.entries)),
         ]
-        for i, line in enumerate(grid.lines)
+        for i, line in enumerate(pivot.lines)
     ]
-    align: list[Align] = [*("l" for _ in grid.rows), *("r" for _ in grid.column_keys)]
-    legend = _legend(grid, marked=mark, bold=bool(best) and style != "table")
+    align: list[Align] = [*("l" for _ in pivot.rows), *("r" for _ in pivot.column_keys)]
+    legend = _legend(pivot, marked=mark, bold=bool(best) and style != "table")
     match style:
         case "latex":
             return latex(header, rows, align, legend)
@@ -40,8 +42,8 @@ def grid_text(grid: Grid, style: Format) -> str:
             return format_rows(table, "table") + f"\n{legend}\n"
 
 
-def _own(grid: Grid) -> list[Entry]:
-    return [entry for line in grid.lines if line.published is None for entry in line.entries if entry]
+def _own(pivot: Pivot) -> list[Entry]:
+    return [entry for line in pivot.lines if line.published is None for entry in line.entries if entry]
 
 
 def _column(fields: Sequence[Field], key: Sequence[Value]) -> str:
@@ -78,19 +80,19 @@ def _cell(entry: Entry | None, mark: bool) -> str:
     return f"{100 * entry.mean:.1f}{spread}{ONE_SEED if mark and entry.num_seeds == 1 else ''}"
 
 
-def _best(grid: Grid) -> set[tuple[int, int]]:
+def _best(pivot: Pivot) -> set[tuple[int, int]]:
     """Return which cells hold the best accuracy on one task in their column, published ones among them.
 
     Where no column has two runs on one task, as where each row is a data set, it is the best run of each row.
     """
     columns: dict[object, list[tuple[int, int]]] = {}
     rows: dict[object, list[tuple[int, int]]] = {}
-    entries = {(i, j): e for i, line in enumerate(grid.lines) for j, e in enumerate(line.entries) if e}
+    entries = {(i, j): e for i, line in enumerate(pivot.lines) for j, e in enumerate(line.entries) if e}
     for (i, j), entry in entries.items():
         columns.setdefault((j, entry.task), []).append((i, j))
-        if grid.lines[i].published is None:
+        if pivot.lines[i].published is None:
             rows.setdefault((i, entry.task), []).append((i, j))
-    own = [sum(grid.lines[i].published is None for i, _ in places) for places in columns.values()]
+    own = [sum(pivot.lines[i].published is None for i, _ in places) for places in columns.values()]
     groups = columns if max(own, default=0) > 1 else rows
     best: set[tuple[int, int]] = set()
     for places in groups.values():
@@ -100,8 +102,8 @@ def _best(grid: Grid) -> set[tuple[int, int]]:
     return best
 
 
-def _legend(grid: Grid, *, marked: bool, bold: bool) -> str:
-    entries = _own(grid)
+def _legend(pivot: Pivot, *, marked: bool, bold: bool) -> str:
+    entries = _own(pivot)
     several = [entry for entry in entries if entry.num_seeds and entry.num_seeds > 1]
     single = [entry for entry in entries if entry.num_seeds == 1]
     parts = ["Top-1 test accuracy in percent"]
@@ -113,7 +115,7 @@ def _legend(grid: Grid, *, marked: bool, bold: bool) -> str:
         alone = f"one seed, ± is the std over its {over}" if over != "1 network" else "one seed and one network"
         parts += [f"{ONE_SEED} {alone}."] if marked else []
         parts[0] += "" if marked else f"; {alone}."
-    published = sorted({entry.found_in for line in grid.lines if line.published for entry in line.entries if entry})
+    published = sorted({entry.found_in for line in pivot.lines if line.published for entry in line.entries if entry})
     if published:
         parts.append(f"Published numbers are from {'; '.join(published)}.")
     if bold:
@@ -130,12 +132,12 @@ def _range(numbers: Sequence[int], noun: str) -> str:
     return f"{low} to {high} {noun}s" if low != high else f"{low} {noun}{'' if low == 1 else 's'}"
 
 
-def _long(grid: Grid) -> Rows:
-    fields = (*grid.rows, *grid.columns)
+def _long(pivot: Pivot) -> Rows:
+    fields = (*pivot.rows, *pivot.columns)
     rows = [
         (*line.key, *key, line.published, *_numbers(entry))
-        for line in grid.lines
-        for key, entry in zip(grid.column_keys, line.entries, strict=True)
+        for line in pivot.lines
+        for key, entry in zip(pivot.column_keys, line.entries, strict=True)
         if entry
     ]
     return Rows((*(field.title for field in fields), "published", *NUMBERS), tuple(rows))

@@ -8,34 +8,34 @@ from frepo.progress import duration
 from frepo.store.query import Rows, format_rows
 
 if TYPE_CHECKING:
-    from frepo.execute.grid import Grid, GridCost
+    from frepo.execute.survey import AlikeCost, Survey
 
 MOST_LINES = 40
 """Experiments that are listed; the table of a thousand helps nobody."""
 
 
-def grid_text(grid: "Grid") -> str:
+def survey_text(found: "Survey") -> str:
     """Return the axes, a line for each of the first experiments, and how many stages there are."""
-    first, _ = grid.experiments[0]
-    axes = tuple((axis, ", ".join(map(_shown, values))) for axis, values in grid.axes.items())
+    experiments = found.graph.experiments
+    axes = tuple((axis, ", ".join(map(_shown, values))) for axis, values in found.axes.items())
     rows = tuple(
-        (loaded.spec.name, len(plan.stages), grid.done_of(plan)) for loaded, plan in grid.experiments[:MOST_LINES]
+        (experiment.name, len(experiment.places), found.done_of(experiment)) for experiment in experiments[:MOST_LINES]
     )
-    more = len(grid.experiments) - len(rows)
+    more = len(experiments) - len(rows)
     return "\n".join(
         [
-            f"{first.sweep}: {len(grid.experiments):,} experiments",
+            f"{experiments[0].loaded.sweep}: {len(experiments):,} experiments",
             format_rows(Rows(("axis", "values"), axes), "table"),
             format_rows(Rows(("experiment", "stages", "done"), rows), "table").rstrip(),
             *([f"... and {more:,} more (--only GLOB picks experiments by name, --json lists all)"] if more else []),
-            f"\n{grid.asked_for:,} stages, {len(grid.stages):,} distinct, {grid.shared:,} of them needed by several "
-            f"experiments; {grid.done:,} done",
+            f"\n{found.asked_for:,} stages, {len(found.graph.stages):,} distinct, {found.shared:,} of them needed by "
+            f"several experiments; {len(found.done):,} done",
             "",
         ]
     )
 
 
-def grid_cost_text(costs: "Sequence[GridCost]", devices: int) -> str:
+def survey_cost_text(costs: "Sequence[AlikeCost]", devices: int) -> str:
     """Return a table of the stages that were timed, and the sum over all that are alike."""
     rows = tuple(
         (
@@ -56,33 +56,33 @@ def grid_cost_text(costs: "Sequence[GridCost]", devices: int) -> str:
     )
 
 
-def grid_json(grid: "Grid", costs: "tuple[Sequence[GridCost], int] | None") -> str:
+def survey_json(found: "Survey", costs: "tuple[Sequence[AlikeCost], int] | None") -> str:
     """Return all of it as JSON."""
-    first, _ = grid.experiments[0]
-    found: dict[str, Any] = {
-        "sweep": first.sweep,
-        "axes": grid.axes,
+    experiments = found.graph.experiments
+    content: dict[str, Any] = {
+        "sweep": experiments[0].loaded.sweep,
+        "axes": found.axes,
         "experiments": [
             {
-                "name": loaded.spec.name,
-                "run_id": plan.run_id,
-                "swept": loaded.swept,
-                "stages": [stage.directory for stage in plan.stages],
-                "done": grid.done_of(plan),
+                "name": experiment.name,
+                "run_id": experiment.plan.run_id,
+                "swept": experiment.loaded.swept,
+                "stages": [stage.directory for stage in experiment.plan.stages],
+                "done": found.done_of(experiment),
             }
-            for loaded, plan in grid.experiments
+            for experiment in experiments
         ],
         "stages": {
-            "all": grid.asked_for,
-            "distinct": len(grid.stages),
-            "shared": grid.shared,
-            "done": grid.done,
+            "all": found.asked_for,
+            "distinct": len(found.graph.stages),
+            "shared": found.shared,
+            "done": len(found.done),
         },
     }
-    return json.dumps(found | ({"cost": _cost_json(*costs)} if costs else {}), indent=1, default=str)
+    return json.dumps(content | ({"cost": _cost_json(*costs)} if costs else {}), indent=1, default=str)
 
 
-def _cost_json(costs: "Sequence[GridCost]", devices: int) -> dict[str, Any]:
+def _cost_json(costs: "Sequence[AlikeCost]", devices: int) -> dict[str, Any]:
     seconds = sum(entry.seconds for entry in costs)
     return {
         "timed": sum(entry.cost is not None for entry in costs),

@@ -6,72 +6,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frepo.plan import Plan, Stage, compile_plan
+from frepo.execute.graph import Experiment, Graph
+from frepo.plan import Stage
 from frepo.rundir.status import StageOutlook, is_done
 from frepo.runtime import RuntimeOptions
 from frepo.spec import LoadedSpec
 
 
-class GridStage(NamedTuple):
-    """A stage, and the experiments that need it."""
-
-    stage: Stage
-    names: tuple[str, ...]
-    done: bool
-
-
 @dataclass(frozen=True)
-class Grid:
-    """Experiments, each with its plan, and the distinct stages of all of them by fingerprint."""
+class Survey:
+    """Experiments, the distinct stages that they need, and the places of those that are done."""
 
-    experiments: tuple[tuple[LoadedSpec, Plan], ...]
-    stages: dict[str, GridStage]
+    graph: Graph
+    done: frozenset[str]
 
     @property
     def axes(self) -> dict[str, list[Any]]:
         """The values of each axis that its experiments have, in the order of the axes."""
         found: dict[str, dict[str, Any]] = {}
-        for loaded, _ in self.experiments:
-            for axis, value in loaded.swept.items():
+        for experiment in self.graph.experiments:
+            for axis, value in experiment.loaded.swept.items():
                 found.setdefault(axis, {}).setdefault(json.dumps(value, default=str), value)
         return {axis: list(values.values()) for axis, values in found.items()}
 
     @property
     def asked_for(self) -> int:
         """Number of stages of all experiments, one that several need counted for each."""
-        return sum(len(plan.stages) for _, plan in self.experiments)
+        return sum(len(experiment.plan.stages) for experiment in self.graph.experiments)
 
     @property
     def shared(self) -> int:
         """Number of distinct stages that several experiments need."""
-        return sum(len(entry.names) > 1 for entry in self.stages.values())
+        return sum(len(self.graph.asking(stage)) > 1 for stage in self.graph.stages)
 
-    @property
-    def done(self) -> int:
-        """Number of distinct stages that are done."""
-        return sum(entry.done for entry in self.stages.values())
-
-    def done_of(self, plan: Plan) -> int:
+    def done_of(self, experiment: Experiment) -> int:
         """Return the number of stages of one experiment that are done."""
-        return sum(self.stages[stage.fingerprint].done for stage in plan.stages)
+        return len(experiment.places & self.done)
 
 
-def read_grid(specs: Sequence[LoadedSpec], runs_dir: Path) -> Grid:
+def survey(specs: Sequence[LoadedSpec], runs_dir: Path) -> Survey:
     """Plan experiments and look below `runs_dir` which of their stages are done.
 
     Raises:
         FrepoError: a record is damaged.
     """
-    experiments = tuple((loaded, compile_plan(loaded.spec)) for loaded in specs)
-    needed: dict[str, tuple[Stage, list[str]]] = {}
-    for loaded, plan in experiments:
-        for stage in plan.stages:
-            needed.setdefault(stage.fingerprint, (stage, []))[1].append(loaded.spec.name)
-    stages = {key: GridStage(stage, tuple(names), is_done(stage, runs_dir)) for key, (stage, names) in needed.items()}
-    return Grid(experiments, stages)
+    graph = Graph(specs)
+    return Survey(graph, frozenset(stage.place for stage in graph.stages if is_done(stage, runs_dir)))
 
 
-class GridCost(NamedTuple):
+class AlikeCost(NamedTuple):
     """What stages that differ in nothing that takes time cost together."""
 
     stage: Stage
@@ -88,7 +71,7 @@ class GridCost(NamedTuple):
         return self.cost["compile_seconds"] + self.stages * self.cost["steps"] * self.cost["seconds_per_step"]
 
 
-def estimate_grid(grid: Grid, options: RuntimeOptions) -> tuple[list[GridCost], int]:
+def estimate_survey(found: Survey, options: RuntimeOptions) -> tuple[list[AlikeCost], int]:
     """Time one of each set of alike stages that are not done; return their costs and the number of devices.
 
     Raises:
@@ -99,12 +82,12 @@ def estimate_grid(grid: Grid, options: RuntimeOptions) -> tuple[list[GridCost], 
     from frepo.execute.estimate import estimate
 
     alike: dict[str, list[Stage]] = {}
-    for entry in grid.stages.values():
-        if not entry.done:
-            alike.setdefault(_what_takes_time(entry.stage), []).append(entry.stage)
+    for stage in found.graph.stages:
+        if stage.place not in found.done:
+            alike.setdefault(_what_takes_time(stage), []).append(stage)
     outlooks = [StageOutlook(first, "to compute", 0, ()) for first, *_ in alike.values()]
-    found = estimate(outlooks, options)
-    costs = [GridCost(stages[0], len(stages), found[stages[0].directory]) for stages in alike.values()]
+    estimates = estimate(outlooks, options)
+    costs = [AlikeCost(stages[0], len(stages), estimates[stages[0].directory]) for stages in alike.values()]
     return costs, jax.device_count()
 
 
