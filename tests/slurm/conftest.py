@@ -31,7 +31,8 @@ def unpack(root: Path) -> None:
     downloads = root / "packages"
     (downloads / "partial").mkdir(parents=True)
     command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "--download-only"]
-    command += ["-o", f"Dir::Cache::archives={downloads}", "-o", "APT::Sandbox::User=root", *PACKAGES]
+    command += ["-o", f"Dir::Cache::archives={downloads}", "-o", "APT::Sandbox::User=root"]
+    command += ["-o", "DPkg::Lock::Timeout=60", *PACKAGES]  # two workers of pytest may download at a time
     if subprocess.run(command, capture_output=True).returncode:
         subprocess.run(["apt-get", "update", "-qq"], capture_output=True)
         done = subprocess.run(command, capture_output=True, text=True)
