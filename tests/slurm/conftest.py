@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -31,7 +32,8 @@ def unpack(root: Path) -> None:
     downloads = root / "packages"
     (downloads / "partial").mkdir(parents=True)
     command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "--download-only"]
-    command += ["-o", f"Dir::Cache::archives={downloads}", "-o", "APT::Sandbox::User=root", *PACKAGES]
+    command += ["-o", f"Dir::Cache::archives={downloads}", "-o", "APT::Sandbox::User=root"]
+    command += ["-o", "DPkg::Lock::Timeout=60", *PACKAGES]  # two workers of pytest may download at a time
     if subprocess.run(command, capture_output=True).returncode:
         subprocess.run(["apt-get", "update", "-qq"], capture_output=True)
         done = subprocess.run(command, capture_output=True, text=True)
@@ -104,6 +106,15 @@ def started(root: Path):
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        _end_what_is_left(root)
+
+
+def _end_what_is_left(root: Path) -> None:
+    """Kill the processes of jobs that a failed test has left: their environment names this Slurm's configuration."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if f"SLURM_CONF={root}/slurm.conf\0".encode() in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _configure(root: Path, plugins: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,13 +12,15 @@ from typer.testing import CliRunner
 from frepo.cli import app
 from frepo.errors import FrepoError, SpecError
 from frepo.execute import cancel as cancelling
-from frepo.execute import standings
+from frepo.execute import runner, standings
+from frepo.execute.job import read_job
 from frepo.execute.slurm import executor as slurm_executor
 from frepo.execute.slurm import queue
 from frepo.execute.slurm.arrays import StageJob, arrays
 from frepo.execute.slurm.queue import QueuedJob
 from frepo.execute.slurm.settings import Settings, load_settings
 from frepo.execute.slurm.submit import must_be_possible, scripts
+from frepo.execute.worker import work
 from frepo.plan import compile_plan
 from frepo.runtime import RuntimeOptions
 from frepo.spec import load_spec
@@ -222,3 +225,44 @@ def test_without_submitit_it_is_said_how_to_get_it(place, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     done = CliRunner().invoke(app, ["run", str(place.loaded.path), "--executor", "slurm", "--dry-run"])
     assert "pip install 'frepo[slurm]'" in str(done.exception)
+
+
+@pytest.fixture
+def submitted(tmp_path, monkeypatch):
+    """Stages that only choose images, jobs that end at once, and what computes them or does not."""
+    path = tmp_path / "spec.toml"
+    path.write_text('name = "small"\n[dataset]\nname = "digits"\n[distill]\nmethod = "random"\nipc = 1\n')
+    found = SimpleNamespace(keys=[], computes=True)
+
+    def submit(stages, queued, settings, job_directory):
+        for stage in stages:
+            found.keys.append(stage.key)
+            if found.computes:
+                work(read_job(Path(stage.command[-2])), [stage.key])
+        return {stage.key: "5" for stage in stages}
+
+    monkeypatch.setattr(slurm_executor, "submit", submit)
+    monkeypatch.setattr(slurm_executor, "must_be_possible", lambda: None)
+    monkeypatch.setattr(slurm_executor, "queued", lambda _: {})
+    monkeypatch.setattr(slurm_executor, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_executor, "LOOK_SECONDS", 0.0)
+    options = RuntimeOptions(runs_dir=tmp_path / "runs", database=tmp_path / "results.duckdb")
+    found.run = lambda *, wait: runner.run(
+        [load_spec(path)], options, executor=slurm_executor.SlurmJobs(Settings(), wait=wait)
+    )
+    return found
+
+
+def test_stages_that_are_waited_for_end_as_on_this_machine(submitted):
+    (run_id,) = submitted.run(wait=True)
+    assert run_id.startswith("small-")
+    assert submitted.run(wait=True) == [run_id]
+    assert len(submitted.keys) == 1
+
+
+def test_a_job_that_ends_without_a_result_has_failed_and_is_submitted_again(submitted):
+    submitted.computes = False
+    with pytest.raises(FrepoError, match=r"is not done though its job has ended; what it said is in .*/slurm/5_0_log"):
+        submitted.run(wait=True)
+    assert submitted.run(wait=False) == []
+    assert len(submitted.keys) == 2
