@@ -108,7 +108,8 @@ def read_job(path: Path) -> Job:
 
 def _spec_json(loaded: LoadedSpec, document: int) -> dict[str, Any]:
     values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
-    return {**values, "document": document, "spec": loaded.spec.model_dump(mode="json")}
+    # Only what the file says: a default of a table that the method does not read is an error where it is written.
+    return {**values, "document": document, "spec": loaded.spec.model_dump(mode="json", exclude_unset=True)}
 
 
 def _spec(found: dict[str, Any], documents: Sequence[Document]) -> LoadedSpec:

@@ -174,19 +174,19 @@ def test_work_in_progress_is_shown_and_stopped_from_elsewhere(grid):
 
 
 def test_an_experiment_that_fails_stops_only_itself(workplace):
-    write_grid(workplace, '"distill.learning_rate" = [0.01, 1e30]')
-    out, err = workplace.frepo(*COMMAND, "--jobs", 2, code=1)
-    good, bad = "grid-learning_rate0.01", "grid-learning_rate1e30"
+    write_grid(workplace, '"distill.reg" = [1e-6, 1e-12]')
+    out, err = workplace.frepo(*COMMAND, "--jobs", 2, "--set", "distill.ipc=20", code=1)
+    good, bad = "grid-reg1e-06", "grid-reg1e-12"
     assert "1 of 2 specs failed, the others are done:" in err
-    assert re.search(rf"^  grid\.toml \({re.escape(bad)}\): frepo-.*diverged", err, re.MULTILINE)
+    assert re.search(rf"^  grid\.toml \({bad}\): frepo-.*diverged", err, re.MULTILINE)
     assert "top-1" in out
     found = {row["name"]: row["status"] for row in rows(workplace, "SELECT name, status FROM runs")}
     assert found == {good: "done", bad: "failed"}
     (failed,) = [entry for entry in json.loads(workplace.frepo("status", "--json")[0]) if entry["status"] == "failed"]
     assert "diverged" in failed["error"]
     assert "diverged" in Path(failed["log"]).read_text()
-    assert "1 failed, 1 waiting, 2 done" in workplace.frepo("status", "grid.toml")[0]
-    removed, _ = workplace.frepo("rm", "*1e30")
+    assert "4 stages: 1 failed, 1 waiting, 2 done" in workplace.frepo("status")[0]
+    removed, _ = workplace.frepo("rm", bad)
     assert removed.count("removed ") == 2
     assert [row["name"] for row in rows(workplace, "SELECT name FROM runs")] == [good]
     assert len(list((workplace.path / "runs" / ".stages").iterdir())) == 2
