@@ -78,7 +78,7 @@ def test_every_spec_of_the_project_can_be_handed_over(options, tmp_path):
     assert [compile_plan(one.spec).fingerprint for one in handed] == [
         compile_plan(one.spec).fingerprint for one in specs
     ]
-    assert {loaded.spec.distill.method for loaded in specs} >= {"frepo", "random"}
+    assert {loaded.spec.distill.method for loaded in specs} >= {"frepo", "dm"}
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"documents": 1}'])
