@@ -9,7 +9,7 @@ from types import FrameType
 
 from frepo.errors import Interrupted
 
-ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Sent by a scheduler or `kill`, by Ctrl-C, by a closing terminal, and by Slurm before the time is up."""
 
 STANDARD_ERROR = 2

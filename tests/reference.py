@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer.main
 
 from frepo.cli import app
+from frepo.execute.slurm.settings import Settings
 from frepo.spec import json_schema
 from frepo.spec.schema import experiment_schema
 
@@ -23,6 +24,11 @@ SPEC_HEAD = """## Fields of a spec
 A spec is a TOML file. Where the default is empty, the last column says what leaving the field out means. `frepo schema`
 prints the same as JSON Schema, and `--set TABLE.FIELD=VALUE` of a command overrides a field (`--set
 application.0.steps=500` for the first application).
+"""
+
+SLURM_HEAD = """## Fields of `slurm.toml`
+
+What `frepo run --executor slurm` asks a cluster for, see [Slurm](slurm.md).
 """
 
 TABLES = {
@@ -50,6 +56,11 @@ def main() -> None:
     print("\n".join(table_lines("Top level", schema["description"], schema, schema["properties"])))
     for field, kinds in tables(schema, schema["$defs"]):
         print("\n".join(union_lines(field, [schema["$defs"][kind] for kind in kinds])))
+    settings = Settings.model_json_schema()
+    print(SLURM_HEAD)
+    print(
+        "\n".join(table_lines("Top level of `slurm.toml`", settings["description"], settings, settings["properties"]))
+    )
 
 
 def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -92,8 +103,9 @@ def placeholder(hint: Any) -> str:
     """Return what stands for the value of an option of a type."""
     if get_origin(hint) is Literal:
         return "|".join(get_args(hint))
-    if isinstance(hint, EnumType):
-        return "|".join(member.value for member in hint)
+    for kind in (hint, *get_args(hint)):  # the values, or None
+        if isinstance(kind, EnumType):
+            return "|".join(member.value for member in kind)
     for name, kind in (("PATH", Path), ("N", int), ("N", float), ("TEXT", str)):
         if kind in (hint, *get_args(hint)):
             return name

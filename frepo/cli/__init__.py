@@ -52,7 +52,13 @@ app.command(
     )
 )(results.table)
 app.command(
-    epilog=example("frepo report", "frepo report quickstart --out reports", "frepo report quickstart quickstart-seed2")
+    epilog=example(
+        "frepo report",
+        "frepo report quickstart --out reports",
+        "frepo report quickstart quickstart-seed2",
+        "frepo report quickstart --figures pdf",
+        "frepo report --sweep sweep-digits",
+    )
 )(results.report)
 app.command(epilog=example("frepo schema > schema.json"))(run.schema)
 app.command(hidden=True)(work.work)

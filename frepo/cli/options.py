@@ -19,6 +19,13 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+class Figures(StrEnum):
+    """Formats of charts as files."""
+
+    SVG = "svg"
+    PDF = "pdf"
+
+
 SpecFiles = Annotated[
     list[Path],
     typer.Argument(metavar="SPEC...", help="TOML spec files.", show_default=False, autocompletion=spec_files),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from frepo.cli.completion import run_names
-from frepo.cli.options import AsJson, Database, FirstRun, Format, OtherRun, RunsDir
+from frepo.cli.options import AsJson, Database, Figures, FirstRun, Format, OtherRun, RunsDir
 from frepo.errors import FrepoError, SpecError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_REPORTS, DEFAULT_RUNS_DIR
 
@@ -88,8 +88,9 @@ def table(
     from frepo.store.grid_text import grid_text
 
     conditions = dict(_condition(text) for text in where or ())
-    name = _sweep_name(sweep)
-    grid = make_grid(db, name, rows.split(","), columns.split(","), source=source, where=conditions)
+    name, runs = _sweep(sweep)
+    down, across = rows.split(","), columns.split(",")
+    grid = make_grid(db, name, down, across, source=source, where=conditions, runs=runs)
     typer.echo(grid_text(grid, output.value), nl=False)
 
 
@@ -100,21 +101,14 @@ def _condition(text: str) -> tuple[str, str]:
     return field, value
 
 
-def _sweep_name(argument: str) -> str:
-    """Return the name in the spec file, or the argument where it is no file."""
+def _sweep(argument: str) -> tuple[str, list[str] | None]:
+    """Return the name of the sweep in a spec file and the names of its runs; of what is no file the name alone."""
     if not argument.endswith(".toml"):
-        return argument
-    import tomli
+        return argument, None
+    from frepo.spec import load_specs
 
-    try:
-        name = tomli.loads(Path(argument).read_text(encoding="utf-8-sig")).get("name")
-    except OSError as error:
-        raise SpecError(f"{argument}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SpecError(f"{argument}: not valid TOML: {error}") from None
-    if not isinstance(name, str):
-        raise SpecError(f"{argument}: gives no name; write the name of the sweep instead of the file")
-    return name
+    loaded = load_specs(Path(argument))
+    return loaded[0].sweep or loaded[0].spec.name, [each.spec.name for each in loaded]
 
 
 def report(
@@ -126,11 +120,43 @@ def report(
             autocompletion=run_names,
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME", help="Write the page of this sweep in place of that of runs."),
+    ] = None,
+    figures: Annotated[
+        Figures | None,
+        typer.Option(
+            "--figures",
+            help="Write the charts of the page as files for a paper in place of it: figures/NAME/CHART.svg, or .pdf.",
+            show_default="the page",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to.")] = DEFAULT_REPORTS,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all."""
-    from frepo.report.page import write_report
+    """Write a self-contained HTML page: NAME.html of one run, comparison.html of several, report.html of all.
 
-    typer.echo(write_report(db, runs_dir, names or [], out))
+    The page of a sweep is sweep-NAME.html.
+    """
+    if names and sweep is not None:
+        raise typer.BadParameter("name runs, or a sweep, not both")
+    if figures is not None:
+        from frepo.report.figures import write_figures, write_sweep_figures
+
+        kind = figures.value
+        paths = (
+            write_sweep_figures(db, sweep, out, kind)
+            if sweep is not None
+            else write_figures(db, names or [], out, kind)
+        )
+        typer.echo("\n".join(map(str, paths)))
+    elif sweep is not None:
+        from frepo.report.sweep import write_sweep
+
+        typer.echo(write_sweep(db, runs_dir, sweep, out))
+    else:
+        from frepo.report.page import write_report
+
+        typer.echo(write_report(db, runs_dir, names or [], out))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from frepo.cli import executors
 from frepo.cli.completion import spec_files
 from frepo.cli.options import AsJson, Chunk, Database, DataDir, Only, Overrides, Quiet, RunsDir, SpecFile, SpecFiles
 from frepo.errors import SpecError, SpecsFailedError
@@ -37,9 +38,11 @@ def run(
     compile_cache: Annotated[
         bool, typer.Option("--compile-cache/--no-compile-cache", help="Keep compiled programs for the next start.")
     ] = True,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Processes that work side by side: one per GPU, or a part of the cores each.")
-    ] = 1,
+    jobs: executors.Jobs = 1,
+    executor: executors.Name = "local",
+    executor_config: executors.Config = None,
+    dry_run: executors.DryRun = False,
+    wait: executors.Wait = False,
     distributed: Annotated[
         str | None,
         typer.Option(
@@ -63,10 +66,7 @@ def run(
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
     loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
-    if jobs > 1 and distributed:
-        raise SpecError(
-            "--jobs computes several stages side by side, --distributed one stage together: give one of them"
-        )
+    choice = executors.Choice(executor, jobs, executor_config, dry_run, wait, distributed is not None, fresh)
     options = RuntimeOptions(
         runs_dir=runs_dir,
         database=db,
@@ -79,14 +79,12 @@ def run(
         processes=Processes.parse(distributed) if distributed else None,
         tensorboard=tensorboard,
     )
-    executor = None
-    if jobs > 1:
-        from frepo.execute.local import LocalProcesses
-
-        executor = LocalProcesses(jobs)
+    if dry_run:
+        choice.print_scripts(loaded, options)
+        return
     try:
         with silenced(quiet):
-            run_ids = runner.run(loaded, options, fresh=fresh, executor=executor)
+            run_ids = runner.run(loaded, options, fresh=fresh, executor=choice.executor())
     except SpecsFailedError as failed:
         if failed.finished:
             _print_results(db, failed.finished, as_json)

@@ -38,12 +38,14 @@ def cancel(
     from frepo.execute.cancel import cancel as cancel_work
 
     loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
-    asked, elsewhere = cancel_work(loaded, runs_dir)
+    asked, elsewhere, jobs = cancel_work(loaded, runs_dir)
+    for job in jobs:
+        typer.echo(f"cancelled {job.where}")
     for holder in asked:
         typer.echo(f"asked {holder.where} to stop")
     for holder in elsewhere:
         typer.echo(f"{holder.where} is at work: cancel it there", err=True)
-    if not asked and not elsewhere:
+    if not (asked or elsewhere or jobs):
         typer.echo("nothing is at work")
     if elsewhere:
         raise FrepoError("not all could be asked to stop")

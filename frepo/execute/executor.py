@@ -44,8 +44,10 @@ class Work:
 class Executor(Protocol):
     """A way to compute stages."""
 
-    def compute(self, work: Work) -> None:
-        """Compute the pending stages; when this returns, each is done or its failure is known.
+    def compute(self, work: Work) -> frozenset[str]:
+        """Compute the pending stages, and return the places of those that are left to others, in a queue.
+
+        When this returns, each of the other stages is done or its failure is known.
 
         Raises:
             Interrupted: a signal came; what was computed is saved.
@@ -57,8 +59,8 @@ class Executor(Protocol):
 class InProcess:
     """One stage after the other in this process, leaving those that other processes work on to them."""
 
-    def compute(self, work: Work) -> None:
-        """Compute the pending stages.
+    def compute(self, work: Work) -> frozenset[str]:
+        """Compute the pending stages, and leave none.
 
         Raises:
             Interrupted: a signal came; what was computed is saved.
@@ -89,3 +91,4 @@ class InProcess:
             walk(work.pending, work.options.runs_dir, work_on, say, work.failures)
         else:
             walk_in_step(work.pending, work_on, work.failures)
+        return frozenset()

@@ -10,19 +10,14 @@ from collections.abc import Sequence
 
 from frepo.errors import FrepoError, SpecError
 from frepo.execute.executor import Work
-from frepo.execute.index import bring_up_if_free
 from frepo.execute.job import Job, make_job
-from frepo.plan import Stage
+from frepo.execute.watch import Watch
 from frepo.progress import note, warn
-from frepo.rundir import record
-from frepo.rundir.layout import stage_directory
 from frepo.rundir.lease import LOG_VARIABLE, held
 from frepo.rundir.status import is_done
 from frepo.signals import raise_if_stopping, stopping
 
 LOOK_SECONDS = 0.5
-SAY_SECONDS = 30.0
-"""Between two lines on how far the running stages are."""
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -38,8 +33,8 @@ class LocalProcesses:
         """
         self._shares = shares(count)
 
-    def compute(self, work: Work) -> None:
-        """Compute the pending stages.
+    def compute(self, work: Work) -> frozenset[str]:
+        """Compute the pending stages, and leave none.
 
         Raises:
             Interrupted: a signal came; what was computed is saved.
@@ -48,7 +43,7 @@ class LocalProcesses:
         job = make_job([experiment.loaded for experiment in work.graph.experiments], work.options)
         shares_used = self._shares[: len(work.pending)]
         note(f"{len(shares_used)} processes work on {len(work.pending)} stages; what they say is in {job.log('*')}")
-        watch = _Watch(work)
+        watch = Watch(work)
         with held(job.directory, 0.0):
             processes = self._let_work(job, shares_used, watch)
         watch.look()
@@ -59,9 +54,10 @@ class LocalProcesses:
                 if failure:
                     raise failure
         self._must_be_done(work, job, processes)
+        return frozenset()
 
     def _let_work(
-        self, job: Job, shares_used: Sequence[dict[str, str]], watch: "_Watch"
+        self, job: Job, shares_used: Sequence[dict[str, str]], watch: Watch
     ) -> list["subprocess.Popen[bytes]"]:
         processes: list[subprocess.Popen[bytes]] = []
         try:
@@ -138,37 +134,3 @@ def _ask_to_stop(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-
-
-class _Watch:
-    """Says what the processes have done, and keeps the database up to date with it."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._left = list(work.pending)
-        self._said = time.monotonic()
-
-    def look(self) -> None:
-        runs_dir = self._work.options.runs_dir
-        done = [stage for stage in self._left if is_done(stage, runs_dir)]
-        self._left = [stage for stage in self._left if stage not in done]
-        left = {stage.place for stage in self._left}
-        for stage in done:
-            note(f"{self._work.graph.title(stage)}: done, {len(left)} left")
-        for experiment in self._work.graph.experiments:
-            if done and not left & experiment.places and any(stage.place in experiment.places for stage in done):
-                bring_up_if_free(self._work.options, experiment.name)
-        if self._left and time.monotonic() - self._said > SAY_SECONDS:
-            self._said = time.monotonic()
-            running = [text for stage in self._left if (text := self._running(stage))]
-            note(f"{len(self._left)} stages left" + (f"; {', '.join(running)}" if running else ""))
-
-    def _running(self, stage: Stage) -> str | None:
-        try:
-            found = record.read_stage(stage_directory(stage, self._work.options.runs_dir))
-        except FrepoError:
-            return None
-        if found is None or found.status != "running":
-            return None
-        name = f"{self._work.graph.asking(stage)[0].name}/{stage.directory}"
-        return f"{name}: step {found.step:,} of {found.steps:,}" if found.steps else name

@@ -38,7 +38,7 @@ FEW = 20
 def run(
     specs: Sequence[LoadedSpec], options: RuntimeOptions, *, fresh: bool = False, executor: "Executor | None" = None
 ) -> list[str]:
-    """Run specs and return the ids of their runs; none where the first of several processes records them.
+    """Run specs and return the ids of the runs that are done; none where the first of several processes records them.
 
     With `fresh`, results that exist are set aside first instead of being used. All are checked before the first one
     starts; of several, one that fails stops only what depends on it. `executor` computes the stages; this process
@@ -89,9 +89,7 @@ class _Run:
         raise_if_stopping()
         self._each(lambda experiment: record_run(experiment.plan, experiment.loaded, self._options))
         self._say_what_is_done(pending)
-        if pending:
-            self._compute(pending)
-        return self._finish()
+        return self._finish(self._compute(pending) if pending else frozenset())
 
     def _pending(self) -> list[Stage]:
         found: list[Stage] = []
@@ -137,19 +135,19 @@ class _Run:
         elif pending:
             note(f"{len(ready)} of {len(self._graph.stages)} stages are done already")
 
-    def _compute(self, pending: Sequence[Stage]) -> None:
+    def _compute(self, pending: Sequence[Stage]) -> frozenset[str]:
         from frepo.execute.executor import InProcess, Work
 
         executor = self._executor or InProcess()
         try:
-            executor.compute(Work(self._graph, pending, self._failures, self._options, self._data, self._facts))
+            return executor.compute(Work(self._graph, pending, self._failures, self._options, self._data, self._facts))
         except Interrupted:
             with suppress(FrepoError):  # of processes that executors start, none but this one writes the database
                 bring_up(self._options, self._names(), LOCK_PATIENCE_SECONDS)
             raise
 
-    def _finish(self) -> list[str]:
-        finished = self._failures.left()
+    def _finish(self, queued: frozenset[str]) -> list[str]:
+        finished = [experiment for experiment in self._failures.left() if not experiment.places & queued]
         if self._options.tensorboard:
             for experiment in finished:
                 for stage in experiment.plan.stages:

@@ -9,6 +9,9 @@ from frepo.execute.job import Job
 from frepo.plan import Stage
 from frepo.progress import warn
 
+MOST = 20
+"""Failures that are named; of more the number is given."""
+
 
 class Failures:
     """Which experiments have failed, and why; the first failure is raised at once unless the others are to `go_on`.
@@ -64,9 +67,12 @@ class Failures:
             return
         if not self._go_on:
             raise next(iter(self._found.values()))
-        lines = [f"  {self._title(number)}: {str(failure).splitlines()[0]}" for number, failure in self._found.items()]
+        named = list(self._found.items())[:MOST]
+        lines = [f"  {self._title(number)}: {str(failure).splitlines()[0]}" for number, failure in named]
+        if len(self._found) > MOST:
+            lines.append(f"  and {len(self._found) - MOST} more, which `frepo status` lists")
         total = len(self._graph.experiments)
-        text = f"{len(lines)} of {total} specs failed{', the others are done' if run_ids else ''}:"
+        text = f"{len(self._found)} of {total} specs failed{', the others are done' if run_ids else ''}:"
         raise SpecsFailedError("\n".join([text, *lines]), run_ids)
 
     def _title(self, number: int) -> str:
@@ -90,7 +96,7 @@ class Failures:
 
     def _add(self, experiments: Sequence[Experiment], failure: FrepoError) -> None:
         new = [number for each in experiments if (number := self._position[id(each)]) not in self._found]
-        if new and self._go_on:
+        if new and self._go_on and len(self._found) < MOST:
             more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
             warn(f"{self._title(new[0])}{more}: {failure}")
         self._found.update(dict.fromkeys(new, failure))

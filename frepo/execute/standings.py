@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frepo.execute.graph import Graph
+from frepo.execute.job import JOBS
+from frepo.execute.slurm.queue import QueuedJob, is_here, queued
 from frepo.rundir import record
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.standing import WAITING, Standing, standing
@@ -13,9 +15,13 @@ from frepo.spec import LoadedSpec
 from frepo.store.query import Rows, format_rows
 
 MOST = 40
-"""Stages that are waiting beyond so many are counted only."""
+"""Stages that are queued or waiting beyond so many are counted only."""
 
-ORDER = ("failed", "damaged", "running", "interrupted", "stopped", WAITING, "done")
+QUEUED = "queued"
+"""In Slurm's queue, and not at work."""
+IDLE = (QUEUED, WAITING)
+
+ORDER = ("failed", "damaged", "running", "interrupted", "stopped", QUEUED, WAITING, "done")
 
 
 class StageStanding(NamedTuple):
@@ -24,13 +30,36 @@ class StageStanding(NamedTuple):
     run: str
     stage: str
     standing: Standing
+    job: QueuedJob | None = None
+    """Its job of Slurm."""
+
+    @property
+    def status(self) -> str:
+        """How far it is, in a word."""
+        return QUEUED if self.job and self.standing.status not in ("running", "done") else self.standing.status
+
+    @property
+    def where(self) -> str:
+        """Who works on it or will."""
+        parts = [each.where for each in (self.standing.holder, self.job) if each]
+        return ", ".join(parts)
+
+    @property
+    def log(self) -> str | None:
+        """The file that says more."""
+        return self.standing.log or (str(self.job.log) if self.job and self.job.log.exists() else None)
 
 
 def standings_of_specs(specs: Sequence[LoadedSpec], runs_dir: Path) -> list[StageStanding]:
     """Return how far the distinct stages of specs are, each with the first experiment that asks for it."""
-    graph = Graph(specs)
+    graph, jobs = Graph(specs), _queue(runs_dir)
     return [
-        StageStanding(graph.asking(stage)[0].name, stage.directory, standing(stage_directory(stage, runs_dir)))
+        StageStanding(
+            graph.asking(stage)[0].name,
+            stage.directory,
+            standing(stage_directory(stage, runs_dir)),
+            jobs.get(stage.place),
+        )
         for stage in graph.stages
     ]
 
@@ -42,12 +71,13 @@ def standings_of_runs(runs_dir: Path) -> list[StageStanding]:
         FrepoError: the record of a run is damaged.
     """
     found: dict[Path, StageStanding] = {}
+    jobs = _queue(runs_dir)
     for directory in sorted({path.parent for path in runs_dir.glob("*/run-*.json")}):
         for run in record.read_runs(directory):
             for name in run.stages:
                 place = (directory / name).resolve()
                 if place not in found:
-                    found[place] = StageStanding(directory.name, name, standing(place))
+                    found[place] = StageStanding(directory.name, name, standing(place), jobs.get(place.name))
     return list(found.values())
 
 
@@ -55,21 +85,18 @@ def standings_text(found: Sequence[StageStanding]) -> str:
     """Return counts, and a line for each stage that is not done; of many that wait the first ones."""
     if not found:
         return "there are no runs\n"
-    counts = Counter(entry.standing.status for entry in found)
+    counts = Counter(entry.status for entry in found)
     head = ", ".join(f"{counts[status]} {status}" for status in ORDER if counts[status])
-    left = sorted((e for e in found if e.standing.status != "done"), key=lambda e: ORDER.index(e.standing.status))
-    shown = [e for e in left if e.standing.status != WAITING] + [e for e in left if e.standing.status == WAITING][:MOST]
-    rows = [
-        (e.run, e.stage, e.standing.status, e.standing.progress, _where(e.standing), e.standing.error or "")
-        for e in shown
-    ]
+    left = sorted((e for e in found if e.status != "done"), key=lambda e: ORDER.index(e.status))
+    shown = [e for e in left if e.status not in IDLE] + [e for e in left if e.status in IDLE][:MOST]
+    rows = [(e.run, e.stage, e.status, e.standing.progress, e.where, e.standing.error or "") for e in shown]
     text = f"{len(found)} stages: {head}\n"
     if rows:
         columns = ("run", "stage", "status", "steps", "where", "why")
         text += "\n" + format_rows(Rows(columns, tuple(rows)), "table")
     if len(left) > len(shown):
         text += f"... and {len(left) - len(shown)} more that wait\n"
-    logs = dict.fromkeys(e.standing.log for e in shown if e.standing.log and e.standing.status != "stopped")
+    logs = dict.fromkeys(e.log for e in shown if e.log and e.status != "stopped")
     return text + "".join(f"log: {log}\n" for log in logs)
 
 
@@ -79,16 +106,16 @@ def standings_json(found: Sequence[StageStanding]) -> list[dict[str, Any]]:
         {
             "run": entry.run,
             "stage": entry.stage,
-            "status": entry.standing.status,
+            "status": entry.status,
             "step": entry.standing.step,
             "steps": entry.standing.steps,
-            "where": _where(entry.standing) or None,
-            "log": entry.standing.log,
+            "where": entry.where or None,
+            "log": entry.log,
             "error": entry.standing.error,
         }
         for entry in found
     ]
 
 
-def _where(found: Standing) -> str:
-    return found.holder.where if found.holder else ""
+def _queue(runs_dir: Path) -> dict[str, QueuedJob]:
+    return queued(runs_dir.resolve() / JOBS) if is_here() else {}

@@ -1,13 +1,13 @@
-"""What a reader should know before believing a run's numbers."""
+"""Reasons to doubt the numbers of a run."""
 
 from typing import Any
 
 FEW = 3
-"""A deviation over fewer networks, seeds or sets of members says little."""
+"""A std over fewer networks, seeds or chunks says little."""
 
 
 def caveats(run: dict[str, Any], accuracies: list[dict[str, Any]]) -> list[str]:
-    """Return a sentence for each, of a row of `report_runs` and its rows of `accuracy_table`."""
+    """Return a sentence for each reason, from a row of `report_runs` and its rows of `accuracy_table`."""
     found: list[str] = []
     parts_of = {stage: [_made_by(attempt) for attempt in _lasting(all_)] for stage, all_ in run["attempts"].items()}
     if run["status"] != "done":
@@ -17,16 +17,16 @@ def caveats(run: dict[str, Any], accuracies: list[dict[str, Any]]) -> list[str]:
     found.extend(_parts_differ(stage, parts) for stage, parts in parts_of.items() if len(_different(parts)) > 0)
     counts = {row["num_models"] for row in accuracies}
     if 1 in counts:
-        found.append("Accuracies of a single network have no deviation: another seed may give quite another number.")
+        found.append("Accuracies of a single network have no std: another seed may give quite another number.")
     few = sorted(count for count in counts if 1 < count < FEW)
     if few:
-        found.append(f"Some deviations are over {few[0]} networks only.")
-    parts = ((run["num_seeds"], "seed", "seeds"), (run["num_chunks"], "set of members", "sets of members"))
+        found.append(f"Some stds are over {few[0]} networks only.")
+    parts = ((run["num_seeds"], "seed", "seeds"), (run["num_chunks"], "chunk", "chunks"))
     for count, one, several in parts:
         if count == 1:
             found.append(f"It has a single {one}: another may give quite other numbers.")
         elif count and count < FEW:
-            found.append(f"Its deviations are over {count} {several} only.")
+            found.append(f"Its stds are over {count} {several} only.")
     if run["method"] == "imported":
         found.append("The images were learned elsewhere; whether test data had a part in it is not known here.")
     return found
@@ -39,7 +39,7 @@ def _lasting(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _made_by(attempt: dict[str, Any]) -> dict[str, Any]:
-    """Return by name what the numbers of an attempt depend on besides spec and data, as far as its record says."""
+    """Return by name all that the numbers of an attempt depend on besides spec and data, as far as its record tells."""
     provenance = attempt["provenance"]
     code = provenance.get("code") or {}
     return {

@@ -1,19 +1,79 @@
-"""The images of one stage: what it started from, how they changed and what came of them."""
+"""Images on a page: those of a stage from its start to its end, and thumbnails."""
 
+import base64
+import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.report.labels import Label, read_labels
-from frepo.report.sheet import Sheet, load_sheet
+import numpy as np
+from PIL import Image
+
+from frepo.errors import FrepoError
+from frepo.rundir import record
+from frepo.rundir.arrays import read_npz
 
 TILE = 72
 """About the largest side of a displayed image, in CSS pixels."""
 
 MOST_AT_LENGTH = 6
 """Sets of images of a run that are shown at length; of more, only what they started from and what came of them."""
+
+MOST_COLUMNS = 10
+"""Images of a class that are shown."""
+
+SMALL = 32 * 1024
+"""Files up to so many bytes are never compressed further."""
+
+QUALITY = 80
+"""Of compressed sheets, in 0..100 as WebP has it."""
+
+CORNER = 5, 10
+"""Images of a class, and classes, on a thumbnail."""
+
+CORNER_TILE = 32
+"""About the largest side of an image on a thumbnail, in CSS pixels."""
+
+MOST_SHOWN = 5
+"""Classes named for an image, the largest values first."""
+
+SHOWN_DIGITS = 2
+"""Of a value: as many as the page shows, for a value that is rounded twice may be off by one in the last."""
+
+Label = list[tuple[int, float]]
+"""Classes and their values."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One row of tiles for each class."""
+
+    key: str
+    """Its name on the page."""
+    step: int
+    view: str
+    uri: str
+    tile_width: int
+    """In pixels of the file, like the height."""
+    tile_height: int
+    columns: int
+    all_columns: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """The first images of the first classes, a row for each class."""
+
+    title: str
+    step: int
+    uri: str
+    width: int
+    """In CSS pixels, like the height."""
+    height: int
 
 
 @dataclass(frozen=True)
@@ -81,9 +141,7 @@ def galleries(
     of_stages = [(stage, [row for row in images if row["stage"] == stage["stage"]]) for stage in stages]
     of_stages = [(stage, rows) for stage, rows in of_stages if rows]
     brief = len(of_stages) > MOST_AT_LENGTH
-    return [
-        _gallery(stage, rows, runs_dir / stage["run"] / stage["stage"], keys, brief=brief) for stage, rows in of_stages
-    ]
+    return [_gallery(stage, rows, stage_directory(runs_dir, stage), keys, brief=brief) for stage, rows in of_stages]
 
 
 def _gallery(
@@ -108,3 +166,84 @@ def _gallery(
     names += [str(index) for index in range(len(names), rows[0]["n_rows"])]
     title = str(stage["label"]).removeprefix("evaluate-")
     return Gallery(f"g{next(keys)}", title, names, views, sheets, labels, missing)
+
+
+def stage_directory(runs_dir: Path, row: dict[str, Any]) -> Path:
+    """Return the directory of the stage that a row of the database is about."""
+    return runs_dir / row["run"] / row["stage"]
+
+
+def load_sheet(directory: Path, row: dict[str, Any], key: str, *, exact: bool) -> Sheet | None:
+    """Return the sheet of a row of `images`, its first ten columns; None where the file is missing or has changed.
+
+    Where it need not be `exact`, a large sheet is compressed: the steps in between would make a page too heavy to send.
+    """
+    content = _content(directory, row)
+    if content is None:
+        return None
+    columns = min(row["n_columns"], MOST_COLUMNS)
+    kind = "png"
+    with Image.open(io.BytesIO(content)) as sheet:
+        width, height = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
+        shown = sheet.crop((0, 0, columns * width, sheet.height))
+        if not exact and len(content) > SMALL:
+            kind, content = "webp", _encoded(shown, "WEBP", quality=QUALITY)
+        elif columns < row["n_columns"]:
+            content = _encoded(shown, "PNG")
+    uri = _uri(kind, content)
+    return Sheet(key, row["step"], row["view"], uri, width, height, columns, row["n_columns"], row["n_rows"])
+
+
+def load_thumbnail(directory: Path, row: dict[str, Any], title: str) -> Thumbnail | None:
+    """Return the corner of the sheet of a row of `images`; None where the file is missing or has changed."""
+    content = _content(directory, row)
+    if content is None:
+        return None
+    columns, rows = min(row["n_columns"], CORNER[0]), min(row["n_rows"], CORNER[1])
+    with Image.open(io.BytesIO(content)) as sheet:
+        tile = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
+        corner = sheet.crop((0, 0, columns * tile[0], rows * tile[1])).convert("RGB")
+    scale = max(1, -(-max(tile) // CORNER_TILE))
+    corner = corner.reduce(scale) if scale > 1 else corner
+    wide = corner.width * max(1, CORNER_TILE // max(tile))
+    return Thumbnail(
+        title,
+        row["step"],
+        _uri("webp", _encoded(corner, "WEBP", quality=QUALITY)),
+        wide,
+        wide * corner.height // corner.width,
+    )
+
+
+def _content(directory: Path, row: dict[str, Any]) -> bytes | None:
+    """Return the file of a row of `images` as it was recorded, or None where it is missing or has changed."""
+    try:
+        content = (directory / row["path"]).read_bytes()
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == row["sha256"] else None
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def read_labels(directory: Path, count: int) -> list[Label] | None:
+    """Return the label of each of `count` distilled images, or None where the file is missing or damaged."""
+    try:
+        (labels,) = read_npz(directory / record.DISTILLED, ("labels",), "the page goes without")
+    except FrepoError:
+        return None
+    if labels.ndim != 2 or len(labels) != count or labels.dtype.kind != "f" or not np.isfinite(labels).all():
+        return None
+    largest = np.argsort(-labels, axis=1, kind="stable")[:, :MOST_SHOWN]
+    return [
+        [(int(c), round(float(label[c]), SHOWN_DIGITS)) for c in order]
+        for label, order in zip(labels, largest, strict=True)
+    ]

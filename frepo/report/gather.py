@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frepo.errors import FrepoError
+from frepo.store.evaluated import evaluated_as, identities_of
 from frepo.store.find import find_runs, newest_runs
 from frepo.store.query import query
+from frepo.store.seeds import experiment_text, places_of, seed_rows
+from frepo.store.tables import accuracy_rows, source_text
 
 RowDict = dict[str, Any]
 
@@ -42,13 +46,13 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
     """Return the rows of the runs that `names` call, in their order, or of the newest of every name, newest first.
 
     Each has `wall_s`, the seconds that its stages took, `attempts`, those of each stage by its directory, and
-    `num_seeds` and `num_chunks`, what the deviations of its courses of steps and of its attacks are over; None where it
-    has none.
+    `num_seeds` and `num_chunks`, over which the std of its courses of tasks and of its attacks is taken; None where it
+    has no such results.
 
     Raises:
         FrepoError: the database is not there, holds no run, or not one of the names.
     """
-    rows = find_runs(database, names) if names else reversed(newest_runs(database))
+    rows = _found(database, names) if names else reversed(newest_runs(database))
     runs = {row["run_id"]: row for row in rows}
     totals = {row.pop("run_id"): row for row in query(database, TOTALS).dicts()}
     for row in totals.values():
@@ -57,6 +61,13 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
         {**run, **totals[run_id], **{name: json.loads(run[name]) for name in ("spec", "provenance")}}
         for run_id, run in runs.items()
     ]
+
+
+def _found(database: Path, names: Sequence[str]) -> list[RowDict]:
+    sql = "SELECT DISTINCT sweep FROM runs WHERE list_contains(?, sweep) AND sweep NOT IN (SELECT name FROM runs)"
+    for (sweep,) in query(database, sql, [list(names)]).rows:
+        raise FrepoError(f"`{sweep}` is a sweep: `frepo report --sweep {sweep}` writes its page")
+    return find_runs(database, names)
 
 
 TOTALS = """SELECT r.run_id,
@@ -123,3 +134,26 @@ def _by_class(found: list[RowDict], names: dict[str, str]) -> list[RowDict]:
         cells = rows.setdefault(row["label"], {"name": name, "cells": []})["cells"]
         cells.append({"title": names[row["stage"]], "mean": row["accuracy_mean"], "std": row["accuracy_std"]})
     return list(rows.values()) if len(rows) <= MOST_CLASSES else []
+
+
+def accuracies(database: Path, run_ids: Sequence[str]) -> dict[str, list[RowDict]]:
+    """Return for each run its rows of `accuracy_table`.
+
+    Each has `gain`, the top-1 over that of random images evaluated with the same settings, or None.
+    """
+    identities = identities_of(database, run_ids)
+    rows = accuracy_rows(database, run_ids)
+    random = {evaluated_as(row, identities): row["top1_mean"] for row in rows if row["source"] == "random"}
+    found: dict[str, list[RowDict]] = {run_id: [] for run_id in run_ids}
+    for row in rows:
+        base = None if row["source"] == "random" else random.get(evaluated_as(row, identities))
+        row["gain"] = None if base is None else row["top1_mean"] - base
+        found[row["run_id"]].append(row)
+    return found
+
+
+def seed_numbers(database: Path, run_ids: Sequence[str]) -> list[tuple[str, str, RowDict]]:
+    """Return experiment, source and row of `seed_table` for each accuracy that several seeds among the runs have."""
+    places = places_of(database, run_ids)
+    rows = [row for row in seed_rows(database, run_ids) if row["num_seeds"] > 1]
+    return [(experiment_text(row, places), source_text(row), row) for row in rows]

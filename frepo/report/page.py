@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ from markupsafe import Markup
 import frepo
 from frepo.errors import FrepoError
 from frepo.jinja import templates
-from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.continual import ContinualSection, continual_section
-from frepo.report.curves import training_curves
 from frepo.report.gallery import MOST_AT_LENGTH, Gallery, galleries
-from frepo.report.gather import RunData, gather, report_runs, titles
-from frepo.report.matrix import Matrix, cross_architecture_matrix
-from frepo.report.membership import MembershipSection, membership_section
+from frepo.report.gather import RunData, accuracies, gather, report_runs, seed_numbers
+from frepo.report.sections import Results, results
 from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
 from frepo.store.compare import compare
 from frepo.store.tables import dataset_text, network_text, percent, source_text
+
+RowDict = dict[str, Any]
 
 MOST_IN_FULL = 3
 """Runs of a page of all runs that are shown in full, the newest: more make it too heavy to send."""
@@ -38,11 +36,8 @@ class RunSection:
     """A run as the template shows it in full."""
 
     data: RunData
-    curves: list[Markup]
+    results: Results
     galleries: list[Gallery]
-    matrix: Matrix | None
-    continual: ContinualSection | None
-    membership: MembershipSection | None
 
     @property
     def brief(self) -> bool:
@@ -62,10 +57,18 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
     names = list(dict.fromkeys(names))
     stem = {0: "report", 1: names[0] if names else ""}.get(len(names), "comparison")
     path = out / f"{stem}.html"
-    html = _page(database, runs_dir, names)
+    return write_out(path, _page(database, runs_dir, names).encode())
+
+
+def write_out(path: Path, content: bytes) -> Path:
+    """Write a file below the directory of reports, making directories as needed, and return its path.
+
+    Raises:
+        FrepoError: it cannot be written.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, html.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise FrepoError(f"{path} cannot be written: {error.strerror}; name another directory with --out") from None
     return path
@@ -73,46 +76,37 @@ def write_report(database: Path, runs_dir: Path, names: Sequence[str], out: Path
 
 def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
     runs = report_runs(database, names)
-    rows = accuracies(database, [run["run_id"] for run in runs])
+    run_ids = [run["run_id"] for run in runs]
+    rows = accuracies(database, run_ids)
     keys = itertools.count(1)
     in_full = runs if names else runs[:MOST_IN_FULL]
-    environment = _environment()
-    script = environment.get_template("report/script.js").render()
-    return environment.get_template("report/page.html.j2").render(
+    pages = environment()
+    script = pages.get_template("report/script.js").render()
+    return pages.get_template("report/page.html.j2").render(
         title=" and ".join(names) if names else "Distilled datasets",
         runs=runs,
         accuracies=rows,
+        seed_numbers=seed_numbers(database, run_ids),
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
         sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
         comparisons=[compare(database, runs[0]["run_id"], run["run_id"]) for run in runs[1:]] if names else [],
-        published=sorted(
-            {
-                row[source]
-                for found in rows.values()
-                for row in found
-                for source in ("published_in", "near_published_in")
-                if row[source]
-            }
-        ),
+        published=published_in(row for found in rows.values() for row in found),
         script=Markup(script),  # noqa: S704 (a file of ours)
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        version=frepo.__version__,
-        written=now(),
     )
+
+
+def published_in(rows: Iterable[RowDict]) -> list[str]:
+    """Return the sources of the published numbers beside some accuracies."""
+    columns = ("published_in", "near_published_in")
+    return sorted({row[column] for row in rows for column in columns if row[column]})
 
 
 def _section(data: RunData, runs_dir: Path, keys: Iterator[int]) -> RunSection:
-    return RunSection(
-        data,
-        training_curves(data.metrics, titles(data.stages)),
-        galleries(data.stages, data.images, runs_dir, keys),
-        cross_architecture_matrix(data.networks),
-        continual_section(data.continual_steps, data.continual_summary),
-        membership_section(data.attacks),
-    )
+    return RunSection(data, results(data), galleries(data.stages, data.images, runs_dir, keys))
 
 
-def repeat_text(run: dict[str, Any]) -> str:
+def repeat_text(run: RowDict) -> str:
     """Return the command that makes a row of `runs` again: its own, or, where Python started it, one that does."""
     if str(run["command"]).startswith("frepo "):
         return run["command"]
@@ -120,16 +114,19 @@ def repeat_text(run: dict[str, Any]) -> str:
     return shlex.join(["frepo", "run", run["spec_file"], *settings])
 
 
-def _environment() -> Environment:
-    environment = templates(html=True)
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["mebibytes"] = lambda count: f"{count / 2**20:,.0f} MiB" if count else "–"
-    environment.filters["seconds"] = lambda count: f"{count:,.1f} s" if count is not None else "–"
-    environment.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
-    environment.filters["tight"] = lambda value: json.dumps(value, separators=(",", ":"))
-    environment.globals["mean_and_deviation"] = percent
-    environment.globals["dataset_text"] = dataset_text
-    environment.globals["network_text"] = network_text
-    environment.globals["source_text"] = source_text
-    environment.globals["repeat_text"] = repeat_text
-    return environment
+def environment() -> Environment:
+    """Return the templates of pages, with all that several of them need."""
+    found = templates(html=True)
+    found.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    found.filters["mebibytes"] = lambda count: f"{count / 2**20:,.0f} MiB" if count else "–"
+    found.filters["seconds"] = lambda count: f"{count:,.1f} s" if count is not None else "–"
+    found.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
+    found.filters["tight"] = lambda value: json.dumps(value, separators=(",", ":"))
+    found.globals["mean_and_std"] = percent
+    found.globals["dataset_text"] = dataset_text
+    found.globals["network_text"] = network_text
+    found.globals["source_text"] = source_text
+    found.globals["repeat_text"] = repeat_text
+    found.globals["version"] = frepo.__version__
+    found.globals["written"] = now()
+    return found

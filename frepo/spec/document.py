@@ -88,6 +88,15 @@ def read_document(path: Path) -> Document:
     return Document(tuple(files))
 
 
+def read_alone(path: Path) -> SpecText:
+    """Read the TOML file at `path`, which extends no other.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    return SpecText(path, _read(path))
+
+
 def _base_of(files: Sequence[SpecText]) -> SpecText:
     """Read the file that the last of `files` extends."""
     last = files[-1]

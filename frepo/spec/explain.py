@@ -43,15 +43,15 @@ class Fault(NamedTuple):
     """What brought it; None for the file."""
 
 
-def explain(states: Sequence[Given], document: Document) -> Iterator[Fault]:
-    """Yield one fault for each error.
+def explain(states: Sequence[Given], document: Document, table: type[BaseModel] = ExperimentSpec) -> Iterator[Fault]:
+    """Yield one fault for each error in data that is to be `table`.
 
     `states` are the data of the file, then after an override, and so on. An error is that of whatever wrote the field
     last, else of what it came with, in whatever table it shows; else of the file.
     """
     last = states[-1]
-    known = [{_signature(details, given.data) for details in _errors(given.data)} for given in states[:-1]]
-    for details in _errors(last.data):
+    known = [{_signature(details, given.data) for details in _errors(given.data, table)} for given in states[:-1]]
+    for details in _errors(last.data, table):
         key_path = _path_in_data(details, last.data)
         field = ".".join(map(str, key_path))
         writers = [given.by for given in states if given.by and _has_written(given.by, key_path)]
@@ -61,7 +61,7 @@ def explain(states: Sequence[Given], document: Document) -> Iterator[Fault]:
             if not writers and contains(states[0].data, key_path):
                 field += f" ({where})"
             where = by.where
-        reason = _reason(details, key_path, by.override if by is not None and key_path in by.paths else None)
+        reason = _reason(details, key_path, by.override if by is not None and key_path in by.paths else None, table)
         yield Fault(f"{where}: {field + ': ' if field else ''}{reason}", by)
 
 
@@ -69,9 +69,9 @@ def _has_written(by: Written, key_path: KeyPath) -> bool:
     return any(key_path[: len(written)] == written for written in by.paths)
 
 
-def _errors(data: dict[str, Any]) -> list[ErrorDetails]:
+def _errors(data: dict[str, Any], table: type[BaseModel]) -> list[ErrorDetails]:
     try:
-        ExperimentSpec.model_validate(data)
+        table.model_validate(data)
     except ValidationError as error:
         return error.errors()
     return []
@@ -114,13 +114,13 @@ def _discriminator(details: ErrorDetails) -> str:
     return "type" if name.endswith("()") else name.strip("'")
 
 
-def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None) -> str:
+def _reason(details: ErrorDetails, key_path: KeyPath, override: str | None, table: type[BaseModel]) -> str:
     """Return what is wrong and what to do; `override` is the `--set` that gave the value, if one did."""
     context = details.get("ctx", {})
     name = str(key_path[-1]) if key_path else ""
     match details["type"]:
         case "extra_forbidden":
-            allowed = _field_names(details["loc"])
+            allowed = _field_names(details["loc"], table)
             return f"unknown field{_did_you_mean(name, allowed)}; allowed here: {', '.join(allowed)}"
         case "missing":
             return "this field is required"
@@ -171,9 +171,9 @@ def _did_you_mean(name: str, allowed: list[str]) -> str:
     return f", did you mean `{near[0]}`?" if near else ""
 
 
-def _field_names(location: tuple[str | int, ...]) -> list[str]:
-    """Return the field names of the table that holds the unknown key at `location`."""
-    tables: list[type[BaseModel]] = [ExperimentSpec]
+def _field_names(location: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:
+    """Return the field names of the table that holds the unknown key at `location` in `whole`."""
+    tables: list[type[BaseModel]] = [whole]
     for part in location[:-1]:
         if isinstance(part, int):  # the place in an array of tables
             continue

@@ -39,8 +39,8 @@ def placed(data: Any, path: KeyPath, value: Any, above: KeyPath = ()) -> Any:
     below = (*above, first)
     if isinstance(data, dict):
         table = cast("dict[Any, Any]", data)
-        if isinstance(first, int):  # a place in a list that is not there
-            raise ValueError(f"the spec has no {dotted(below)}")
+        if first not in table and rest and isinstance(rest[0], int):  # a place in a list that is not there
+            raise ValueError(f"the spec has no {dotted((*below, rest[0]))}")
         return {**table, first: placed(table.get(first, {}), tuple(rest), value, below)}
     if isinstance(data, list):
         entries = cast("list[Any]", data)

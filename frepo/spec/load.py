@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import tomli
 from pydantic import ValidationError
 
 from frepo.errors import SpecError
-from frepo.spec.document import CASE, SWEEP, Document, SpecText, read_document
+from frepo.spec.document import CASE, SWEEP, Document, SpecText, read_alone, read_document
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.explain import Fault, Given, Written, explain
 from frepo.spec.fields import KeyPath, field_path, overwrites, placed
 from frepo.spec.sweep import NAME_FIELD, Axis, Point, points, read_axes
+from frepo.spec.table import Table
+
+Whole = TypeVar("Whole", bound=Table)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ def load_specs(path: Path | str, overrides: Sequence[str] = ()) -> list[LoadedSp
         SpecError: as `load_spec`; the message names the axis and the value too.
     """
     return _validated(read_document(Path(path)), tuple(overrides))
+
+
+def load_table(path: Path, table: type[Whole]) -> Whole:
+    """Read and validate a file that is no spec but one `table`, with errors like those of a spec.
+
+    Raises:
+        SpecError: the file cannot be read, is not TOML or not such a table.
+    """
+    file = read_alone(path)
+    try:
+        return table.model_validate(file.data)
+    except ValidationError:
+        faults = explain([Given(file.data)], Document((file,)), table)
+        raise SpecError("\n".join(fault.line for fault in faults)) from None
 
 
 class _Failure(NamedTuple):

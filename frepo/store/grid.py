@@ -97,12 +97,20 @@ class Grid:
 
 
 def make_grid(
-    database: Path, name: str, rows: Sequence[str], columns: Sequence[str], *, source: str, where: Mapping[str, str]
+    database: Path,
+    name: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    source: str = OWN,
+    where: Mapping[str, str],
+    runs: Sequence[str] | None = None,
 ) -> Grid:
     """Return the table of a sweep, or of the runs of a name, with the given fields as rows and columns.
 
     `source` is what networks were trained on, `own` for what each run made itself; it is not looked at where it is a
-    field of rows or columns. `where` keeps rows in which a field reads so.
+    field of rows or columns. `where` keeps rows in which a field reads so. `runs` names the runs to take where not all
+    of the sweep are wanted, as when its file has changed.
 
     Raises:
         SpecError: a field is not known, `where` has the source, nothing has the values asked for, or a cell would hold
@@ -111,7 +119,7 @@ def make_grid(
     """
     if "source" in where:
         raise SpecError(f"frepo table: write --source {where['source']} instead of --where source={where['source']}")
-    run_ids = sweep_runs(database, name)
+    run_ids = sweep_runs(database, name, runs)
     places = places_of(database, run_ids)
     axes = list(dict.fromkeys(axis for place in places.values() for axis in place.swept))
     down, across = (tuple(field_of(each, axes) for each in names) for names in (rows, columns))
@@ -131,16 +139,23 @@ def make_grid(
     return Grid(down, across, tuple(column_keys), tuple(_merged(own, published)))
 
 
-def sweep_runs(database: Path, name: str) -> list[str]:
-    """Return the ids of the newest run of each name in a sweep, or of the newest run of that name.
+def sweep_runs(database: Path, name: str, runs: Sequence[str] | None = None) -> list[str]:
+    """Return the ids of the newest run of each name in a sweep, or of the newest run of that name; of `runs` if given.
 
     Raises:
         FrepoError: the database is not there, or holds neither.
     """
-    sql = """SELECT arg_max(run_id, (created_at, run_id)) FROM runs WHERE sweep = ? OR name = ?
+    sql = """SELECT arg_max(run_id, (created_at, run_id)) FROM runs
+        WHERE (sweep = $1 OR name = $1) AND ($2 OR list_contains($3, name))
         GROUP BY name ORDER BY min(created_at), name"""
-    found = [run_id for (run_id,) in query(database, sql, [name, name]).rows]
+    parameters = [name, runs is None, ["", *(runs or ())]]
+    found = [run_id for (run_id,) in query(database, sql, parameters).rows]
     if not found:
+        if runs is not None and sweep_runs(database, name):
+            raise FrepoError(
+                f"no run of `{name}` as its file is now is in {database}: `frepo run` computes them, "
+                f"`frepo table {name}` takes those that are there"
+            )
         known = query(database, "SELECT sweep FROM runs WHERE sweep IS NOT NULL UNION SELECT name FROM runs").rows
         near = near_text(name, [each for (each,) in known]) or ";"
         raise FrepoError(f"there is no sweep and no run `{name}` in {database}{near} `frepo runs` lists them")

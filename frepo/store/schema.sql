@@ -179,7 +179,7 @@ CREATE TABLE images (
     n_columns INTEGER NOT NULL
 );
 
--- Mean, sample deviation and half of the 95% confidence interval of the mean over networks, with the top-1 of each.
+-- Mean, sample std and half of the 95% confidence interval of the mean over networks, with the top-1 of each.
 -- `part` says what of the data set is used where that is not the whole of it, `resolution` is in pixels a side. Rows that
 -- differ in their seed only share `setting`, a digest of the experiment and of all that an evaluation is told but the seed.
 --
@@ -373,7 +373,7 @@ FROM (
 GROUP BY run_id, source, predictor, seed, step, num_steps
 ORDER BY created_at, run_id, predictor, source, seed, step;
 
--- The same over seeds, mean and sample deviation; over_random: what a memory has over the random one of the same seed,
+-- The same over seeds, mean and sample std; over_random: what a memory has over the random one of the same seed,
 -- whose classes came in the same order.
 CREATE VIEW continual_accuracy AS
 SELECT s.run_id, any_value(s.name) AS name, any_value(s.dataset) AS dataset, any_value(s.ipc) AS ipc, s.source,
@@ -419,7 +419,7 @@ JOIN curves c USING (run_id, source, predictor)
 GROUP BY a.run_id, a.source, a.predictor
 ORDER BY any_value(a.created_at), a.run_id, a.predictor, average_accuracy_mean DESC;
 
--- Attacks by training length: means over networks and chunks, deviations over chunks (NULL for a single chunk).
+-- Attacks by training length: means over networks and chunks, stds over chunks (NULL for a single chunk).
 CREATE VIEW attack_table AS
 WITH chunks AS (
     SELECT s.run_id, a.source, a.train_steps, a.attack, a.chunk_index, count(*) AS num_models,

@@ -126,16 +126,17 @@ def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
 def networks_text(row: dict[str, Any]) -> str:
     """Return of how many networks a row of `seed_table` is the mean; of several seeds with interval and stds."""
     fewest, most = row["num_models"], row["most_models"]
-    networks = f"{fewest} networks" if fewest == most else f"{fewest} to {most} networks"
+    numbers = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    networks = f"{numbers} network{'' if most == 1 else 's'}"
     if row["num_seeds"] == 1:
         return networks
     each = "" if row["top1_std"] is None else f" ± {100 * row['top1_std']:.1f}"
     return f"{row['num_seeds']} seeds, 95% interval ± {100 * row['top1_seeds_ci95']:.1f}; {networks} a seed{each}"
 
 
-def percent(mean: float, deviation: float | None) -> str:
-    """Return `mean ± deviation` of shares in 0..1 as percent; without deviation where one network has none."""
-    return f"{100 * mean:.1f}%" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}%"
+def percent(mean: float, std: float | None) -> str:
+    """Return `mean ± std` of shares in 0..1 as percent; a single network has no std."""
+    return f"{100 * mean:.1f}%" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}%"
 
 
 def dataset_text(row: dict[str, Any]) -> str:
@@ -156,4 +157,5 @@ def network_text(row: dict[str, Any]) -> str:
     usual = "max" if row["architecture"] in ("alexnet", "vgg11") else "average"
     pooling = f", {row['pooling']} pooling".replace("none", "no") if row["pooling"] not in (None, usual) else ""
     precision = f", {row['precision']}" if row["precision"] not in (None, "float32") else ""
-    return f"{row['architecture']}{sizes}, {row['normalization']}{pooling}{precision}"
+    normalization = "no" if row["normalization"] == "identity" else row["normalization"].replace("_", " ")
+    return f"{row['architecture']}{sizes}, {normalization} normalisation{pooling}{precision}"

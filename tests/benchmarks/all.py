@@ -35,6 +35,7 @@ def main() -> None:
         ("Networks side by side", ["networks.py"]),
         ("Time to start", ["start.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
         ("Report", ["report.py"]),
+        ("Report of a sweep", ["sweep.py"]),
         ("Peak memory", ["memory.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
     ):
         print(f"\n{title}", flush=True)

@@ -10,11 +10,13 @@ import typer.main
 import frepo
 from frepo.cli import app
 from frepo.errors import SpecError
+from frepo.execute.slurm.settings import load_settings
 from frepo.store.connect import writing
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SQL = ROOT / "reports" / "sql.md"
+SLURM = ROOT / "specs" / "slurm.md"
 PAGES = (README, *sorted((ROOT / "specs").glob("*.md")), SQL)
 WRITTEN = (README, *(ROOT / "specs" / f"{name}.md" for name in ("guide", "applications")))
 """The pages that a user reads through; the reference and the recipes are looked up."""
@@ -99,13 +101,19 @@ def test_the_mistakes_in_the_readme_are_reported_like_that(tmp_path, monkeypatch
     assert str(caught.value).strip() == expected.strip()
 
 
-@each_page
+@pytest.mark.parametrize("page", [page for page in PAGES if page != SLURM], ids=lambda page: page.name)
 def test_every_spec_that_is_shown_is_valid(page, tmp_path):
     for block in blocks(TEXT[page], "toml"):
         named = "" if block.startswith("name = ") else 'name = "shown"\n'
         distilled = "" if "[distill]" in block else '[distill]\nmethod = "random"\nipc = 1\n'
         (tmp_path / "shown.toml").write_text(named + block + distilled)
-        frepo.load_spec(tmp_path / "shown.toml")
+        frepo.load_specs(tmp_path / "shown.toml")
+
+
+def test_the_settings_of_a_cluster_that_are_shown_are_valid(tmp_path):
+    (block,) = blocks(TEXT[SLURM], "toml")
+    (tmp_path / "slurm.toml").write_text(block)
+    assert load_settings(tmp_path / "slurm.toml").gpus == 1
 
 
 def test_the_pages_show_specs():

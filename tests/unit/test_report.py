@@ -11,10 +11,9 @@ from PIL import Image
 
 from frepo.errors import FrepoError
 from frepo.jinja import templates
-from frepo.report.accuracies import accuracies
 from frepo.report.caveats import caveats
-from frepo.report.gather import gather, report_runs, titles
-from frepo.report.labels import read_labels
+from frepo.report.gallery import read_labels
+from frepo.report.gather import accuracies, gather, report_runs, titles
 from frepo.report.page import MOST_IN_FULL, write_report
 from frepo.rundir import record
 from frepo.store.ingest import ingest
@@ -183,7 +182,7 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
     assert "37.5%" not in page.cells
 
 
-def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs, report):
+def test_accuracies_are_in_percent_with_std_and_gain_over_random(fake_runs, report):
     fake_runs(scores=((0.5, 0.75), (0.25, 0.5)), class_names="abcdef")
     cells = report().cells
     distilled, random = cells[0:9], cells[9:16]
@@ -199,6 +198,27 @@ def test_accuracies_are_in_percent_with_deviation_and_gain_over_random(fake_runs
 def test_worse_than_random_is_a_negative_gain(fake_runs, report):
     fake_runs(scores=((0.25,), (0.5,)))
     assert "-25.0" in report().cells
+
+
+def test_seeds_of_one_experiment_are_taken_together_below_the_runs(fake_runs, report):
+    means = (0.5, 0.75, 0.625)
+    for seed, mean in enumerate(means):
+        fake_runs(f"seed{seed}", seed=seed, application=[{"type": "evaluate"}], scores=((mean - 0.125, mean + 0.125),))
+    fake_runs("alone", ipc=2, application=[{"type": "evaluate"}], scores=((0.5, 0.5),))
+    page = report()
+    before, _, after = page.source.partition("<h3>Over seeds</h3>")
+    assert '<th scope="row">seed0, seed1, seed2</th>' in after.partition("</table>")[0]
+    assert ">alone<" not in after.partition("</table>")[0]
+    assert ">alone<" in before
+    half = 4.3027 * 12.5 / 3**0.5  # Student, two degrees of freedom
+    cells = page.cells[page.cells.index("62.5") :]
+    assert cells[:6] == ["62.5", "12.5", f"{62.5 - half:.1f} to {62.5 + half:.1f}", "17.7", "3", "2"]
+
+
+def test_runs_of_single_seeds_have_no_table_over_seeds(fake_runs, report):
+    fake_runs("one")
+    fake_runs("two", seed=1, ipc=2)
+    assert "Over seeds" not in report().text
 
 
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
@@ -338,7 +358,7 @@ def test_runs_are_compared_in_the_order_asked_for(fake_runs, report):
         assert change in page.text
     assert "name: " not in page.text.partition("Learned images")[0]
     assert page.cells[2:8] == ["25.0 ± 17.7% (2)", "50.0% (1)", "+25.0", "", "", ""]
-    assert page.cells[8:12] == ["random", "conv width 128 depth 3, identity", "–", "25.0% (1)"]
+    assert page.cells[8:12] == ["random", "conv width 128 depth 3, no normalisation", "–", "25.0% (1)"]
     assert "old: frepo" in page.text
     assert "new: frepo" in page.text
 
@@ -390,10 +410,10 @@ def attempt(device="cpu", first_step=0, last_step=9, **provenance):
             [5],
             ["XLA_FLAGS: --a, then not set; jax: not set, then 1."],
         ),
-        ({}, [1, 5], ["a single network have no deviation"]),
-        ({}, [1, 2], ["a single network have no deviation", "deviations are over 2 networks only"]),
+        ({}, [1, 5], ["a single network have no std"]),
+        ({}, [1, 2], ["a single network have no std", "stds are over 2 networks only"]),
         ({"status": "failed", "method": "imported"}, [], ["not finished (failed)", "learned elsewhere"]),
-        ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 sets of members only"]),
+        ({"num_seeds": 1, "num_chunks": 2}, [], ["a single seed", "over 2 chunks only"]),
         ({"num_seeds": 2, "num_chunks": 3}, [], ["over 2 seeds only"]),
     ],
     ids=[

@@ -246,6 +246,10 @@ INVALID = {
         changed("seed = [0, 1]", "application.3.steps = [1]"),
         "main.toml:5: [sweep] application.3.steps = 1: the spec has no application.3",
     ),
+    "a place in a list that is not there": (
+        'extends = "base.toml"\n[sweep]\ndataset.classes.0 = [1]\n',
+        "main.toml:3: [sweep] dataset.classes.0 = 1: the spec has no dataset.classes.0",
+    ),
     "no axis": ('extends = "base.toml"\n[sweep]\n', "main.toml:2: [sweep] needs an axis"),
     "no table": ('extends = "base.toml"\nsweep = 3\n', "main.toml:2: [sweep] needs an axis"),
     "a long name": (changed('"fast"', f'"{"x" * 90}"'), "main.toml:4: [sweep]: the name 'main-seed0-ipc1-xxx"),

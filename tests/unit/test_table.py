@@ -37,7 +37,7 @@ def db(fake_runs_in, tmp_path_factory):
         for seed, top1 in enumerate(seeds):
             swept = {"distill.method": method, "distill.ipc": ipc, "seed": seed}
             tables = {"distill": {"method": method, "ipc": ipc}}
-            name = f"grid-{method}-{ipc}-{seed}"
+            name = f"grid-{method}-ipc{ipc}-seed{seed}"
             fake(name, seed=seed, scores=(top1, RANDOM), tables=tables, sweep="grid", swept=swept, **cifar)
     fake("alone", seed=7, scores=((0.9,), RANDOM), ipc=1, **cifar)
     ingest(path / "x.duckdb", fake.runs_dir)
@@ -261,9 +261,22 @@ def test_a_sweep_without_accuracies_says_so(fake_runs, tmp_path):
         table(tmp_path / "x.duckdb", name="empty")
 
 
+SPEC = """name = "grid"
+[dataset]
+name = "cifar10"
+[distill]
+method = "frepo"
+ipc = 1
+[sweep]
+"distill.method" = ["frepo", "dm"]
+"distill.ipc" = [1, 10]
+seed = [0, 1, 2]
+"""
+
+
 def test_the_command_takes_a_file_or_a_name(db, tmp_path):
     spec = tmp_path / "any.toml"
-    spec.write_text("name = 'grid'\n[sweep]\nseed = [0, 1, 2]\n")
+    spec.write_text(SPEC)
     given = ["--rows", "method", "--columns", "ipc", "--format", "latex", "--db", str(db)]
     for argument in ("grid", str(spec)):
         assert CliRunner().invoke(app, ["table", argument, *given]).output == LATEX
@@ -272,14 +285,41 @@ def test_the_command_takes_a_file_or_a_name(db, tmp_path):
     assert "40.5" in found.output
 
 
+def test_runs_that_a_file_does_not_have_any_more_are_left_out(db, tmp_path):
+    spec = tmp_path / "any.toml"
+    spec.write_text(SPEC.replace("[0, 1, 2]", "[0, 2]"))
+    given = ["--rows", "method", "--columns", "ipc", "--format", "json", "--db", str(db)]
+    rows = json.loads(CliRunner().invoke(app, ["table", str(spec), *given]).output)
+    (row,) = [row for row in rows if (row["method"], row["ipc"], row["published"]) == ("dm", 1, None)]
+    assert (row["num_seeds"], row["top1_mean"]) == (2, pytest.approx(np.mean([SCORES["dm", 1][i] for i in (0, 2)])))
+
+
+def test_a_file_none_of_whose_runs_are_there_says_so(db, tmp_path):
+    spec = tmp_path / "any.toml"
+    given = ["--rows", "method", "--columns", "ipc", "--db", str(db)]
+    for name, message in (
+        ("grid", r"no run of `grid` as its file is now.* `frepo table grid`"),
+        ("new", "no sweep and"),
+    ):
+        spec.write_text(SPEC.replace("[0, 1, 2]", "[5]").replace('"grid"', f'"{name}"'))
+        with pytest.raises(FrepoError, match=message):
+            CliRunner().invoke(app, ["table", str(spec), *given], catch_exceptions=False)
+
+
+def test_a_file_of_one_experiment_is_its_run(db, tmp_path):
+    spec = tmp_path / "any.toml"
+    spec.write_text(SPEC.partition("[sweep]")[0].replace('"grid"', '"alone"'))
+    given = ["--rows", "method", "--columns", "ipc", "--format", "markdown", "--db", str(db)]
+    assert "| frepo | 90.0 |" in CliRunner().invoke(app, ["table", str(spec), *given]).output
+
+
 @pytest.mark.parametrize(
     ("text", "more", "message"),
     [
-        ("name = 3\n", [], "gives no name"),
-        ("name = \n", [], "not valid TOML"),
-        (None, [], "cannot be read: No such file"),
-        ("name = 'grid'\n", ["--where", "ipc"], "write field=value"),
-        ("name = 'grid'\n", ["--where", "source=random"], "write --source random"),
+        ("name = \n", [], "any.toml:1: not valid TOML"),
+        (None, [], "any.toml: no such file"),
+        (SPEC, ["--where", "ipc"], "write field=value"),
+        (SPEC, ["--where", "source=random"], "write --source random"),
     ],
 )
 def test_a_mistake_of_the_command_line_is_explained(db, tmp_path, text, more, message):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frepo.report.matrix import cross_architecture_matrix
+from frepo.report.sections import cross_architecture_matrix
 from frepo.store.ingest import ingest
 from frepo.store.query import query
 from frepo.store.tables import accuracy_rows, accuracy_text, list_runs, network_text
