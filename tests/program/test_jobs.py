@@ -121,7 +121,7 @@ def test_more_processes_than_the_machine_has_room_for_are_refused(workplace):
 
 def test_killed_at_any_moment_it_ends_in_the_same_bits_and_computes_nothing_twice(grid, straight):
     random, done = np.random.default_rng(0), {}
-    for victim, after in (("worker", 1), ("parent", 3), ("gently", 5)):
+    for victim, after in (("worker", 1), ("parent", 2), ("gently", 4)):
         process = grid.start(*COMMAND, "--jobs", 2)
         wait_until(lambda after=after: count(grid, "done") >= after and count(grid, "running"), process)
         time.sleep(random.uniform(0, 0.3))
@@ -138,7 +138,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits_and_computes_nothing_twic
         for place, record in records(grid).items():
             if record["status"] == "done":
                 assert done.setdefault(place, record) == record
-    assert len(done) >= 5
+    assert len(done) >= 4
     assert len(done) < 8
     grid.frepo(*COMMAND, "--jobs", 2)
     assert results(grid) == results(straight)
@@ -174,9 +174,9 @@ def test_work_in_progress_is_shown_and_stopped_from_elsewhere(grid):
 
 
 def test_an_experiment_that_fails_stops_only_itself(workplace):
-    write_grid(workplace, '"distill.reg" = [1e-6, 1e-12]')
+    write_grid(workplace, '"distill.reg" = [0.1, 1e-12]')
     out, err = workplace.frepo(*COMMAND, "--jobs", 2, "--set", "distill.ipc=20", code=1)
-    good, bad = "grid-reg1e-06", "grid-reg1e-12"
+    good, bad = "grid-reg0.1", "grid-reg1e-12"
     assert "1 of 2 specs failed, the others are done:" in err
     assert re.search(rf"^  grid\.toml \({bad}\): frepo-.*diverged", err, re.MULTILINE)
     assert "top-1" in out

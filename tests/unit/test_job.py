@@ -133,14 +133,14 @@ def test_cancel_asks_commands_before_their_processes_and_nobody_else(specs, opti
     runs_dir = options.runs_dir
     one, other = [spec for spec in specs if spec.spec.seed == 0], [spec for spec in specs if spec.spec.seed == 1]
     first, *_, last = graph.stages
-    assert cancel(specs, runs_dir) == ([], [])
+    assert cancel(specs, runs_dir) == ([], [], [])
     between_stages = hold(make_job(one, options).directory)
     beside = hold(make_job(other, options).directory)
     at_work = hold(stage_directory(first, runs_dir))
     stranger = hold(stage_directory(last, runs_dir))
-    asked, elsewhere = cancel(one, runs_dir)
+    asked, elsewhere, jobs = cancel(one, runs_dir)
     assert [holder.pid for holder in asked] == [between_stages.pid, at_work.pid]
-    assert elsewhere == []
+    assert elsewhere == jobs == []
     assert [process.wait(timeout=30) for process in (between_stages, at_work)] == [-signal.SIGTERM] * 2
     assert beside.poll() is stranger.poll() is None
 
@@ -150,7 +150,7 @@ def test_cancel_names_processes_of_other_hosts(specs, options, graph):
     directory.mkdir(parents=True)
     holder = Holder(host="elsewhere", kernel="another", pid=os.getpid(), started="1", seconds=60.0, token="a")
     (directory / ".lease-1").write_text(json.dumps(vars(holder)))
-    assert cancel(specs, options.runs_dir) == ([], [holder])
+    assert cancel(specs, options.runs_dir) == ([], [holder], [])
 
 
 PARENT = """
