@@ -13,7 +13,7 @@ from PIL import Image
 from frepo.data.outside import mark_of_files
 from frepo.engine.journal import Journal
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
-from frepo.execute import runner, walk
+from frepo.execute import runner, stages, walk
 from frepo.execute.graph import Graph
 from frepo.execute.several import Failures
 from frepo.plan import compile_plan
@@ -374,3 +374,22 @@ def test_a_stage_that_another_process_works_on_is_named_once(place, monkeypatch)
     assert said.count(f"{stage.directory}: another process works on it: waiting") == 1
     assert said.count(f"{stage.directory}: starts on") == 1
     assert is_done(stage, place.options.runs_dir)
+
+
+def test_a_process_that_has_lost_a_stage_leaves_its_record_alone(place, monkeypatch):
+    spec = place.spec()
+    _, directory = place.stage(spec)
+    execute = stages.execute
+
+    def lose(*arguments):
+        monkeypatch.setattr(stages, "execute", execute)
+        (directory / ".lease-1").unlink()  # as a process does that has taken it over and is done
+        raise FrepoError("the files are not as they were")
+
+    monkeypatch.setattr(stages, "execute", lose)
+    monkeypatch.setattr(walk, "time", SimpleNamespace(sleep=lambda _: None))
+    _, said = place.run(spec)
+    assert said.count("starts on") == 2
+    found = record.read_stage(directory)
+    assert found.status == "done"
+    assert [attempt.error for attempt in found.attempts] == [None, None]
