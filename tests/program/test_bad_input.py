@@ -2,8 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
+import time
 
 import duckdb
 import pytest
@@ -263,15 +263,21 @@ def test_a_network_that_does_not_fit_into_memory_is_explained(workplace, command
     assert "--chunk" in err
 
 
-def test_a_second_process_on_the_same_stage_is_refused(workplace):
-    spec = workplace.spec(distill='method = "frepo"\nipc = 1\nsteps = 100000')
+def test_a_second_process_waits_for_a_stage_that_is_at_work_and_does_not_set_it_aside(workplace):
+    spec = workplace.spec(distill='method = "frepo"\nipc = 1\nsteps = 100000', application=None)
     first = workplace.start("run", spec)
-    run = workplace.path / "runs" / "tiny"
-    while not list(run.glob("frepo-*/metrics.jsonl")):
+    while not list((workplace.path / "runs" / "tiny").glob("frepo-*/metrics.jsonl")):
         assert first.poll() is None
-    _, err = workplace.frepo("run", spec, code=1)
-    assert "another process is working on" in err
-    first.terminate()
-    first.communicate(timeout=60)
-    assert first.returncode == 75
-    shutil.rmtree(run)
+        time.sleep(0.05)
+    _, err = workplace.frepo("run", spec, "--fresh", code=1)
+    assert "another process is working on it: runs/.stages/" in err
+    assert f"is held by process {first.pid} on " in err
+    second = workplace.start("run", spec)
+    said = ""
+    while "waiting" not in said:
+        said = second.stderr.readline()
+        assert said, "it waits"
+    for process in (second, first):
+        process.terminate()
+        process.communicate(timeout=60)
+        assert process.returncode == 75
