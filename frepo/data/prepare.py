@@ -36,13 +36,9 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
         must_be_known(name)
     except ValueError as error:
         raise SpecError(str(error)) from None
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+    if is_published(name) or is_own(name):
         with stop_on_signals():
-            if is_published(name) or is_own(name):
-                return _prepare_own(name, origin, data_dir)
-    except OSError as error:
-        raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; the attempt left nothing") from None
+            return _prepare_own(name, origin, data_dir)
     if origin is not None:
         ours = ", ".join(known for known in KNOWN if is_published(known) or is_own(known))
         raise FrepoError(f"--from is for {ours}; TFDS downloads '{name}' itself")
@@ -58,12 +54,12 @@ def fetch_missing(name: str, data_dir: Path) -> None:
 
     Raises:
         FrepoError: it cannot be fetched.
-        Interrupted: a signal came.
+        Interrupted: a signal came; inside `stop_on_signals` only, which is the caller's.
     """
     unusable = data_dir.exists() and not data_dir.is_dir()
     if name in PUBLISHED and not unusable and not _is_there(name, data_dir) and elsewhere(data_dir, [name]) is None:
         note(f"{name} is not in {data_dir} and is fetched now, once (--offline forbids it)")
-        prepare(name, None, data_dir)
+        _prepare_own(name, None, data_dir)
 
 
 def _is_there(name: str, data_dir: Path) -> bool:
@@ -81,14 +77,16 @@ def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
         raise FrepoError(f"--from {origin}: there is no such file or folder")
     known = KNOWN[name]
     note(f"{name}: licence: {known.licence}; to cite: {known.citation}")
-    if origin is not None:
-        return _from_files(name, [origin], data_dir)
-    if name not in PUBLISHED:
+    if origin is None and name not in PUBLISHED:
         raise FrepoError(
             f"'{name}' has no published digest and is not fetched: get its archive, then frepo data prepare {name} "
             "--from ARCHIVE (specs/guide.md has the address)"
         )
-    return _fetched(name, data_dir)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return _fetched(name, data_dir) if origin is None else _from_files(name, [origin], data_dir)
+    except OSError as error:
+        raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; the attempt left nothing") from None
 
 
 def _from_files(name: str, paths: list[Path], data_dir: Path) -> Path:

@@ -1,6 +1,8 @@
 """Files over HTTP, from a server of this process that behaves well and badly."""
 
 import hashlib
+import os
+import signal
 import threading
 import time
 import urllib.request
@@ -15,7 +17,8 @@ from frepo.data.fetch import download as module
 from frepo.data.fetch import obtain as obtaining
 from frepo.data.fetch.download import DownloadError, Remote, SlowSourceError, download
 from frepo.data.fetch.obtain import obtain
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, Interrupted
+from frepo.signals import stop_on_signals
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -178,6 +181,16 @@ def test_a_full_disk_is_named_and_the_part_kept(server, tmp_path, file_size_limi
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:70_000]
     download(server.file("good"), tmp_path, hurry=False)
     assert server.asked[-1][1] == "bytes=70000-"
+
+
+def test_a_signal_ends_a_download_and_keeps_its_part(server, tmp_path):
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    with stop_on_signals(), pytest.raises(Interrupted):
+        download(server.file("slow"), tmp_path, hurry=False)
+    part = tmp_path / "file.part"
+    assert part.read_bytes() == CONTENT[: part.stat().st_size]
+    assert 0 < part.stat().st_size < len(CONTENT)
 
 
 def test_a_slow_source_is_given_up_in_a_hurry_only(server, tmp_path, monkeypatch):
