@@ -40,6 +40,7 @@ def run(
     runs_dir: Path | str = DEFAULT_RUNS_DIR,
     db: Path | str = DEFAULT_DATABASE,
     data_dir: Path | str | None = None,
+    offline: bool = False,
 ) -> RunResult:
     """Run a spec as `frepo run` does, with the options of that name: what is done is skipped, what was stopped goes on.
 
@@ -60,6 +61,7 @@ def run(
         log_every=log_every,
         residency=residency,
         chunk=chunk,
+        offline=offline,
     )
     from frepo.execute import runner
 

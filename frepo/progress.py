@@ -106,6 +106,63 @@ def step_progress(
         bar.close()
 
 
+class ByteProgress:
+    """Reports the bytes of a file that have arrived, their rate, and the time left."""
+
+    def __init__(self, label: str, start: int, total: int) -> None:
+        self._label, self._start, self._total = label, start, total
+        self._began = self._last_line = time.monotonic()
+
+    def update(self, done: int) -> None:
+        """Report that `done` bytes are there."""
+        now = time.monotonic()
+        if done < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
+            return
+        self._last_line = now
+        rate = max(done - self._start, 0) / max(now - self._began, 1e-9)
+        left = f", {duration((self._total - done) / rate)} left" if rate else ""
+        note(f"{self._label}: {done / 1e6:,.1f} of {self._total / 1e6:,.1f} MB, {rate / 1e6:.1f} MB/s{left}")
+
+
+class _ByteBar(ByteProgress):
+    def __init__(self, label: str, start: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        super().__init__(label, start, total)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console)
+        self._task = self._bar.add_task(label, total=total, completed=start)
+        self._bar.start()
+
+    def update(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+@contextmanager
+def byte_progress(label: str, start: int, total: int) -> Generator[ByteProgress]:
+    """Yield a progress report for the bytes `start` to `total` of a file."""
+    if _silent or not _on_terminal():
+        yield ByteProgress(label, start, total)
+        return
+    bar = _ByteBar(label, start, total)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
 def _on_terminal() -> bool:
     """Return whether standard error is a terminal on which a line can be redrawn."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

@@ -81,7 +81,7 @@ class RuntimeOptions:
     database: Path | None = DEFAULT_DATABASE
     """None where another process brings it up to date."""
     data_dir: Path | None = None
-    """Directory of prepared TFDS data sets; None for the default of TFDS."""
+    """Directory of prepared data sets; None for the default of TFDS."""
     checkpoint_every: Cadence = Cadence(seconds=60.0)
     log_every: int | None = None
     """Steps between two rows of metrics; None for about 200 rows per stage."""
@@ -95,6 +95,8 @@ class RuntimeOptions:
     """Set if several processes compute together."""
     tensorboard: bool = False
     """Write event files beside the metrics."""
+    offline: bool = False
+    """Fetch no data set."""
 
     @property
     def cache_dir(self) -> Path:
@@ -103,5 +105,5 @@ class RuntimeOptions:
 
     @property
     def tfds_dir(self) -> Path:
-        """Directory of prepared TFDS data sets (`$TFDS_DATA_DIR`, else `~/tensorflow_datasets`)."""
+        """Directory of prepared data sets, by TFDS or frepo (`$TFDS_DATA_DIR`, else `~/tensorflow_datasets`)."""
         return self.data_dir or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()

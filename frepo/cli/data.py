@@ -11,7 +11,7 @@ from frepo.cli.options import DataDir, Format
 def data_list(
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, data_dir: DataDir = None
 ) -> None:
-    """List known data sets, their size, and where they are prepared."""
+    """List known data sets: size, licence, and where they are prepared."""
     from frepo.data.catalog import COLUMNS, catalog
     from frepo.runtime import RuntimeOptions
     from frepo.store.query import Rows, format_rows
@@ -23,12 +23,12 @@ def data_list(
 def data_prepare(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.", show_default=False)],
     origin: Annotated[
-        Path | None, typer.Option("--from", help="Its archive, or the folder it unpacks to.", show_default=False)
+        Path | None, typer.Option("--from", help="The publisher's file, or a folder of them.", show_default=False)
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Prepare a data set: from its archive, or by downloading it (needs the extra `tf`)."""
-    from frepo.data.catalog import prepare
+    """Prepare a data set: fetch it, or take the publisher's files; those of TFDS need the extra `tf`."""
+    from frepo.data.prepare import prepare
     from frepo.runtime import RuntimeOptions
 
     typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir))

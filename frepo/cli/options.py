@@ -57,8 +57,9 @@ Only = Annotated[
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Directory of runs.")]
 Database = Annotated[Path, typer.Option("--db", help="Results database.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Directory of prepared TFDS data sets.", show_default="TFDS's own")
+    Path | None, typer.Option("--data-dir", help="Directory of prepared data sets.", show_default="TFDS's own")
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch no data set that is not there.")]
 Chunk = Annotated[
     int, typer.Option(min=1, help="Micro-batch size: support images in a network at once; fewer take less memory.")
 ]

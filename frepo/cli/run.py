@@ -8,7 +8,19 @@ import typer
 
 from frepo.cli import executors
 from frepo.cli.completion import spec_files
-from frepo.cli.options import AsJson, Chunk, Database, DataDir, Only, Overrides, Quiet, RunsDir, SpecFile, SpecFiles
+from frepo.cli.options import (
+    AsJson,
+    Chunk,
+    Database,
+    DataDir,
+    Offline,
+    Only,
+    Overrides,
+    Quiet,
+    RunsDir,
+    SpecFile,
+    SpecFiles,
+)
 from frepo.errors import SpecError, SpecsFailedError
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
@@ -54,6 +66,7 @@ def run(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too, beside those of each stage.")
     ] = False,
+    offline: Offline = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -78,6 +91,7 @@ def run(
         compile_cache=compile_cache,
         processes=Processes.parse(distributed) if distributed else None,
         tensorboard=tensorboard,
+        offline=offline,
     )
     if dry_run:
         choice.print_scripts(loaded, options)
@@ -151,6 +165,7 @@ def import_(
         bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
     ] = False,
     pixels_255: Annotated[bool, typer.Option("--pixels-255", help="The same, of pixels in 0..255.")] = False,
+    offline: Offline = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -166,7 +181,7 @@ def import_(
     if pixels and pixels_255:
         raise SpecError("--pixels and --pixels-255 say different things of the same images: give one of them")
     largest = 1 if pixels else 255 if pixels_255 else None
-    options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir)
+    options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir, offline=offline)
     with silenced(quiet):
         loaded = imported(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
         run_ids = runner.run([loaded], options)

@@ -136,4 +136,4 @@ def _options(found: dict[str, Any]) -> RuntimeOptions:
 
 
 _PATHS = ("runs_dir", "database", "data_dir")
-_PLAIN = ("log_every", "residency", "chunk", "compile_cache", "tensorboard")
+_PLAIN = ("log_every", "residency", "chunk", "compile_cache", "tensorboard", "offline")

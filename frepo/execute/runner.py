@@ -79,8 +79,10 @@ class _Run:
 
     def run(self, *, fresh: bool) -> list[str]:
         self._each(lambda experiment: take_over(experiment.plan, self._options.runs_dir))
+        wanted = self._graph.stages if fresh else self._pending()
+        self._fetch(wanted)
         if not self._together:  # before anything is set aside
-            self._check(self._graph.stages if fresh else self._pending(), fresh=fresh)
+            self._check(wanted, fresh=fresh)
         self._set_aside(fresh=fresh)
         self._meet("set aside")
         pending = self._pending()
@@ -98,6 +100,24 @@ class _Run:
                 if not is_done(stage, self._options.runs_dir):
                     found.append(stage)
         return [stage for stage in found if self._failures.wanted(stage)]
+
+    def _fetch(self, stages: Sequence[Stage]) -> None:
+        """Fetch the data sets of stages that are not there, each once."""
+        if self._options.offline or not stages:
+            return
+        from frepo.data.prepare import fetch_missing  # not before it is needed: this takes a while
+
+        failed: dict[str, FrepoError] = {}
+        for stage in stages:
+            name = stage.dataset.name
+            with self._failures.of_stage(stage):
+                if name in failed:
+                    raise failed[name]
+                try:
+                    fetch_missing(name, self._options.tfds_dir)
+                except FrepoError as error:
+                    failed[name] = error
+                    raise
 
     def _check(self, pending: Sequence[Stage], *, fresh: bool) -> None:
         """Hold stages against their data, and the data against that of results that exist."""

@@ -77,8 +77,14 @@ def test_results_are_printed_of_those_specs_that_did_not_fail(workplace):
     [
         (("--set", "distill.ipc=200"), "distill.ipc = 200 is more than the smallest class of digits has: 139"),
         (("--set", "architecture.depth=4"), "architecture.depth = 4 halves images of 8x8 pixels to nothing"),
-        (("--set", "dataset.name=cifar10", "--data-dir", "empty"), "data set 'cifar10' is not prepared in empty"),
-        (("--set", "dataset.name=cifar10", "--data-dir", "nowhere"), "the data directory nowhere does not exist"),
+        (
+            ("--set", "dataset.name=cifar10", "--offline", "--data-dir", "empty"),
+            "data set 'cifar10' is not prepared in empty",
+        ),
+        (
+            ("--set", "dataset.name=cifar10", "--offline", "--data-dir", "nowhere"),
+            "the data directory nowhere does not exist",
+        ),
     ],
 )
 def test_what_does_not_fit_the_data_exits_1_before_anything_is_written(workplace, arguments, expected):

@@ -164,7 +164,7 @@ def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind):
 def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths):
     largest = max(load_spec(path).spec.distill.ipc for path in paths)
     data = ("--data-dir", workplace.path / "data")
-    if KNOWN[name].comes_from == "TFDS":
+    if KNOWN[name].comes_from in ("TFDS", "publisher"):
         prepare_tfds(name, workplace.path / "data", largest)
     elif KNOWN[name].comes_from == "archive":
         archive = write_archive(name, workplace.path, largest)

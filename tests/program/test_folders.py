@@ -252,7 +252,7 @@ def test_tiny_imagenet_is_prepared_from_its_own_layout_and_runs(workplace, tiny_
         pool="size = 2",
     )
     data = ("--data-dir", workplace.path / "data")
-    _, err = workplace.frepo("run", spec, *data, code=1)
+    _, err = workplace.frepo("run", spec, "--offline", *data, code=1)
     assert "frepo data prepare tiny_imagenet --from ARCHIVE" in err
     workplace.frepo("data", "prepare", "tiny_imagenet", "--from", origin, *data)
     assert "tiny_imagenet/frepo" in workplace.frepo("data", "list", *data)[0]
@@ -363,9 +363,13 @@ def test_an_interrupted_preparation_is_not_taken_for_a_whole_one(workplace, numb
     ("arguments", "expected"),
     [
         (("digits",), "needs no preparation"),
-        (("tiny_imagenet",), "--from ARCHIVE"),
+        (("imagewoof",), "--from ARCHIVE"),
         (("imagenette", "--from", "nowhere.tgz"), "there is no such file"),
-        (("cifar10", "--from", "tiny.toml"), "--from is for tiny_imagenet, imagenette, imagewoof"),
+        (
+            ("stl10", "--from", "tiny.toml"),
+            "--from is for mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, tiny_",
+        ),
+        (("cifar10", "--from", "tiny.toml"), "tiny.toml does not hold cifar10 as cifar-10-python.tar.gz"),
         (("imagenette", "--from", "tiny.toml"), "cannot be unpacked"),
         (("imagenette", "--from", "."), "no folders train/ and val/"),
     ],

@@ -1,5 +1,6 @@
 """Prepared TFDS data sets through the whole command line."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+
+from frepo.data.prepare import prepare
 
 SHORT = (
     "distill.steps=4",
@@ -45,6 +48,30 @@ def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(wo
     assert list(dataset) == builder.info.features["label"].names
     if name == "mnist":
         assert_are_real_images(chosen, classes, builder)
+
+
+def test_real_images_are_the_same_from_tfds_and_from_the_publishers_archive(tmp_path, prepared_data):
+    splits = {}
+    builder = tfds.builder_from_directory(next((prepared_data / "cifar10").glob("*.*.*")))
+    for split in ("train", "test"):
+        source = builder.as_data_source(split=split)
+        rows = [(example["image"].transpose(2, 0, 1).tobytes(), int(example["label"])) for example in source]
+        splits[split] = sorted(rows, key=lambda row: (hashlib.sha256(_upright(row[0]).tobytes()).digest(), row[1]))
+        folder = tmp_path / "cifar-10-batches-bin"
+        folder.mkdir(exist_ok=True)
+        names = [f"data_batch_{number}.bin" for number in range(1, 6)] if split == "train" else ["test_batch.bin"]
+        for number, name in enumerate(names):
+            part = rows[number :: len(names)]
+            (folder / name).write_bytes(b"".join(bytes([label]) + pixels for pixels, label in part))
+    directory = prepare("cifar10", folder, tmp_path / "data")
+    for split, rows in splits.items():
+        images, labels = np.load(directory / f"{split}_images.npy"), np.load(directory / f"{split}_labels.npy")
+        assert labels.tolist() == [label for _, label in rows]
+        assert all(np.array_equal(image, _upright(pixels)) for image, (pixels, _) in zip(images, rows, strict=True))
+
+
+def _upright(pixels):
+    return np.ascontiguousarray(np.frombuffer(pixels, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def assert_are_real_images(chosen, classes, builder):

@@ -87,7 +87,9 @@ def test_quiet_says_nothing_and_json_gives_the_rows_of_the_database(one):
 
 
 def test_quiet_keeps_errors(workplace):
-    _, err = workplace.frepo("run", workplace.spec(dataset='name = "cifar10"'), "--quiet", "--data-dir", ".", code=1)
+    _, err = workplace.frepo(
+        "run", workplace.spec(dataset='name = "cifar10"'), "--quiet", "--offline", "--data-dir", ".", code=1
+    )
     assert err.startswith("frepo: ")
 
 

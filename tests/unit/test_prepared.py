@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frepo.data.catalog import catalog, prepare
+from frepo.data.catalog import catalog
+from frepo.data.prepare import prepare
 from frepo.data.sources.places import INDEX, not_there, own_directory, versions
 from frepo.data.sources.prepared import own_source, prepare_own
 from frepo.errors import FrepoError

@@ -33,6 +33,19 @@ def test_where_the_peak_is_not_known_nothing_is_said_of_it(clock, capsys):
     assert capsys.readouterr().err == "stage: step 10/10, 5 steps/s, 0:00:00 left\n"
 
 
+def test_bytes_are_told_every_few_seconds_and_at_the_end(clock, capsys):
+    with progress.byte_progress("file.gz", 1_000_000, 11_000_000) as report:
+        clock[0] = 5.0
+        report.update(2_000_000)  # too early for a line
+        clock[0] = 10.0
+        report.update(3_000_000)
+        clock[0] = 11.0
+        report.update(11_000_000)
+    assert capsys.readouterr().err == (
+        "file.gz: 3.0 of 11.0 MB, 0.2 MB/s, 0:00:40 left\nfile.gz: 11.0 of 11.0 MB, 0.9 MB/s, 0:00:00 left\n"
+    )
+
+
 class Terminal(io.StringIO):
     """Standard error of somebody who looks on."""
 
@@ -97,3 +110,12 @@ def test_peaks_are_found_by_the_name_that_jax_gives_a_device():
     assert peak_flops("NVIDIA A100-SXM4-40GB", "tf32") == 156e12
     assert peak_flops("NVIDIA H100 PCIe", "bfloat16") is None  # another chip clock than that of the SXM form
     assert peak_flops("cpu", "float32") is None
+
+
+def test_on_a_terminal_bytes_have_a_bar_that_goes_to_the_end(clock, terminal):
+    with redirect_stderr(terminal), progress.byte_progress("file.gz", 0, 2_000_000) as report:
+        report.update(2_000_000)
+    last = terminal.frames().rstrip().splitlines()[-1]
+    assert last.startswith("file.gz")
+    assert "2.0/2.0 MB" in last
+    assert len(last) <= 80

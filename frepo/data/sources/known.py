@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-From = Literal["built in", "TFDS", "archive", "your folder"]
+From = Literal["built in", "publisher", "archive", "TFDS", "your folder"]
+"""`publisher`: arrays read from the publisher's files; `archive`: a folder of images in the publisher's archive."""
 
 
 @dataclass(frozen=True)
@@ -15,28 +16,64 @@ class Known:
     train: int | None
     test: int | None
     pixels: str
-    archive: str = ""
-    """Address of the archive, for data sets that are prepared from one."""
+    licence: str = ""
+    """As the publisher states it."""
+    citation: str = ""
 
+
+_IMAGENET = "ImageNet's terms: research, not commercial"
+_CIFAR = "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, 2009"
 
 KNOWN: dict[str, Known] = {
-    "digits": Known("built in", 10, 1437, 360, "8x8x1"),
-    "mnist": Known("TFDS", 10, 60_000, 10_000, "28x28x1"),
-    "fashion_mnist": Known("TFDS", 10, 60_000, 10_000, "28x28x1"),
-    "cifar10": Known("TFDS", 10, 50_000, 10_000, "32x32x3"),
-    "cifar100": Known("TFDS", 100, 50_000, 10_000, "32x32x3"),
-    "svhn_cropped": Known("TFDS", 10, 73_257, 26_032, "32x32x3"),
-    "tiny_imagenet": Known(
-        "archive", 200, 100_000, 10_000, "64x64x3", "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    "digits": Known(
+        "built in", 10, 1437, 360, "8x8x1", "CC BY 4.0", "Alpaydin, Kaynak: Optical Recognition of Handwritten Digits"
     ),
-    "imagenet_resized/32x32": Known("TFDS", 1000, 1_281_167, 50_000, "32x32x3"),
-    "imagenet_resized/64x64": Known("TFDS", 1000, 1_281_167, 50_000, "64x64x3"),
+    "mnist": Known(
+        "publisher",
+        10,
+        60_000,
+        10_000,
+        "28x28x1",
+        "CC BY-SA 3.0",
+        "LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proc. IEEE, 1998",
+    ),
+    "fashion_mnist": Known(
+        "publisher",
+        10,
+        60_000,
+        10_000,
+        "28x28x1",
+        "MIT",
+        "Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747, 2017",
+    ),
+    "cifar10": Known("publisher", 10, 50_000, 10_000, "32x32x3", "none stated; cite the report", _CIFAR),
+    "cifar100": Known("publisher", 100, 50_000, 10_000, "32x32x3", "none stated; cite the report", _CIFAR),
+    "svhn_cropped": Known(
+        "publisher",
+        10,
+        73_257,
+        26_032,
+        "32x32x3",
+        "not commercial",
+        "Netzer et al.: Reading Digits in Natural Images with Unsupervised Feature Learning, NIPS workshop, 2011",
+    ),
+    "tiny_imagenet": Known(
+        "archive",
+        200,
+        100_000,
+        10_000,
+        "64x64x3",
+        _IMAGENET,
+        "Le, Yang: Tiny ImageNet Visual Recognition, CS 231N, 2015",
+    ),
+    "imagenet_resized/32x32": Known("TFDS", 1000, 1_281_167, 50_000, "32x32x3", _IMAGENET),
+    "imagenet_resized/64x64": Known("TFDS", 1000, 1_281_167, 50_000, "64x64x3", _IMAGENET),
     "imagenette": Known(
-        "archive", 10, 9_469, 3_925, "various", "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
+        "archive", 10, 9_469, 3_925, "various", _IMAGENET, "Howard: Imagenette, github.com/fastai/imagenette, 2019"
     ),
     "imagewoof": Known(
-        "archive", 10, 9_025, 3_929, "various", "https://s3.amazonaws.com/fast-ai-imageclas/imagewoof2-160.tgz"
+        "archive", 10, 9_025, 3_929, "various", _IMAGENET, "Howard: Imagewoof, github.com/fastai/imagenette, 2019"
     ),
-    "caltech_birds2011": Known("TFDS", 200, 5_994, 5_794, "various"),
+    "caltech_birds2011": Known("TFDS", 200, 5_994, 5_794, "various", "research, not commercial"),
     "image_folder": Known("your folder", None, None, None, "various"),
 }

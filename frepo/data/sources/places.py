@@ -2,11 +2,13 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from frepo.data.sources.known import KNOWN
+from frepo.errors import FrepoError
 
 INDEX = "index.json"
 """Written last when a data set is prepared from its archive."""
@@ -22,6 +24,17 @@ def versions(directory: Path) -> list[Path]:
     """Return the versions of a data set or configuration that TFDS has prepared in `directory`; the newest is last."""
     found = [path.parent for path in directory.glob("*.*.*/dataset_info.json") if VERSION.fullmatch(path.parent.name)]
     return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def must_be_readable(data_dir: Path, advice: str) -> None:
+    """Raise an error if the data directory is none.
+
+    Raises:
+        FrepoError: it does not exist or cannot be read; the message ends with `advice`.
+    """
+    if not (data_dir.is_dir() and os.access(data_dir, os.R_OK | os.X_OK)):
+        reason = "is not a directory that can be read" if data_dir.exists() else "does not exist"
+        raise FrepoError(f"the data directory {data_dir} {reason}; name another with --data-dir.\n{advice}")
 
 
 def names_in(data_dir: Path) -> list[str]:

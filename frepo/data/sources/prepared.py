@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.pixels import read_pixels, silent_pillow
 from frepo.data.sources.folder import files_source
 from frepo.data.sources.known import KNOWN
@@ -74,7 +75,8 @@ def own_source(name: str, data_dir: Path) -> Source:
     index = directory / INDEX
     if not index.is_file():
         raise FrepoError(
-            f"{not_there(name, data_dir)} Get {KNOWN[name].archive}, then: frepo data prepare {name} --from ARCHIVE"
+            f"{not_there(name, data_dir)} Get {ARCHIVES[name]}, then: frepo data prepare {name} --from ARCHIVE"
+            + (f"; or let frepo fetch it: frepo data prepare {name}" if name in PUBLISHED else "")
         )
     try:
         content = json.loads(index.read_text())
@@ -94,14 +96,10 @@ def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
     Each image is decoded once. A failed or stopped attempt leaves nothing.
 
     Raises:
-        FrepoError: `origin` is not such an archive or folder, an image is damaged, or the data set is prepared already.
+        FrepoError: `origin` is not such an archive or folder, or an image is damaged.
         Interrupted: a signal came.
     """
     directory = own_directory(name, data_dir)
-    if directory.exists():
-        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove it to prepare it again")
-    if not origin.exists():
-        raise FrepoError(f"--from {origin}: there is no such file or folder")
     with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
         root = origin if origin.is_dir() else _unpack(origin, Path(scratch))
         layout, words = _layout(name, root)

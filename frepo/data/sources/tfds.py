@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from frepo.data.pixels import GRAY_MODES, eight_bits
-from frepo.data.sources.places import VERSION, not_there, versions
+from frepo.data.sources.places import VERSION, must_be_readable, not_there, versions
 from frepo.data.sources.source import AT_ONCE, Examples, Source
 from frepo.data.sources.tfrecord import Records, find_records
 from frepo.errors import FrepoError
@@ -36,9 +35,7 @@ def find_prepared(name: str, data_dir: Path) -> Any:
 
     logging.set_verbosity(logging.ERROR)  # it warns that Pillow decodes slower than OpenCV
     family, version = name.partition(":")[::2]
-    if not (data_dir.is_dir() and os.access(data_dir, os.R_OK | os.X_OK)):
-        reason = "is not a directory that can be read" if data_dir.exists() else "does not exist"
-        raise FrepoError(f"the data directory {data_dir} {reason}; name another with --data-dir.\n{_how_to(name)}")
+    must_be_readable(data_dir, _how_to(name))
     there = [path for path in versions(data_dir / family) if version in ("", path.name)]
     if not there:
         raise FrepoError(f"{not_there(name, data_dir)}\n{_how_to(name)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from frepo.data.load import load_dataset, load_info
+from frepo.data.prepare import fetch_missing
 from frepo.errors import SpecError
 from frepo.exchange.imports.interpret import interpret
 from frepo.exchange.imports.read import read_arrays
@@ -34,6 +35,8 @@ def imported(
     loaded.overridden(_distill(ipc, "0" * 64))  # a spec that imported images do not suit is refused at once
     foreign = read_arrays(checkpoint)
     table = loaded.spec.dataset
+    if not options.offline:
+        fetch_missing(table.name, options.tfds_dir)
     info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
     found = interpret(foreign, info.image_shape, info.num_classes, ipc, pixels=pixels)
     for line in found.notes:

@@ -1,0 +1,1 @@
+"""Data sets from their publishers: addresses, downloads, and readers of the publishers' files."""

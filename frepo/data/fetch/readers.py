@@ -1,0 +1,149 @@
+"""Publishers' files -> images and labels, without TensorFlow."""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frepo.data.dataset import RawSplits
+from frepo.data.fetch.class_names import CLASS_NAMES
+from frepo.data.fetch.found import Found, files_below, find
+from frepo.data.fetch.parquet import read_parquet
+from frepo.data.fetch.pickled import read_pickled
+from frepo.errors import FrepoError
+
+Split = tuple[np.ndarray, np.ndarray]
+"""Images uint8 [n, height, width, channels], labels int32 [n]."""
+
+IDX = re.compile(r"(train|t10k)-(images[-.]idx3|labels[-.]idx1)-ubyte")
+PIXELS = 32 * 32 * 3
+
+
+def read_published(name: str, paths: Iterable[Path]) -> RawSplits:
+    """Return the data set `name` from its publisher's files: files, archives, or folders that hold them.
+
+    Raises:
+        FrepoError: they are not there, ambiguous or damaged; the message says which files are needed.
+    """
+    origin = list(paths)
+    read = {"cifar10": _cifar, "cifar100": _cifar, "svhn_cropped": _svhn}.get(name, _idx)
+    train, test = read(name, origin)
+    names = CLASS_NAMES[name]
+    for images, labels in (train, test):
+        if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(names):
+            where = ", ".join(map(str, origin))
+            raise FrepoError(
+                f"{where}: {len(images):,} images with {len(labels):,} labels, not all 0 to {len(names) - 1}"
+            )
+    return RawSplits(*train, *test, names)
+
+
+def _idx(name: str, origin: list[Path]) -> tuple[Split, Split]:
+    found = find(origin, IDX, enough=4)
+    if len(found) != 1:
+        several = "; ".join(place.where for place in found)
+        raise _needed(
+            origin,
+            f"the four files of {name}, train-images-idx3-ubyte.gz and so on",
+            f"several times: {several}; name one folder" if found else "",
+        )
+    parts = {tuple(re.split("[-.]", file)[:2]): _parse_idx(place, file) for place in found for file in place.files}
+    splits = [
+        (parts[split, "images"][..., None], parts[split, "labels"].astype(np.int32)) for split in ("train", "t10k")
+    ]
+    return splits[0], splits[1]
+
+
+def _parse_idx(place: Found, name: str) -> np.ndarray:
+    content = place.files[name]()
+    dimensions = 3 if "idx3" in name else 1
+    start = 4 + 4 * dimensions
+    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != np.prod(shape):
+        raise FrepoError(f"{place.where}/{name} is damaged: its {len(content):,} bytes are not those of its header")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _cifar(name: str, origin: list[Path]) -> tuple[Split, Split]:
+    """Read the first complete form that is there: parquet, binary, pickled."""
+    parquet = [path for path in files_below(origin) if path.suffix == ".parquet"]
+    by_split = [[path for path in parquet if path.name.startswith(split)] for split in ("train", "test")]
+    if all(by_split):
+        label = "label" if name == "cifar10" else "fine_label"
+        train, test = (read_parquet(paths, "img", label, (32, 32, 3)) for paths in by_split)
+        return train, test
+    tests, trains = ("test", "train") if name == "cifar100" else ("test_batch", "data_batch_[1-5]")
+    enough = 2 if name == "cifar100" else 6
+    for suffix, parse in ((r"\.bin", _parse_binary), ("", _parse_pickled)):
+        found = find(origin, re.compile(f"({tests}|{trains}){suffix}"), enough)
+        if found:
+            return _batches(name, found[0], tests, parse)
+    number = name.removeprefix("cifar")
+    forms = (
+        f"cifar-{number}-python.tar.gz, cifar-{number}-binary.tar.gz, or train*.parquet and test*.parquet of the Hub"
+    )
+    raise _needed(origin, f"{name} as {forms}")
+
+
+def _batches(name: str, place: Found, tests: str, parse: Callable[[str, bytes], Split]) -> tuple[Split, Split]:
+    splits: dict[bool, list[Split]] = {True: [], False: []}
+    for file, read in sorted(place.files.items()):
+        try:
+            splits[file.startswith(tests)].append(parse(name, read()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FrepoError(f"{place.where}/{file} is not a batch of {name}: {error}") from None
+    train, test = (
+        (np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts]))
+        for parts in (splits[False], splits[True])
+    )
+    return train, test
+
+
+def _parse_binary(name: str, content: bytes) -> Split:
+    labels = 1 if name == "cifar10" else 2  # coarse and fine
+    rows = np.frombuffer(content, np.uint8).reshape(-1, labels + PIXELS)
+    return _planes(rows[:, labels:]), rows[:, labels - 1].astype(np.int32)
+
+
+def _parse_pickled(name: str, content: bytes) -> Split:
+    batch: dict[Any, Any] = read_pickled(content)
+    batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    labels = np.asarray(batch["labels" if name == "cifar10" else "fine_labels"], np.int32)
+    return _planes(batch["data"]), labels
+
+
+def _planes(rows: np.ndarray) -> np.ndarray:
+    """Turn rows of three planes, uint8 [n, 3 * 32 * 32], into images."""
+    if rows.dtype != np.uint8:
+        raise ValueError(f"pixels of {rows.dtype}")
+    return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+def _svhn(name: str, origin: list[Path]) -> tuple[Split, Split]:
+    found = find(origin, re.compile(r"(train|test)_32x32\.mat"), enough=2)
+    if not found:
+        raise _needed(origin, f"{name} as train_32x32.mat and test_32x32.mat")
+    train, test = (_parse_mat(found[0], f"{split}_32x32.mat") for split in ("train", "test"))
+    return train, test
+
+
+def _parse_mat(place: Found, name: str) -> Split:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(io.BytesIO(place.files[name]()), variable_names=("X", "y"))
+        images = np.ascontiguousarray(np.transpose(content["X"], (3, 0, 1, 2)))
+        labels = content["y"].ravel().astype(np.int32) % 10  # the digit 0 has the label 10
+    except Exception as error:  # scipy raises a dozen kinds for damaged files
+        raise FrepoError(f"{place.where}/{name} cannot be read ({error})") from None
+    if images.dtype != np.uint8:
+        raise FrepoError(f"{place.where}/{name} has pixels of {images.dtype}")
+    return images, labels
+
+
+def _needed(origin: list[Path], files: str, instead: str = "") -> FrepoError:
+    where = ", ".join(map(str, origin))
+    return FrepoError(f"{where} holds {files} {instead}" if instead else f"{where} does not hold {files}")

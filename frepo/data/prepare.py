@@ -1,0 +1,129 @@
+"""Preparing data sets: from the publisher's files, fetched or at hand, or through TFDS."""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from frepo.data.fetch.publishers import PUBLISHED
+from frepo.data.sources.arrays import is_published, write_arrays
+from frepo.data.sources.known import KNOWN
+from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, versions
+from frepo.data.sources.prepared import is_own, prepare_own
+from frepo.errors import FrepoError, SpecError
+from frepo.progress import note
+from frepo.signals import raise_if_stopping, stop_on_signals
+from frepo.spec.names import must_be_known
+
+
+def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
+    """Prepare the data set `name` in `data_dir`, from the publisher's files or by download, and return its directory.
+
+    `origin` is a file, an archive or a folder of them.
+
+    Raises:
+        FrepoError: it cannot be prepared; the message says why.
+        SpecError: there is no such data set.
+        Interrupted: a signal came; nothing is half prepared, and what was downloaded is kept.
+    """
+    if name in ("digits", "image_folder"):
+        raise FrepoError(f"'{name}' needs no preparation")
+    if advice := misplaced_version(name):
+        raise SpecError(f"there is no data set '{name}'. {advice}")
+    try:
+        must_be_known(name)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    if is_published(name) or is_own(name):
+        with stop_on_signals():
+            return _prepare_own(name, origin, data_dir)
+    if origin is not None:
+        ours = ", ".join(known for known in KNOWN if is_published(known) or is_own(known))
+        raise FrepoError(f"--from is for {ours}; TFDS downloads '{name}' itself")
+    from frepo.data.sources.tfds import prepare_tfds
+
+    return prepare_tfds(name, data_dir)
+
+
+def fetch_missing(name: str, data_dir: Path) -> None:
+    """Fetch and prepare the data set `name` if it can be fetched and is not there.
+
+    One that is prepared in a directory nearby is left to the error that names this directory.
+
+    Raises:
+        FrepoError: it cannot be fetched.
+        Interrupted: a signal came; inside `stop_on_signals` only, which is the caller's.
+    """
+    unusable = data_dir.exists() and not data_dir.is_dir()
+    if name in PUBLISHED and not unusable and not _is_there(name, data_dir) and elsewhere(data_dir, [name]) is None:
+        note(f"{name} is not in {data_dir} and is fetched now, once (--offline forbids it)")
+        _prepare_own(name, None, data_dir)
+
+
+def _is_there(name: str, data_dir: Path) -> bool:
+    by_tfds = is_published(name) and bool(versions(data_dir / name))
+    return by_tfds or (own_directory(name, data_dir) / INDEX).is_file()
+
+
+def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
+    directory = own_directory(name, data_dir)
+    if directory.exists():
+        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove it to prepare it again")
+    if is_published(name) and (there := versions(data_dir / name)):
+        raise FrepoError(f"data set '{name}' is prepared already, by TFDS, in {there[-1]}")
+    if origin is not None and not origin.exists():
+        raise FrepoError(f"--from {origin}: there is no such file or folder")
+    known = KNOWN[name]
+    note(f"{name}: licence: {known.licence}; to cite: {known.citation}")
+    if origin is None and name not in PUBLISHED:
+        raise FrepoError(
+            f"'{name}' has no published digest and is not fetched: get its archive, then frepo data prepare {name} "
+            "--from ARCHIVE (specs/guide.md has the address)"
+        )
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return _fetched(name, data_dir) if origin is None else _from_files(name, [origin], data_dir)
+    except OSError as error:
+        raise FrepoError(f"'{name}' could not be prepared in {data_dir}: {error}; the attempt left nothing") from None
+
+
+def _from_files(name: str, paths: list[Path], data_dir: Path) -> Path:
+    if is_own(name):
+        return prepare_own(name, paths[0], data_dir)
+    from frepo.data.fetch.readers import read_published  # not before: SciPy and DuckDB take half a second
+
+    note(f"reading {name}")
+    return write_arrays(name, read_published(name, paths), data_dir)
+
+
+def _fetched(name: str, data_dir: Path) -> Path:
+    """Download into a folder of `data_dir`, which is removed once the data set is prepared."""
+    from frepo.data.fetch.obtain import obtain
+
+    folder = data_dir / "downloads" / "frepo" / name
+    with _alone(folder.with_name(f"{name}.lock")):
+        if not own_directory(name, data_dir).exists():  # by another process, in the meantime
+            _from_files(name, obtain(name, folder), data_dir)
+        shutil.rmtree(folder, ignore_errors=True)
+    return own_directory(name, data_dir)
+
+
+@contextmanager
+def _alone(lock: Path) -> Generator[None]:
+    """Hold a lock while the block runs, after waiting for other processes that fetch the same."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    said = False
+    with lock.open("w") as file:
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if not said:
+                note(f"waiting for another process that fetches the same ({lock})")
+            said = True
+            raise_if_stopping()
+            time.sleep(0.5)
+        yield
+        lock.unlink(missing_ok=True)

@@ -1,0 +1,435 @@
+"""Files in the publishers' layouts give the arrays that were written, whichever form they come in."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import duckdb
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from frepo.data import prepare as preparing
+from frepo.data.catalog import catalog
+from frepo.data.fetch.class_names import CLASS_NAMES
+from frepo.data.fetch.download import Remote
+from frepo.data.fetch.obtain import MIRROR
+from frepo.data.fetch.pickled import read_pickled
+from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
+from frepo.data.load import forget, load_dataset
+from frepo.data.outside import mark_of_files
+from frepo.data.prepare import fetch_missing, prepare
+from frepo.data.sources.known import KNOWN
+from frepo.data.sources.places import own_directory
+from frepo.errors import FrepoError
+from frepo.spec import Dataset
+
+PER_BATCH = {"train": 5 * 40, "test": 20}
+
+
+def generated(name):
+    """Return images and labels for training and testing, each class among them, two images twice."""
+    generator = np.random.default_rng(7)
+    classes = len(CLASS_NAMES[name])
+    shape = tuple(map(int, KNOWN[name].pixels.split("x")))
+    splits = {}
+    for split, count in PER_BATCH.items():
+        images = generator.integers(0, 256, (count, *shape), np.uint8)
+        images[1] = images[0]
+        splits[split] = images, generator.permutation(np.arange(count) % classes).astype(np.int32)
+    return splits
+
+
+def planes(images):
+    return images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+
+
+def batches(name, splits):
+    """Yield the name, the images and the labels of each batch of CIFAR."""
+    (images, labels), test = splits["train"], splits["test"]
+    if name == "cifar100":
+        yield "train", images, labels
+    else:
+        for number in range(5):
+            part = slice(40 * number, 40 * (number + 1))
+            yield f"data_batch_{number + 1}", images[part], labels[part]
+    yield "test" if name == "cifar100" else "test_batch", *test
+
+
+def write_tar(path, folder, files):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return [path]
+
+
+def binary(name, splits, folder):
+    files = {"readme.html": b"<html>"}
+    for batch, images, labels in batches(name, splits):
+        columns = [labels] if name == "cifar10" else [labels // 5, labels]
+        rows = np.concatenate([np.stack(columns, 1).astype(np.uint8), planes(images)], axis=1)
+        files[f"{batch}.bin"] = rows.tobytes()
+    number = name.removeprefix("cifar")
+    return write_tar(folder / f"cifar-{number}-binary.tar.gz", f"cifar-{number}-batches-bin", files)
+
+
+def pickles(name, splits):
+    for batch, images, labels in batches(name, splits):
+        fine = {b"labels": labels.tolist()} if name == "cifar10" else {b"fine_labels": labels.tolist()}
+        content = {b"batch_label": b"a batch", b"data": planes(images), b"filenames": [b"x.png"] * len(labels), **fine}
+        yield batch, pickle.dumps(content, protocol=2)
+
+
+def pickled(name, splits, folder):
+    number = name.removeprefix("cifar")
+    files = {**dict(pickles(name, splits)), "batches.meta": pickle.dumps({b"label_names": [b"a"]}, protocol=2)}
+    return write_tar(folder / f"cifar-{number}-python.tar.gz", f"cifar-{number}-batches-py", files)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def parquet(name, splits, folder, order=slice(None, None, -1)):
+    """Write the Hub's files, with rows in another order than the archives have."""
+    paths = []
+    label = "label" if name == "cifar10" else "fine_label"
+    for split, (images, labels) in splits.items():
+        path = folder / f"{split}-00000-of-00001.parquet"
+        with duckdb.connect() as connection:
+            connection.execute(f'CREATE TABLE t (img STRUCT(bytes BLOB, path VARCHAR), "{label}" BIGINT)')
+            rows = [
+                [{"bytes": png(image), "path": None}, int(label)] for image, label in zip(images, labels, strict=True)
+            ]
+            connection.executemany("INSERT INTO t VALUES (?, ?)", rows[order])
+            connection.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+        paths.append(path)
+    return paths
+
+
+def idx(name, splits, folder, pack=gzip.compress, suffix=".gz"):
+    paths = []
+    for split, word in (("train", "train"), ("test", "t10k")):
+        images, labels = splits[split]
+        for array, kind in ((images[..., 0], "images-idx3"), (labels.astype(np.uint8), "labels-idx1")):
+            path = folder / f"{word}-{kind}-ubyte{suffix}"
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            path.write_bytes(pack(header + array.tobytes()))
+            paths.append(path)
+    return paths
+
+
+def mat(name, splits, folder):
+    paths = []
+    for split, (images, labels) in splits.items():
+        path = folder / f"{split}_32x32.mat"
+        stored = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]
+        savemat(path, {"X": images.transpose(1, 2, 3, 0), "y": stored}, do_compression=True)
+        paths.append(path)
+    return paths
+
+
+FORMS = {
+    "mnist": (idx, partial(idx, pack=bytes, suffix="")),
+    "fashion_mnist": (idx,),
+    "cifar10": (binary, pickled, parquet),
+    "cifar100": (binary, pickled, parquet),
+    "svhn_cropped": (mat,),
+}
+
+
+def in_order(images, labels):
+    """Return images and labels in the order that is documented."""
+    keys = [(hashlib.sha256(image.tobytes()).hexdigest(), label) for image, label in zip(images, labels, strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return images[order], labels[order]
+
+
+def load(name, tmp_path, data_dir):
+    forget()
+    return load_dataset(Dataset(name=name), data_dir, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_a_data_set_gives_the_same_arrays_in_the_same_order(tmp_path, name):
+    splits, fingerprints = generated(name), set()
+    for number, write in enumerate(FORMS[name]):
+        folder = tmp_path / f"form{number}"
+        folder.mkdir()
+        write(name, splits, folder)
+        directory = prepare(name, folder, tmp_path / f"data{number}")
+        assert directory == own_directory(name, tmp_path / f"data{number}")
+        data = load(name, tmp_path, tmp_path / f"data{number}")
+        for split in splits:
+            images, labels = in_order(*splits[split])
+            np.testing.assert_array_equal(getattr(data, f"{split}_images"), images)
+            np.testing.assert_array_equal(getattr(data, f"{split}_labels"), labels)
+        fingerprints.add(data.info.fingerprint)
+        assert data.info.class_names == CLASS_NAMES[name]
+    assert len(fingerprints) == 1
+
+
+@pytest.mark.parametrize(("name", "write"), [("cifar10", pickled), ("cifar100", binary)])
+def test_an_archive_is_taken_by_itself_and_unpacked_too(tmp_path, name, write):
+    (archive,) = write(name, generated(name), tmp_path)
+    prepare(name, archive, tmp_path / "data")
+    with tarfile.open(archive) as opened:
+        opened.extractall(tmp_path / "cache" / "datasets", filter="data")  # as torchvision and Keras leave it
+    prepare(name, tmp_path / "cache", tmp_path / "unpacked")
+    first, second = (load(name, tmp_path, tmp_path / place).info for place in ("data", "unpacked"))
+    assert first == second
+
+
+def test_two_data_sets_of_one_layout_in_a_folder_are_not_guessed_between(tmp_path):
+    for name in ("mnist", "fashion_mnist"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+        idx(name, generated(name), tmp_path / "root" / name)
+    with pytest.raises(FrepoError, match=r"several times: .*/fashion_mnist; .*/mnist; name one folder"):
+        prepare("mnist", tmp_path / "root", tmp_path / "data")
+    prepare("mnist", tmp_path / "root" / "mnist", tmp_path / "data")
+
+
+def damage_gzip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+@pytest.mark.parametrize("harm", [damage_gzip, shorten])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("mnist", idx),
+        ("cifar10", binary),
+        ("cifar10", pickled),
+        ("cifar10", parquet),
+        ("svhn_cropped", mat),
+    ],
+)
+def test_damaged_files_are_named_and_nothing_is_prepared(tmp_path, name, write, harm):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    paths = write(name, generated(name), folder)
+    harm(paths[0])
+    with pytest.raises(FrepoError, match=re.escape(paths[0].name.removesuffix(".gz"))):
+        prepare(name, folder, tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_folder_without_them_says_what_is_needed(tmp_path, name):
+    with pytest.raises(FrepoError, match=f"does not hold .*{name}"):
+        prepare(name, tmp_path, tmp_path / "data")
+
+
+def test_labels_that_no_class_has_are_refused(tmp_path):
+    splits = generated("cifar10")
+    splits["test"][1][3] = 10
+    pickled("cifar10", splits, tmp_path)
+    with pytest.raises(FrepoError, match="20 images with 20 labels, not all 0 to 9"):
+        prepare("cifar10", tmp_path, tmp_path / "data")
+
+
+class Hostile:
+    def __init__(self, function, *arguments):
+        self._call = function, arguments
+
+    def __reduce__(self):
+        return self._call
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Hostile(os.mkdir, "made")),
+        pickle.dumps({b"data": Hostile(eval, "open('made', 'w')")}, protocol=2),
+        pickle.dumps(Hostile(print, 1)),
+        pickle.dumps(np.array([os.getcwd], object)),
+        pickle.dumps(np.zeros(3, np.float64)),
+        pickle.dumps({"a", "b"}),
+        b"cos\nmkdir\n(S'made'\ntR.",
+        b"cnumpy\nndarray\n((I1000000\ntR.",
+        b"\x80\x02cnumpy\nndarray\n.",
+        b"garbage",
+        b"",
+    ],
+)
+def test_a_pickle_that_would_call_or_build_anything_else_is_refused(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="not a pickle of plain values"):
+        read_pickled(content)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_pickles_of_all_protocols_are_read():
+    content = {b"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2], "name": b"\xff\x00", "n": None}
+    for protocol in range(2, 6):
+        if protocol == 5:
+            continue  # arrays have another form there, which no publisher uses
+        found = read_pickled(pickle.dumps(content, protocol=protocol))
+        found = {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
+        np.testing.assert_array_equal(found.pop("data"), content[b"data"])
+        assert found == {"labels": [1, 2], "name": b"\xff\x00", "n": None}
+
+
+def test_a_damaged_prepared_data_set_is_found(tmp_path):
+    pickled("cifar10", generated("cifar10"), tmp_path)
+    directory = prepare("cifar10", tmp_path, tmp_path / "data")
+    path = directory / "train_images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FrepoError, match=r"train_images\.npy differs from what was written"):
+        load("cifar10", tmp_path, tmp_path / "data")
+
+
+# Fetching
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Serve generated files of mnist and return (their folder, the paths asked for); PUBLISHED leads to them."""
+    folder, asked = tmp_path / "www", []
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    source = []
+    for path in idx("mnist", generated("mnist"), folder):
+        content = path.read_bytes()
+        source.append(Remote(path.name, len(content), hashlib.sha256(content).hexdigest(), f"{base}/{path.name}"))
+    monkeypatch.setitem(PUBLISHED, "mnist", (tuple(source),))
+    monkeypatch.delenv(MIRROR, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield folder, asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_data_set_is_fetched_once_and_only_the_prepared_form_is_kept(tmp_path, published, capsys):
+    data_dir = tmp_path / "data"
+    fetch_missing("mnist", data_dir)
+    said = capsys.readouterr().err
+    assert f"mnist is not in {data_dir} and is fetched now, once (--offline forbids it)" in said
+    assert "licence: CC BY-SA 3.0; to cite: LeCun" in said
+    assert "warning: mnist has 60,000 images for training, but 200 are here" in said
+    assert [path.name for path in data_dir.rglob("*") if path.is_file()].count("index.json") == 1
+    assert not list(data_dir.rglob("*.gz"))
+    assert mark_of_files(Dataset(name="mnist"), data_dir) is not None
+    assert len(published[1]) == 4
+    fetch_missing("mnist", data_dir)
+    assert len(published[1]) == 4
+    images, _ = in_order(*generated("mnist")["train"])
+    np.testing.assert_array_equal(load("mnist", tmp_path, data_dir).train_images, images)
+    with pytest.raises(FrepoError, match="is prepared already in"):
+        prepare("mnist", None, data_dir)
+    rows = {row[0]: row for row in catalog(data_dir)}
+    assert rows["mnist"][-2:] == ("CC BY-SA 3.0", str(own_directory("mnist", data_dir)))
+
+
+def test_a_failed_fetch_leaves_no_data_set_and_goes_on_later(tmp_path, published):
+    folder, asked = published
+    last = folder / "t10k-labels-idx1-ubyte.gz"
+    last.rename(folder / "away")
+    with pytest.raises(FrepoError, match="'mnist' could not be fetched"):
+        fetch_missing("mnist", tmp_path / "data")
+    assert not (tmp_path / "data" / "mnist").exists()
+    (folder / "away").rename(last)
+    fetch_missing("mnist", tmp_path / "data")
+    assert len(asked) == 6  # two of them for the last file: 404 is logged twice
+    assert own_directory("mnist", tmp_path / "data").is_dir()
+
+
+def test_what_tfds_has_prepared_here_or_nearby_is_not_fetched(tmp_path, published):
+    version = tmp_path / "data" / "mnist" / "3.0.1"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text("{}")
+    fetch_missing("mnist", tmp_path / "data")
+    fetch_missing("mnist", tmp_path / "data" / "mnist")
+    with pytest.raises(FrepoError, match=r"is prepared already, by TFDS, in .*3\.0\.1"):
+        prepare("mnist", None, tmp_path / "data")
+    assert published[1] == []
+
+
+def test_a_process_waits_for_another_that_fetches_the_same(tmp_path, published, capsys):
+    lock = tmp_path / "data" / "downloads" / "frepo" / "mnist.lock"
+    held, done = threading.Event(), threading.Event()
+
+    def other():
+        with preparing._alone(lock):
+            held.set()
+            done.wait(10)
+
+    threads = [
+        threading.Thread(target=other),
+        threading.Thread(target=fetch_missing, args=("mnist", tmp_path / "data")),
+    ]
+    threads[0].start()
+    assert held.wait(10)
+    threads[1].start()
+    threads[1].join(0.3)
+    assert published[1] == []
+    done.set()
+    for thread in threads:
+        thread.join(20)
+    assert own_directory("mnist", tmp_path / "data").is_dir()
+    assert "waiting for another process" in capsys.readouterr().err
+
+
+def test_a_run_fetches_what_its_spec_names_and_offline_says_the_command(tmp_path, published, workplace):
+    import frepo
+
+    spec = workplace.spec(dataset='name = "mnist"', distill='method = "random"\nipc = 1', pool=None, application=None)
+    places = {"runs_dir": tmp_path / "runs", "db": tmp_path / "r.duckdb", "data_dir": tmp_path / "data"}
+    (tmp_path / "data").mkdir()
+    with pytest.raises(FrepoError, match=r"not prepared in .*\n.*frepo data prepare mnist"):
+        frepo.run(spec, offline=True, **places)
+    assert published[1] == []
+    frepo.run(spec, **places)
+    assert len(published[1]) == 4
+    record = json.loads(next((tmp_path / "runs").rglob("stage.json")).read_text())
+    assert record["dataset"]["num_train"] == 200
+
+
+# Constants
+
+
+def test_addresses_digests_and_names_have_their_form():
+    for name, sources in PUBLISHED.items():
+        assert KNOWN[name].licence
+        assert KNOWN[name].citation
+        for source in sources:
+            for remote in source:
+                assert re.fullmatch(r"https?://[\w.-]+(/[\w.~-]+)+(\?download=1)?", remote.url), remote.url
+                assert re.fullmatch(r"[0-9a-f]{64}", remote.sha256)
+                assert remote.size > 1000
+                assert remote.name in remote.url
+        digests = {remote.name: remote.sha256 for source in sources for remote in source}
+        assert all(digests[remote.name] == remote.sha256 for source in sources for remote in source)
+    assert {name for name, known in KNOWN.items() if known.comes_from == "publisher"} == set(CLASS_NAMES)
+    assert {name for name, known in KNOWN.items() if known.comes_from == "archive"} == set(ARCHIVES)
+    for name, names in CLASS_NAMES.items():
+        assert len(set(names)) == KNOWN[name].classes
+    assert CLASS_NAMES["cifar100"] == tuple(sorted(CLASS_NAMES["cifar100"]))
