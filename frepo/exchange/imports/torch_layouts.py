@@ -15,6 +15,8 @@ from frepo.exchange.imports.numpy_pickle import NumpyArray
 from frepo.exchange.imports.stored import PAIRS, Found, Stored, listed
 from frepo.exchange.imports.torch_file import open_saved
 
+WHOLE = "images are taken whole: where IDC, DREAM and NCFM train on parts of each (their factor), that is not done here"
+
 
 @contextmanager
 def open_torch(path: Path) -> Generator[Found]:
@@ -31,8 +33,9 @@ def open_torch(path: Path) -> Generator[Found]:
             )
             return
         if pair := _pair(saved, ""):
-            note = "it is [images, labels], as IDC, DREAM and NCFM save them"
-            yield Found(*pair, notes=(note,), from_torch=True)
+            yield Found(
+                *pair, notes=("it is [images, labels], as IDC, DREAM and NCFM save them", WHOLE), from_torch=True
+            )
             return
         found = [found for rule in RULES if type(saved) is dict and (found := rule(saved))]
         if len(found) != 1:
