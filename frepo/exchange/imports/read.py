@@ -96,7 +96,9 @@ def _labels(path: Path) -> tuple[Stored, np.ndarray]:
         if not path.exists():
             raise FrepoError(f"there is no file {path}")
         if _opener(path) is not open_torch:
-            raise FrepoError(f"{path} is no file of torch.save; save labels with torch.save(labels, 'labels.pt')")
+            raise FrepoError(
+                f"{path} is no file of torch.save, or is cut off; save labels with torch.save(labels, 'labels.pt')"
+            )
         with open_labels(path) as labels:
             check(path, [labels])
             return labels, labels.load()
