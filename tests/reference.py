@@ -101,9 +101,9 @@ def written(parameter: Any, hints: dict[str, Any]) -> str:
 
 def placeholder(hint: Any) -> str:
     """Return what stands for the value of an option of a type."""
-    if get_origin(hint) is Literal:
-        return "|".join(get_args(hint))
     for kind in (hint, *get_args(hint)):  # the values, or None
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
         if isinstance(kind, EnumType):
             return "|".join(member.value for member in kind)
     for name, kind in (("PATH", Path), ("N", int), ("N", float), ("TEXT", str)):

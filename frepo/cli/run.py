@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -150,7 +150,7 @@ def import_(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A checkpoint, .npz, .safetensors, or export as these or torch.",
+            help="A checkpoint, .npz, .safetensors, .pt, or export as these or torch.",
             show_default=False,
         ),
     ],
@@ -165,6 +165,17 @@ def import_(
         bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
     ] = False,
     pixels_255: Annotated[bool, typer.Option("--pixels-255", help="The same, of pixels in 0..255.")] = False,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="A .pt file of the labels.", show_default=False)
+    ] = None,
+    layout: Annotated[
+        Literal["nchw", "nhwc"] | None,
+        typer.Option("--layout", help="Channels come before height and width, or behind.", show_default=False),
+    ] = None,
+    logits: Annotated[
+        bool | None,
+        typer.Option("--logits/--no-logits", help="Whether soft labels are logits.", show_default=False),
+    ] = None,
     offline: Offline = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -173,17 +184,17 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
-    from frepo.exchange.imports.imported import imported
+    from frepo.exchange.imports.imported import Said, imported
     from frepo.execute import runner
     from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
 
     if pixels and pixels_255:
         raise SpecError("--pixels and --pixels-255 say different things of the same images: give one of them")
-    largest = 1 if pixels else 255 if pixels_255 else None
+    said = Said(labels, 1 if pixels else 255 if pixels_255 else None, layout, logits)
     options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir, offline=offline)
     with silenced(quiet):
-        loaded = imported(checkpoint, spec, tuple(overrides or ()), options, pixels=largest)
+        loaded = imported(checkpoint, spec, tuple(overrides or ()), options, said)
         run_ids = runner.run([loaded], options)
     _print_results(db, run_ids, as_json)
 

@@ -216,3 +216,24 @@ def test_imported_pixels_go_through_the_preprocessing_of_the_spec(workplace):
     with np.load(workplace.stage("pixels", "imported") / "distilled.npz") as arrays:
         np.testing.assert_allclose(arrays["images"], inputs, atol=1e-5)
         np.testing.assert_allclose(arrays["labels"], np.eye(10)[classes] - 0.1, atol=1e-6)
+
+
+def test_a_set_that_pytorch_saved_is_the_one_that_numpy_saved(workplace):
+    torch = pytest.importorskip("torch")
+    images, classes = np.random.default_rng(0).random((10, 1, 8, 8), np.float32), np.arange(10)
+    np.savez(workplace.path / "set.npz", images=images.transpose(0, 2, 3, 1), labels=classes)
+    torch.save(torch.from_numpy(images), workplace.path / "images_best.pt")
+    torch.save(torch.from_numpy(classes), workplace.path / "labels_best.pt")
+    spec = workplace.spec("set", distill='method = "random"\nipc = 1', pool=None)
+    workplace.frepo("import", "set.npz", "--spec", spec, "--pixels")
+    for more in ((), ("--labels", "labels_best.pt", "--layout", "nchw")):
+        _, err = workplace.frepo("import", "images_best.pt", "--spec", spec, "--pixels", *more)
+        assert (
+            "images are the tensor of images_best.pt and labels the tensor in labels_best.pt of labels_best.pt" in err
+        )
+        assert "images_best.pt: it is one tensor, as MTT, DATM and DD-Ranking save images" in err
+        assert "nothing to compute" in err
+    _, err = workplace.frepo("import", "images_best.pt", "--spec", spec, "--pixels", "--layout", "nhwc", code=1)
+    assert err.endswith("images_best.pt holds images of the shape (10, 1, 8, 8), which are not nhwc\n")
+    _, err = workplace.frepo("import", "images_best.pt", "--spec", spec, "--pixels", "--logits", code=1)
+    assert "labels_best.pt holds class numbers, which --logits does not suit" in err

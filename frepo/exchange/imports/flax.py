@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from frepo.errors import FrepoError
-from frepo.exchange.imports.stored import DTYPES, Stored, listed
+from frepo.exchange.imports.stored import DTYPES, Found, Stored, listed
 
 TABLES = ("ema_average/", "params/", "")
 """Where Flax checkpoints have x_proto and y_proto, the place to be preferred first.
@@ -27,7 +27,7 @@ MSGPACK_EXTENSIONS = (*range(0xC7, 0xCA), *range(0xD4, 0xD9))
 
 
 @contextmanager
-def open_flax(path: Path) -> Generator[tuple[Stored, Stored]]:
+def open_flax(path: Path) -> Generator[Found]:
     """Yield the headers of images and labels; what else is in the file is gone past.
 
     Raises:
@@ -50,7 +50,7 @@ def open_flax(path: Path) -> Generator[tuple[Stored, Stored]]:
             raise ValueError("it goes on behind its end")
     for table in TABLES:
         if f"{table}x_proto" in arrays and f"{table}y_proto" in arrays:
-            yield arrays[f"{table}x_proto"], arrays[f"{table}y_proto"]
+            yield Found(arrays[f"{table}x_proto"], arrays[f"{table}y_proto"])
             return
     raise FrepoError(
         f"{path} holds {listed(names)}: no x_proto and y_proto in ema_average, in params or by themselves; save its "

@@ -1,5 +1,6 @@
 """Other people's distilled data: from their file to a spec like any other."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,35 @@ from frepo.data.prepare import fetch_missing
 from frepo.errors import SpecError
 from frepo.exchange.imports.interpret import interpret
 from frepo.exchange.imports.read import read_arrays
+from frepo.exchange.imports.stored import Layout
 from frepo.methods.imported import keep
 from frepo.progress import note, warn
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Full, LoadedSpec, load_spec
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a user says of a file, where it does not say so itself.
+
+    Attributes:
+        labels: the file of the labels.
+        pixels: floats are pixels from 0 to this, 1 or 255, which the spec's preprocessing maps to network inputs; None:
+            they are network inputs.
+        layout: where images have their channels.
+        logits: whether soft labels are logits.
+    """
+
+    labels: Path | None = None
+    pixels: int | None = None
+    layout: Layout | None = None
+    logits: bool | None = None
+
+
 def imported(
-    checkpoint: Path, spec: Path, overrides: tuple[str, ...], options: RuntimeOptions, *, pixels: int | None
+    checkpoint: Path, spec: Path, overrides: tuple[str, ...], options: RuntimeOptions, said: Said
 ) -> LoadedSpec:
     """Return a spec with the distilled data of `checkpoint`, which are kept, in place of what its `[distill]` makes.
-
-    With `pixels` its floats are pixels from 0 to 1 or to 255, which the spec's preprocessing maps to network inputs;
-    without, they are network inputs.
 
     Raises:
         SpecError: the spec is not valid, or imported images do not suit it.
@@ -33,12 +50,14 @@ def imported(
         raise SpecError(f"{spec}: method = 'full' has no distilled data that an imported file could stand in for")
     ipc = loaded.spec.distill.ipc
     loaded.overridden(_distill(ipc, "0" * 64))  # a spec that imported images do not suit is refused at once
-    foreign = read_arrays(checkpoint)
+    foreign = read_arrays(checkpoint, said.labels)
     table = loaded.spec.dataset
     if not options.offline:
         fetch_missing(table.name, options.tfds_dir)
     info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
-    found = interpret(foreign, info.image_shape, info.num_classes, ipc, pixels=pixels)
+    found = interpret(
+        *(foreign, info.image_shape, info.num_classes, ipc), pixels=said.pixels, layout=said.layout, logits=said.logits
+    )
     for line in found.notes:
         note(f"{checkpoint}: {line}")
     for line in found.doubts:

@@ -1,11 +1,14 @@
 """Arrays of a stranger's distilled data to images and labels that fit a data set."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from frepo.errors import FrepoError
 from frepo.exchange.imports.read import Foreign
+from frepo.exchange.imports.stored import Layout
 
 SUM_TOLERANCE = 0.01
 """How far probabilities may be from a sum of one: half-precision ones are not nearer."""
@@ -16,6 +19,8 @@ LARGEST_INPUT = 16
 LARGEST_LABEL = 3
 """Labels that go beyond are logits: learned ones begin between -1 and 1 and stay near."""
 MOST_LISTED = 10
+AS_THEY_ARE = "labels are taken as they are: centred soft labels, as FRePo learns them"
+LOGITS = "labels are taken as they are: logits, whose softmax loss = 'soft_xent' trains on"
 
 
 @dataclass(frozen=True)
@@ -40,53 +45,81 @@ class Interpreted:
 
 
 def interpret(
-    foreign: Foreign, image_shape: tuple[int, int, int], num_classes: int, ipc: int, *, pixels: int | None
+    foreign: Foreign,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    ipc: int,
+    *,
+    pixels: int | None,
+    layout: Layout | None = None,
+    logits: bool | None = None,
 ) -> Interpreted:
     """Return what was read as distilled data of a data set with images [h, w, c] = `image_shape`.
 
-    Images of uint8 are pixels, others network inputs, or pixels from 0 to `pixels`, 1 or 255, where it is set.
+    Images of uint8 are pixels, others network inputs, or pixels from 0 to `pixels`, 1 or 255, where it is set. `layout`
+    says where their channels are, `logits` whether soft labels are logits; both follow from the file where it is None.
 
     Raises:
-        FrepoError: it is not data of this data set with `ipc` images per class, or not numbers that can be used.
+        FrepoError: it is not data of this data set with `ipc` images per class, not numbers that can be used, or could
+            be read in several ways.
     """
-    images, layout = _channels_last(foreign, image_shape)
-    _check_labels_shape(foreign, len(images), num_classes)
-    labels, hard, centring, label_doubts = _centred(foreign, num_classes)
+    images, moved = _channels_last(foreign, image_shape, layout or foreign.layout)
+    given = foreign.labels
+    if given is None:
+        given = np.repeat(np.arange(num_classes), max(1, len(images) // num_classes))
+    _check_labels_shape(foreign, given, len(images), num_classes)
+    labels, hard, centring, label_doubts = _centred(foreign, given, num_classes, logits)
     _check_counts(foreign, labels, hard, ipc)
     images, are_pixels, kind, doubts = _numbers(foreign, images, pixels)
     classes = np.repeat(np.arange(num_classes, dtype=np.int32), ipc)
     order, sorting = _class_by_class(foreign, labels, classes, hard)
     if order is not None:
         images, labels = images[order], labels[order]
-    notes = (f"images are {foreign.names[0]} and labels {foreign.names[1]} of {foreign.path}",)
-    notes += layout + kind + centring + sorting
+    elsewhere = f" of {foreign.path} and labels {foreign.names[1]} of {foreign.labels_path}"
+    here = f" and labels {foreign.names[1]} of {foreign.path}"
+    notes = (f"images are {foreign.names[0]}{elsewhere if foreign.labels_path else here}", *foreign.notes)
+    notes += moved + kind + centring + sorting
     return Interpreted(np.ascontiguousarray(images), labels, classes, are_pixels, notes, doubts + label_doubts)
 
 
-def _channels_last(foreign: Foreign, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _channels_last(
+    foreign: Foreign, image_shape: tuple[int, int, int], layout: Layout | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return images [n, h, w, c]."""
     images = foreign.images
     height, width, channels = image_shape
-    if images.shape[1:] == (height, width, channels):
-        return images, ()
-    if images.shape[1:] == (channels, height, width):
-        return images.transpose(0, 2, 3, 1), ("images are [n, channels, height, width]: channels moved to the end",)
-    if channels == 1 and images.shape[1:] == (height, width):
+    sizes = images.shape[1:]
+    if channels == 1 and sizes == (height, width):
         return images[..., None], ()
-    if images.ndim not in (3, 4):
+    shapes: dict[Layout, tuple[int, int, int]] = {"nhwc": image_shape, "nchw": (channels, height, width)}
+    fitting: list[Layout] = [name for name, shape in shapes.items() if sizes in (shape, (math.prod(shape),))]
+    if fitting and layout and layout not in fitting:
+        raise FrepoError(f"{foreign.path} holds images of the shape {images.shape}, which are not {layout}")
+    if len(fitting) == 2 and layout is None and min(channels, height * width) > 1:
+        raise FrepoError(
+            f"{foreign.path} holds images of the shape {images.shape}, whose channels may come first or last; say so "
+            "with --layout nchw or --layout nhwc"
+        )
+    if fitting:
+        chosen = layout or fitting[0]
+        images = images.reshape(len(images), *shapes[chosen])
+        if chosen == "nhwc" or channels == 1:
+            return images.reshape(len(images), *image_shape), ()
+        return images.transpose(0, 2, 3, 1), ("images are [n, channels, height, width]: channels moved to the end",)
+    if images.ndim not in (2, 3, 4):
         raise FrepoError(
             f"{foreign.path} holds images of the shape {images.shape}; reshape them to [n, height, width, channels]"
         )
-    has = "x".join(str(size) for size in images.shape[1:])
+    has = "x".join(str(size) for size in sizes)
     raise FrepoError(
         f"{foreign.path} holds images of {has}; those of the spec's data set are {height}x{width}x{channels}; choose "
         "the data set (and dataset.resolution) that the file was made for"
     )
 
 
-def _check_labels_shape(foreign: Foreign, count: int, num_classes: int) -> None:
+def _check_labels_shape(foreign: Foreign, given: np.ndarray, count: int, num_classes: int) -> None:
     """Hold the number of labels against that of images, and of classes."""
-    labels = foreign.labels.shape
+    labels = given.shape
     if len(labels) not in (1, 2) or labels[0] != count:
         raise FrepoError(
             f"{foreign.path} holds {count} images, but labels of the shape {labels}; save one row of labels, or one "
@@ -163,40 +196,53 @@ def _check_pixels(foreign: Foreign, low: float, high: float, largest: int) -> No
     raise FrepoError(f"{holds}: no pixels in 0..{largest}; import network inputs without --pixels and --pixels-255")
 
 
-def _centred(foreign: Foreign, num_classes: int) -> tuple[np.ndarray, bool, tuple[str, ...], tuple[str, ...]]:
+def _centred(
+    foreign: Foreign, given: np.ndarray, num_classes: int, logits: bool | None
+) -> tuple[np.ndarray, bool, tuple[str, ...], tuple[str, ...]]:
     """Return labels float32 [n, C], whether they are of one class each, notes and doubts."""
-    labels = foreign.labels
     share = np.float32(1 / num_classes)
-    if labels.ndim == 1 or labels.shape[1] != num_classes:
-        if labels.dtype.kind not in "iu":
+    path = foreign.labels_path or foreign.path
+    if given.ndim == 1 or given.shape[1] != num_classes:
+        if given.dtype.kind not in "iu":
             raise FrepoError(
-                f"{foreign.path} holds one {labels.dtype} as each label; save class numbers as integers, or [n, "
+                f"{path} holds one {given.dtype} as each label; save class numbers as integers, or [n, "
                 f"{num_classes}] soft labels"
             )
-        numbers = labels.reshape(-1)
+        numbers = given.reshape(-1)
         if numbers.min() < 0 or numbers.max() >= num_classes:
             raise FrepoError(
-                f"{foreign.path} holds classes from {numbers.min()} to {numbers.max()}; those of the spec's data set "
+                f"{path} holds classes from {numbers.min()} to {numbers.max()}; those of the spec's data set "
                 f"are 0 to {num_classes - 1}"
             )
+        if logits:
+            raise FrepoError(f"{path} holds class numbers, which --logits does not suit; import it without")
         return np.eye(num_classes, dtype=np.float32)[numbers.astype(np.intp)] - share, True, (), ()
-    labels = _finite(foreign, labels, "labels")
+    labels = _finite(foreign, given, "labels")
+    if logits is not None:
+        return labels, False, (LOGITS if logits else AS_THEY_ARE,), ()
     if labels.min() < 0 or np.abs(labels.sum(axis=1, dtype=np.float64) - 1).max() > SUM_TOLERANCE:
-        note = "labels are taken as they are: centred soft labels, as FRePo learns them"
-        return labels, False, (note,), _doubts_of_soft_labels(labels)
+        return labels, False, *_soft(path, labels, from_torch=foreign.from_torch)
     hard = bool(np.all((labels == 0) | (labels == 1)))
     what = "one-hot" if hard else "probabilities"
     return labels - share, hard, (f"labels are {what}: 1/{num_classes} was subtracted to centre them",), ()
 
 
-def _doubts_of_soft_labels(labels: np.ndarray) -> tuple[str, ...]:
+def _soft(path: Path, labels: np.ndarray, *, from_torch: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return notes and doubts about labels that are no probabilities: centred ones, or logits."""
     low, high = float(labels.min()), float(labels.max())
-    if max(-low, high) <= LARGEST_LABEL:
-        return ()
-    return (
-        f"labels are from {low:.4g} to {high:.4g} and look like logits: centred soft labels are about -1 to 1; loss = "
-        "'soft_xent' trains on the softmax of labels, 'mse' on the numbers themselves",
-    )
+    where = f"from {low:.4g} to {high:.4g}"
+    if max(-low, high) > LARGEST_LABEL:
+        doubt = (
+            f"labels are {where} and look like logits: centred soft labels are about -1 to 1; loss = 'soft_xent' "
+            "trains on the softmax of labels, 'mse' on the numbers themselves"
+        )
+        return (LOGITS if from_torch else AS_THEY_ARE,), (doubt,)
+    if from_torch:
+        raise FrepoError(
+            f"{path} holds labels {where} whose rows do not sum to 1: say --logits if a method takes their softmax, "
+            "--no-logits if networks are to predict the numbers themselves"
+        )
+    return (AS_THEY_ARE,), ()
 
 
 def _class_by_class(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frepo.exchange.imports.stored import DTYPES, Stored, pair_of, refuse_pickled
+from frepo.exchange.imports.stored import DTYPES, Found, Stored, pair_of
 
 PIECE = 2**20
 """Bytes that are unpacked at once."""
@@ -18,18 +18,16 @@ NPY_HEADER = re.compile(rb"\{'descr': (.+?), 'fortran_order': (True|False), 'sha
 
 
 @contextmanager
-def open_npz(path: Path) -> Generator[tuple[Stored, Stored]]:
+def open_npz(path: Path) -> Generator[Found]:
     """Yield the headers of images and labels, which are loaded while the file is open.
 
     Raises:
         Exception: of any kind, for bytes that are no such file.
     """
     with zipfile.ZipFile(path) as archive:
-        members = archive.namelist()
-        if any(Path(member).name == "data.pkl" for member in members):
-            refuse_pickled(path)
-        first, second = pair_of(path, (member.removesuffix(".npy") for member in members if member.endswith(".npy")))
-        yield _npy(archive, first), _npy(archive, second)
+        members = [member for member in archive.namelist() if member.endswith(".npy")]
+        first, second = pair_of(path, (member.removesuffix(".npy") for member in members))
+        yield Found(_npy(archive, first), _npy(archive, second))
 
 
 def _npy(archive: zipfile.ZipFile, name: str) -> Stored:

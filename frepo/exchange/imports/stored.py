@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -18,6 +18,9 @@ PAIRS = (
 """Names of images and labels in .npz and .safetensors files."""
 LARGEST = 2**34
 """Bytes of images and labels together; more is refused as an attack or a mistake."""
+MOST_DIMENSIONS = 8
+Layout = Literal["nchw", "nhwc"]
+"""Where images have their channels: before height and width, or behind."""
 DTYPES: dict[str, np.dtype[Any]] = {
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
     **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -33,6 +36,35 @@ class Stored(NamedTuple):
     """As the file calls it where it is none of `DTYPES`."""
     shape: tuple[int, ...]
     load: Callable[[], np.ndarray]
+
+
+class Found(NamedTuple):
+    """The arrays of a file, before they are loaded, and what else is known from its layout."""
+
+    images: Stored
+    labels: Stored | None
+    """None where they are not in the file."""
+    layout: Layout | None = None
+    """How images are laid out, where the layout of the file says it."""
+    notes: tuple[str, ...] = ()
+    """A sentence for the user about each thing that was recognised."""
+    in_order: bool = False
+    """Whether images without labels are as many of each class, class by class."""
+    from_torch: bool = False
+    """Whether PyTorch wrote them: soft labels may be logits then."""
+
+
+def numbers(values: Any) -> tuple[int, ...]:
+    """Return a shape, or the steps between its entries, which a stranger's file declares.
+
+    Raises:
+        ValueError: it is no such thing.
+    """
+    if not isinstance(values, tuple | list) or len(values) > MOST_DIMENSIONS:
+        raise ValueError("it has an array without a shape")
+    if not all(type(number) is int and 0 <= number < 2**63 for number in values):
+        raise ValueError("it has an array without a shape")
+    return tuple(values)
 
 
 def check(path: Path, pair: Sequence[Stored]) -> None:
@@ -66,15 +98,15 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "") or "nothing"
 
 
-def refuse_pickled(path: Path) -> AbstractContextManager[tuple[Stored, Stored]]:
+def refuse_pickled(path: Path) -> AbstractContextManager[Found]:
     """Refuse a file that holds Python objects.
 
     Raises:
         FrepoError: always.
     """
     raise FrepoError(
-        f"{path} holds pickled objects, as torch.save writes them; to read those may run code, so it is not done here. "
-        "Convert the file with PyTorch (change the names to those that it has):\n"
-        f"  saved = torch.load({str(path)!r}, map_location='cpu', weights_only=True)\n"
-        "  numpy.savez('distilled.npz', images=saved['images'].numpy(), labels=saved['labels'].numpy())"
+        f"{path} holds pickled objects, not as torch.save writes them; to read those may run code, so it is not done "
+        "here. Where you trust who wrote it, convert it (change the names to those that it has):\n"
+        f"  saved = pickle.load(open({str(path)!r}, 'rb'))\n"
+        "  numpy.savez('distilled.npz', images=saved['images'], labels=saved['labels'])"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from frepo.exchange.imports.stored import Stored, pair_of
+from frepo.exchange.imports.stored import Found, Stored, pair_of
 
 SAFETENSORS_DTYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
@@ -16,7 +16,7 @@ SAFETENSORS_DTYPES = {
 
 
 @contextmanager
-def open_safetensors(path: Path) -> Generator[tuple[Stored, Stored]]:
+def open_safetensors(path: Path) -> Generator[Found]:
     """Yield the headers of images and labels, which are loaded while the file is open.
 
     Raises:
@@ -31,4 +31,4 @@ def open_safetensors(path: Path) -> Generator[tuple[Stored, Stored]]:
             return Stored(name, SAFETENSORS_DTYPES.get(dtype, dtype), shape, lambda: file.get_tensor(name))
 
         first, second = pair_of(path, file.keys())
-        yield stored(first), stored(second)
+        yield Found(stored(first), stored(second))
