@@ -98,6 +98,7 @@ def test_status_shows_the_jobs_of_stages_and_cancel_ends_them(make_sweep, slurm)
     assert "nothing is at work" in frepo("cancel", sweep.spec)[0]
 
 
+@pytest.mark.skipif("FREPO_TEST_LONG" not in os.environ, reason="takes minutes: set FREPO_TEST_LONG=1")
 def test_preempted_killed_and_out_of_time_it_ends_in_the_same_bits(make_sweep, slurm, make_workplace):
     sweep = make_sweep(0, 1)
     _, said = sweep.workplace.frepo(*sweep.command(ROOMY))

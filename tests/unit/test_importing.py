@@ -22,7 +22,7 @@ distill = {{ method = "frepo", ipc = 1 }}
 @pytest.fixture
 def options(tmp_path) -> RuntimeOptions:
     return RuntimeOptions(
-        runs_dir=tmp_path / "runs", database=tmp_path / "results.duckdb", data_dir=tmp_path / "no_data"
+        offline=True, runs_dir=tmp_path / "runs", database=tmp_path / "results.duckdb", data_dir=tmp_path / "no_data"
     )
 
 
