@@ -201,9 +201,18 @@ def import_(
 
 def check(specs: SpecFiles, overrides: Overrides = None, only: Only = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
-    for found in load_all(specs, overrides, only):
-        many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
-        typer.echo(f"{found[0].path}: ok{many}")
+    failures: list[str] = []
+    for files in [[path] for path in specs] if only is None else [specs]:
+        try:
+            loaded = load_all(files, overrides, only)
+        except SpecError as error:
+            failures.append(str(error))
+            continue
+        for found in loaded:
+            many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
+            typer.echo(f"{found[0].path}: ok{many}")
+    if failures:
+        raise SpecError("\n".join(failures))
 
 
 def plan(

@@ -49,7 +49,10 @@ def test_how_to_test_stands_where_contributors_read():
     assert "pip install -e '.[test,lint]' && pytest" in TEXT[ROOT / "specs" / "extending.md"]
 
 
-@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("command", sorted(name for name, command in COMMANDS.items() if not command.hidden))
 def test_every_command_is_explained_and_has_help(workplace, command):
     assert f"frepo {command}" in PROSE
     out, _ = workplace.frepo(command, "--help")
