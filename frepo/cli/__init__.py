@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from frepo.cli import data, export, results, run, running, work
+from frepo.cli import data, export, results, run, running, specs, work
 from frepo.errors import FrepoError, SpecError
 
 
@@ -29,13 +29,13 @@ app.command("import", epilog=example("frepo import checkpoint_65.13 --spec specs
     run.import_
 )
 app.command(epilog=example("frepo export quickstart --format torch --out exported"))(export.export)
-app.command(epilog=example("frepo check specs/quickstart.toml"))(run.check)
+app.command(epilog=example("frepo check specs/quickstart.toml"))(specs.check)
 app.command(
     epilog=example(
         "frepo plan specs/quickstart.toml --set application.0.num_models=10",
         "frepo plan specs/cpu/cifar10_ipc10.toml --cost",
     )
-)(run.plan)
+)(specs.plan)
 app.command(epilog=example("frepo status specs/cpu/sweep_digits.toml", "frepo status"))(running.status)
 app.command(epilog=example("frepo cancel specs/cpu/sweep_digits.toml"))(running.cancel)
 app.command(epilog=example("frepo rm quickstart-seed2", "frepo rm 'sweep-digits-*' --dry-run"))(running.rm)
@@ -60,7 +60,7 @@ app.command(
         "frepo report --sweep sweep-digits",
     )
 )(results.report)
-app.command(epilog=example("frepo schema > schema.json"))(run.schema)
+app.command(epilog=example("frepo schema > schema.json"))(specs.schema)
 app.command(hidden=True)(work.work)
 
 data_app = typer.Typer(help="List and prepare data sets.", no_args_is_help=True, rich_markup_mode=None)

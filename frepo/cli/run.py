@@ -1,4 +1,4 @@
-"""Commands that take a spec: run it, import for it, check it, plan it; and what a spec may hold."""
+"""Commands that run a spec: as it is, or with imported images in place of those that it would learn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +18,14 @@ from frepo.cli.options import (
     Overrides,
     Quiet,
     RunsDir,
-    SpecFile,
     SpecFiles,
 )
+from frepo.cli.specs import load_all
 from frepo.errors import SpecError, SpecsFailedError
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
 if TYPE_CHECKING:
-    from frepo.rundir.status import StageOutlook
-    from frepo.runtime import RuntimeOptions
-    from frepo.spec import LoadedSpec
+    pass
 
 
 def run(
@@ -107,36 +105,6 @@ def run(
         _print_results(db, run_ids, as_json)
 
 
-def load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[list[LoadedSpec]]":
-    """Return the experiments of each file that `only` picks, or say of all files that are not valid what is wrong."""
-    from frepo.spec import load_specs
-
-    loaded: list[list[LoadedSpec]] = []
-    failures: list[str] = []
-    for path in paths:
-        try:
-            loaded.append(load_specs(path, tuple(overrides or ())))
-        except SpecError as error:
-            failures.append(str(error))
-    if failures:
-        raise SpecError("\n".join(failures))
-    return loaded if only is None else _picked(loaded, only)
-
-
-def _picked(loaded: "list[list[LoadedSpec]]", only: str) -> "list[list[LoadedSpec]]":
-    import difflib
-    from fnmatch import fnmatchcase
-
-    picked = [[entry for entry in found if fnmatchcase(entry.spec.name, only)] for found in loaded]
-    if not any(picked):
-        names = [entry.spec.name for found in loaded for entry in found]
-        near = difflib.get_close_matches(only.replace("*", ""), names, n=3, cutoff=0)
-        raise SpecError(
-            f"--only {only}: no experiment of {len(names):,} has such a name; the nearest: {', '.join(near)}"
-        )
-    return [found for found in picked if found]
-
-
 def _print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
     from frepo.store.query import json_text
     from frepo.store.tables import results_json, results_text
@@ -197,108 +165,3 @@ def import_(
         loaded = imported(checkpoint, spec, tuple(overrides or ()), options, said)
         run_ids = runner.run([loaded], options)
     _print_results(db, run_ids, as_json)
-
-
-def check(specs: SpecFiles, overrides: Overrides = None, only: Only = None) -> None:
-    """Say whether specs are valid, and what is wrong where."""
-    failures: list[str] = []
-    for files in [[path] for path in specs] if only is None else [specs]:
-        try:
-            loaded = load_all(files, overrides, only)
-        except SpecError as error:
-            failures.append(str(error))
-            continue
-        for found in loaded:
-            many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
-            typer.echo(f"{found[0].path}: ok{many}")
-    if failures:
-        raise SpecError("\n".join(failures))
-
-
-def plan(
-    spec: SpecFile,
-    overrides: Overrides = None,
-    only: Only = None,
-    cost: Annotated[
-        bool,
-        typer.Option("--cost", help="Time a few steps here: parameters, operations, memory and time of each stage."),
-    ] = False,
-    as_json: AsJson = False,
-    chunk: Chunk = DEFAULT_CHUNK,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    data_dir: DataDir = None,
-) -> None:
-    """Show the stages of a spec, which are done, and which fields changed since the last result; or those of a sweep.
-
-    Of a sweep: its axes, its experiments, and how many stages they share. With --cost, stages that differ in their seed
-    only are timed once.
-    """
-    from frepo.runtime import RuntimeOptions
-
-    (loaded,) = load_all([spec], overrides, only)
-    options = RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk)
-    show = _plan_one if len(loaded) == 1 else _plan_many
-    show(loaded, options, cost=cost, as_json=as_json)
-
-
-def _plan_one(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bool, as_json: bool) -> None:
-    import json
-
-    from frepo.plan import compile_plan
-    from frepo.rundir.status import outlook
-
-    compiled = compile_plan(loaded[0].spec)
-    stages = outlook(compiled, options.runs_dir)
-    costs: dict[str, dict[str, object] | None] = {}
-    if cost:
-        from frepo.execute.estimate import estimate
-
-        costs = estimate(stages, options)
-    if as_json:
-        rows = [
-            {"stage": o.stage.directory, "status": o.status, "changes": o.changes, "identity": o.stage.identity}
-            | ({"cost": costs[o.stage.directory]} if cost else {})
-            for o in stages
-        ]
-        typer.echo(json.dumps({"run_id": compiled.run_id, "stages": rows}, indent=1))
-        return
-    typer.echo(compiled.run_id)
-    typer.echo(_stage_table(stages), nl=False)
-    if cost:
-        from frepo.execute.estimate import estimate_text
-
-        typer.echo(estimate_text(costs), nl=False)
-
-
-def _plan_many(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: bool, as_json: bool) -> None:
-    from frepo.cli.survey import survey_cost_text, survey_json, survey_text
-    from frepo.execute.survey import estimate_survey, survey
-
-    found = survey(loaded, options.runs_dir)
-    costs = estimate_survey(found, options) if cost else None
-    if as_json:
-        typer.echo(survey_json(found, costs))
-        return
-    typer.echo(survey_text(found), nl=False)
-    if costs:
-        typer.echo(survey_cost_text(*costs), nl=False)
-
-
-def _stage_table(stages: "list[StageOutlook]") -> str:
-    from frepo.store.query import Rows, format_rows
-
-    rows: list[tuple[str, str, str]] = []
-    for entry in stages:
-        first, *more = entry.changes or ("",)
-        rows.append((entry.stage.directory, entry.status, first))
-        rows.extend(("", "", change) for change in more)
-    return format_rows(Rows(("stage", "status", "changed since the last result"), tuple(rows)), "table")
-
-
-def schema() -> None:
-    """Print the JSON Schema of a spec, for editors."""
-    import json
-
-    from frepo.spec import json_schema
-
-    typer.echo(json.dumps(json_schema(), indent=1))

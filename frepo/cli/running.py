@@ -6,7 +6,7 @@ import typer
 
 from frepo.cli.completion import run_names
 from frepo.cli.options import AsJson, Database, Only, OptionalSpecFiles, Overrides, RunsDir, SpecFiles
-from frepo.cli.run import load_all
+from frepo.cli.specs import load_all
 from frepo.errors import FrepoError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_RUNS_DIR
 
