@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from frepo.data.catalog import prepare
+from frepo.data.prepare import prepare
 from frepo.data.sources.known import KNOWN
 from frepo.errors import SpecError
 from frepo.plan import compile_plan
