@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import shutil
 import tarfile
 import zipfile
@@ -160,7 +161,24 @@ def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind):
         assert "average accuracy" in out or "AUC" in out
 
 
-@pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())
+LONG = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof")
+"""Data sets whose specs take minutes even so: they run where FREPO_TEST_LONG is set."""
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        pytest.param(
+            name,
+            paths,
+            id=name,
+            marks=pytest.mark.skipif(
+                name in LONG and "FREPO_TEST_LONG" not in os.environ, reason="takes minutes: set FREPO_TEST_LONG=1"
+            ),
+        )
+        for name, paths in by_data_set().items()
+    ],
+)
 def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths):
     largest = max(load_spec(path).spec.distill.ipc for path in paths)
     data = ("--data-dir", workplace.path / "data")
