@@ -231,8 +231,12 @@ def test_a_state_of_another_program_is_refused(tmp_path):
 def test_nothing_is_ever_unpickled():
     sources = {path: path.read_text() for path in Path(frepo.__file__).parent.rglob("*.py")}
     assert len(sources) > 20
-    forbidden = re.compile(r"\b(c?pickle|cloudpickle|dill|joblib|shelve|marshal)\b|allow_pickle\s*=\s*True")
-    assert [str(path) for path, text in sources.items() if forbidden.search(text)] == []
+    modules = r"^\s*(import|from) (c?pickle|cloudpickle|dill|joblib|shelve|marshal)\b"
+    forbidden = re.compile(modules + r"|allow_pickle\s*=\s*True", re.MULTILINE)
+    # The CIFAR archives are pickles: what reads them has a closed list of its own in place of every name.
+    (own,) = [path for path, text in sources.items() if forbidden.search(text)]
+    assert own.name == "pickled.py"
+    assert "def find_class" in sources[own]
     loads = [call for text in sources.values() for call in re.findall(r"np\.load\([^\n]*", text)]
     assert loads
     assert [call for call in loads if "allow_pickle=False" not in call] == []
