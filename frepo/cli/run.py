@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,12 +20,9 @@ from frepo.cli.options import (
     RunsDir,
     SpecFiles,
 )
-from frepo.cli.specs import load_all
+from frepo.cli.specs import experiments
 from frepo.errors import SpecError, SpecsFailedError
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(
@@ -76,7 +73,7 @@ def run(
     from frepo.progress import silenced
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
-    loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
+    loaded = experiments(specs, overrides, only)
     choice = executors.Choice(executor, jobs, executor_config, dry_run, wait, distributed is not None, fresh)
     options = RuntimeOptions(
         runs_dir=runs_dir,

@@ -6,7 +6,7 @@ import typer
 
 from frepo.cli.completion import run_names
 from frepo.cli.options import AsJson, Database, Only, OptionalSpecFiles, Overrides, RunsDir, SpecFiles
-from frepo.cli.specs import load_all
+from frepo.cli.specs import experiments
 from frepo.errors import FrepoError
 from frepo.runtime import DEFAULT_DATABASE, DEFAULT_RUNS_DIR
 
@@ -23,11 +23,8 @@ def status(
 
     from frepo.execute.standings import standings_json, standings_of_runs, standings_of_specs, standings_text
 
-    if specs:
-        loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
-        found = standings_of_specs(loaded, runs_dir)
-    else:
-        found = standings_of_runs(runs_dir)
+    loaded = experiments(specs, overrides, only) if specs else None
+    found = standings_of_runs(runs_dir) if loaded is None else standings_of_specs(loaded, runs_dir)
     typer.echo(json.dumps(standings_json(found), indent=1) if as_json else standings_text(found).rstrip("\n"))
 
 
@@ -37,8 +34,7 @@ def cancel(
     """Stop what works on specs: each process saves its state, and the same `frepo run` goes on from there."""
     from frepo.execute.cancel import cancel as cancel_work
 
-    loaded = [experiment for found in load_all(specs, overrides, only) for experiment in found]
-    asked, elsewhere, jobs = cancel_work(loaded, runs_dir)
+    asked, elsewhere, jobs = cancel_work(experiments(specs, overrides, only), runs_dir)
     for job in jobs:
         typer.echo(f"cancelled {job.where}")
     for holder in asked:

@@ -15,8 +15,20 @@ if TYPE_CHECKING:
     from frepo.spec import LoadedSpec
 
 
-def load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[list[LoadedSpec]]":
-    """Return the experiments of each file that `only` picks, or say of all files that are not valid what is wrong."""
+def experiments(paths: list[Path], overrides: list[str] | None, only: str | None) -> "list[LoadedSpec]":
+    """Return the experiments of all files that `only` picks.
+
+    Raises:
+        SpecError: files are not valid, each with what is wrong, or `only` picks none.
+    """
+    loaded, failures = _load_each(paths, overrides)
+    if failures:
+        raise SpecError("\n".join(failures))
+    return [experiment for found in _picked(loaded, only) for experiment in found]
+
+
+def _load_each(paths: list[Path], overrides: list[str] | None) -> "tuple[list[list[LoadedSpec]], list[str]]":
+    """Return the experiments of each valid file, and what is wrong with the others."""
     from frepo.spec import load_specs
 
     loaded: list[list[LoadedSpec]] = []
@@ -26,15 +38,15 @@ def load_all(paths: list[Path], overrides: list[str] | None, only: str | None) -
             loaded.append(load_specs(path, tuple(overrides or ())))
         except SpecError as error:
             failures.append(str(error))
-    if failures:
-        raise SpecError("\n".join(failures))
-    return loaded if only is None else _picked(loaded, only)
+    return loaded, failures
 
 
-def _picked(loaded: "list[list[LoadedSpec]]", only: str) -> "list[list[LoadedSpec]]":
+def _picked(loaded: "list[list[LoadedSpec]]", only: str | None) -> "list[list[LoadedSpec]]":
     import difflib
     from fnmatch import fnmatchcase
 
+    if only is None:
+        return loaded
     picked = [[entry for entry in found if fnmatchcase(entry.spec.name, only)] for found in loaded]
     if not any(picked):
         names = [entry.spec.name for found in loaded for entry in found]
@@ -47,16 +59,10 @@ def _picked(loaded: "list[list[LoadedSpec]]", only: str) -> "list[list[LoadedSpe
 
 def check(specs: SpecFiles, overrides: Overrides = None, only: Only = None) -> None:
     """Say whether specs are valid, and what is wrong where."""
-    failures: list[str] = []
-    for files in [[path] for path in specs] if only is None else [specs]:
-        try:
-            loaded = load_all(files, overrides, only)
-        except SpecError as error:
-            failures.append(str(error))
-            continue
-        for found in loaded:
-            many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
-            typer.echo(f"{found[0].path}: ok{many}")
+    loaded, failures = _load_each(specs, overrides)
+    for found in _picked(loaded, only) if loaded else ():
+        many = f", {len(found):,} experiment{'s' if len(found) > 1 else ''}" if found[0].sweep else ""
+        typer.echo(f"{found[0].path}: ok{many}")
     if failures:
         raise SpecError("\n".join(failures))
 
@@ -81,7 +87,7 @@ def plan(
     """
     from frepo.runtime import RuntimeOptions
 
-    (loaded,) = load_all([spec], overrides, only)
+    loaded = experiments([spec], overrides, only)
     options = RuntimeOptions(runs_dir=runs_dir, data_dir=data_dir, chunk=chunk)
     show = _plan_one if len(loaded) == 1 else _plan_many
     show(loaded, options, cost=cost, as_json=as_json)

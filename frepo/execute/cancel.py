@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from frepo.execute.graph import Graph
 from frepo.execute.job import JOB_FILE, JOBS, read_job
-from frepo.execute.slurm.queue import QueuedJob, is_here, queued
+from frepo.execute.slurm.queue import QueuedJob, queued_if_here
 from frepo.execute.slurm.queue import cancel as cancel_jobs
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.lease import Holder
@@ -40,7 +40,7 @@ def cancel(specs: Sequence[LoadedSpec], runs_dir: Path) -> Cancelled:
         FrepoError: Slurm does not answer, or the file of a job in progress is damaged.
     """
     graph = Graph(specs)
-    queue = queued(runs_dir.resolve() / JOBS) if is_here() else {}
+    queue = queued_if_here(runs_dir.resolve() / JOBS)
     jobs = [queue[stage.place] for stage in graph.stages if stage.place in queue]
     cancel_jobs([job.job_id for job in jobs])
     others = [stage for stage in graph.stages if stage.place not in queue]

@@ -1,18 +1,19 @@
 """Jobs: all that processes on this host or others need to compute stages, as a file below the directory of runs."""
 
 import json
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from frepo.errors import FrepoError
 from frepo.plan import Stage
 from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
-from frepo.runtime import Cadence, RuntimeOptions
+from frepo.runtime import RuntimeOptions
 from frepo.spec import ExperimentSpec, LoadedSpec
 from frepo.spec.document import Document, SpecText
 
@@ -79,7 +80,7 @@ def make_job(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> Job:
     numbers = {key: number for number, key in enumerate(documents)}
     content = {
         "here": str(job.here),
-        "options": _options_json(job.options),
+        "options": _OPTIONS.dump_python(job.options, mode="json"),
         "documents": [[[str(file.path), file.text] for file in found.files] for found in documents.values()],
         "experiments": [_spec_json(loaded, numbers[id(loaded.document)]) for loaded in specs],
     }
@@ -99,7 +100,7 @@ def read_job(path: Path) -> Job:
             Document(tuple(SpecText(Path(name), text) for name, text in files)) for files in content["documents"]
         ]
         specs = tuple(_spec(found, documents) for found in content["experiments"])
-        return Job(path.parent.resolve(), specs, _options(content["options"]), Path(content["here"]))
+        return Job(path.parent.resolve(), specs, _OPTIONS.validate_python(content["options"]), Path(content["here"]))
     except OSError as error:
         raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -122,18 +123,4 @@ def _spec(found: dict[str, Any], documents: Sequence[Document]) -> LoadedSpec:
     )
 
 
-def _options_json(options: RuntimeOptions) -> dict[str, Any]:
-    every = options.checkpoint_every
-    paths = {name: None if (path := getattr(options, name)) is None else os.fspath(path) for name in _PATHS}
-    plain = {name: getattr(options, name) for name in _PLAIN}
-    return {**paths, **plain, "checkpoint_every": {"steps": every.steps, "seconds": every.seconds}}
-
-
-def _options(found: dict[str, Any]) -> RuntimeOptions:
-    paths = {name: None if found[name] is None else Path(found[name]) for name in _PATHS}
-    plain = {name: found[name] for name in _PLAIN}
-    return RuntimeOptions(**paths, **plain, checkpoint_every=Cadence(**found["checkpoint_every"]))  # pyright: ignore
-
-
-_PATHS = ("runs_dir", "database", "data_dir")
-_PLAIN = ("log_every", "residency", "chunk", "compile_cache", "tensorboard", "offline")
+_OPTIONS = TypeAdapter(RuntimeOptions)

@@ -79,13 +79,13 @@ class _Run:
 
     def run(self, *, fresh: bool) -> list[str]:
         self._each(lambda experiment: take_over(experiment.plan, self._options.runs_dir))
-        wanted = self._graph.stages if fresh else self._pending()
+        wanted = self._graph.stages if fresh else self._pending(self._graph.stages)
         self._fetch(wanted)
         if not self._together:  # before anything is set aside
             self._check(wanted, fresh=fresh)
-        self._set_aside(fresh=fresh)
+        self._set_aside(wanted, fresh=fresh)
         self._meet("set aside")
-        pending = self._pending()
+        pending = self._pending(wanted)
         self._meet("known")
         self._check(pending, fresh=fresh)
         raise_if_stopping()
@@ -93,9 +93,10 @@ class _Run:
         self._say_what_is_done(pending)
         return self._finish(self._compute(pending) if pending else frozenset())
 
-    def _pending(self) -> list[Stage]:
+    def _pending(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Return those of `stages` that are not done; the results of the others are read to know it."""
         found: list[Stage] = []
-        for stage in self._graph.stages:
+        for stage in stages:
             with self._failures.of_stage(stage):
                 if not is_done(stage, self._options.runs_dir):
                     found.append(stage)
@@ -125,7 +126,10 @@ class _Run:
         if unknown:
             from frepo.execute import stages  # JAX starts here, so that finished specs are recognised without it
 
-            stages.prepare_jax(self._options)
+            if self._executor is None:
+                stages.prepare_jax(self._options)
+            else:
+                stages.leave_devices()
             for stage in unknown:
                 with self._failures.of_stage(stage):
                     self._facts[stage.place] = self._data.facts(stage)
@@ -133,11 +137,11 @@ class _Run:
         if not fresh:
             self._each(lambda experiment: self._data.must_be_that_of_before(experiment.plan, self._facts))
 
-    def _set_aside(self, *, fresh: bool) -> None:
+    def _set_aside(self, wanted: Sequence[Stage], *, fresh: bool) -> None:
         if fresh:
             self._each(lambda experiment: set_run_aside(experiment.plan, self._options.runs_dir))
             return
-        for stage in self._graph.stages:
+        for stage in wanted:
             with self._failures.of_stage(stage), suppress(StageBusyError):
                 set_damaged_aside(stage, self._options.runs_dir)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frepo.errors import FrepoError, Interrupted
 from frepo.execute.index import bring_up_if_free
@@ -20,6 +20,9 @@ from frepo.rundir.record import Attempt, StageRecord
 from frepo.rundir.status import is_done
 from frepo.rundir.tensorboard import event_file
 from frepo.runtime import RuntimeOptions
+
+if TYPE_CHECKING:
+    from frepo.engine.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,12 @@ def run_stage(
                 lease.must_be_held()
                 with suppress(OSError):  # a full disk has no room for the record either
                     status = "stopped" if isinstance(error, Interrupted) else "failed"
-                    log.failed(str(error).splitlines()[0])
-                    log.finish(status, journal.first_step, journal.saved_step, stages.peak_device_bytes())
+                    log.finish(status, journal, journal.saved_step, str(error).splitlines()[0])
                     bring_up_if_free(options, name, LOCK_PATIENCE_SECONDS)
                 raise
             sync(directory / record.METRICS)
             log.images, log.results = tuple(journal.images), journal.results
-            log.finish("done", journal.first_step, journal.last_step, stages.peak_device_bytes())
+            log.finish("done", journal, journal.last_step)
         shutil.rmtree(directory / record.STATE, ignore_errors=True)
     bring_up_if_free(options, name)
 
@@ -151,20 +153,21 @@ class _StageLog:
         self._attempt = self._attempt.model_copy(update={"first_step": first_step, "last_step": step})
         self.write("running")
 
-    def failed(self, error: str) -> None:
-        """Note why the attempt ends before it is done."""
-        self._attempt = self._attempt.model_copy(update={"error": error})
-
-    def finish(self, status: record.Status, first_step: int, last_step: int | None, peak_device: int | None) -> None:
+    def finish(
+        self, status: record.Status, journal: "Journal", last_step: int | None, error: str | None = None
+    ) -> None:
         """Write how the attempt ended; `last_step` is None where it never came to know what is saved."""
+        from frepo.execute import stages
+
         self.step = self.step if last_step is None else last_step
         self._attempt = self._attempt.model_copy(
             update={
                 "ended": now(),
-                "first_step": first_step,
+                "error": error,
+                "first_step": journal.first_step,
                 "last_step": last_step,
                 "peak_host_bytes": peak_host_bytes(),
-                "peak_device_bytes": peak_device,
+                "peak_device_bytes": stages.peak_device_bytes(),
             }
         )
         self.write(status)

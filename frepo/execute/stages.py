@@ -90,6 +90,11 @@ def prepare_jax(options: RuntimeOptions) -> str:
     return f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})"
 
 
+def leave_devices() -> None:
+    """Keep this process on the processor, for ever: the memory of GPUs is for the processes that compute."""
+    jax.config.update("jax_platforms", "cpu")
+
+
 def peak_device_bytes() -> int | None:
     """Return the most memory that the device has held, or None where the backend does not count."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

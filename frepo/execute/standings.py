@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from frepo.execute.graph import Graph
 from frepo.execute.job import JOBS
-from frepo.execute.slurm.queue import QueuedJob, is_here, queued
+from frepo.execute.slurm.queue import QueuedJob, queued_if_here
 from frepo.rundir import record
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.standing import WAITING, Standing, standing
@@ -52,7 +52,7 @@ class StageStanding(NamedTuple):
 
 def standings_of_specs(specs: Sequence[LoadedSpec], runs_dir: Path) -> list[StageStanding]:
     """Return how far the distinct stages of specs are, each with the first experiment that asks for it."""
-    graph, jobs = Graph(specs), _queue(runs_dir)
+    graph, jobs = Graph(specs), queued_if_here(runs_dir.resolve() / JOBS)
     return [
         StageStanding(
             graph.asking(stage)[0].name,
@@ -71,7 +71,7 @@ def standings_of_runs(runs_dir: Path) -> list[StageStanding]:
         FrepoError: the record of a run is damaged.
     """
     found: dict[Path, StageStanding] = {}
-    jobs = _queue(runs_dir)
+    jobs = queued_if_here(runs_dir.resolve() / JOBS)
     for directory in sorted({path.parent for path in runs_dir.glob("*/run-*.json")}):
         for run in record.read_runs(directory):
             for name in run.stages:
@@ -115,7 +115,3 @@ def standings_json(found: Sequence[StageStanding]) -> list[dict[str, Any]]:
         }
         for entry in found
     ]
-
-
-def _queue(runs_dir: Path) -> dict[str, QueuedJob]:
-    return queued(runs_dir.resolve() / JOBS) if is_here() else {}

@@ -27,13 +27,14 @@ class Watch:
     def look(self) -> None:
         """Find the stages that are done by now."""
         runs_dir = self._work.options.runs_dir
-        done = [stage for stage in self.left if is_done(stage, runs_dir)]
-        self.left = [stage for stage in self.left if stage not in done]
+        done = {stage.place for stage in self.left if is_done(stage, runs_dir)}
+        for stage in self.left:
+            if stage.place in done:
+                note(f"{self._work.graph.title(stage)}: done, {len(self.left) - len(done)} left")
+        self.left = [stage for stage in self.left if stage.place not in done]
         left = {stage.place for stage in self.left}
-        for stage in done:
-            note(f"{self._work.graph.title(stage)}: done, {len(left)} left")
-        for experiment in self._work.graph.experiments:
-            if done and not left & experiment.places and any(stage.place in experiment.places for stage in done):
+        for experiment in self._work.graph.experiments if done else ():
+            if done & experiment.places and not left & experiment.places:
                 bring_up_if_free(self._work.options, experiment.name)
         if self.left and time.monotonic() - self._said > SAY_SECONDS:
             self._said = time.monotonic()

@@ -168,8 +168,7 @@ def place(tmp_path, monkeypatch):
 
     cancelled = []
     for module in (slurm_executor, cancelling, standings):
-        monkeypatch.setattr(module, "queued", lambda _: dict(shown))
-        monkeypatch.setattr(module, "is_here", lambda: True)
+        monkeypatch.setattr(module, "queued_if_here", lambda _: dict(shown))
     monkeypatch.setattr(cancelling, "cancel_jobs", cancelled.extend)
     options = RuntimeOptions(runs_dir=tmp_path / "runs")
     return SimpleNamespace(loaded=loaded, options=options, queue=set_queue, cancelled=cancelled)

@@ -10,7 +10,7 @@ from frepo.execute.executor import Work
 from frepo.execute.graph import Graph
 from frepo.execute.job import JOB_FILE, JOBS, make_job, read_job
 from frepo.execute.slurm.arrays import StageJob
-from frepo.execute.slurm.queue import QueuedJob, cancel, is_here, queued
+from frepo.execute.slurm.queue import QueuedJob, cancel, queued, queued_if_here
 from frepo.execute.slurm.settings import Settings
 from frepo.execute.slurm.submit import must_be_possible, scripts, submit
 from frepo.execute.watch import Watch
@@ -72,7 +72,8 @@ class SlurmJobs:
             time.sleep(LOOK_SECONDS)
             if time.monotonic() - asked > ASK_SECONDS:
                 asked = time.monotonic()
-                if not any(stage.place in _in_queue(work.options.runs_dir) for stage in watch.left):
+                in_queue = _in_queue(work.options.runs_dir)
+                if not any(stage.place in in_queue for stage in watch.left):
                     break
             watch.look()
         watch.look()
@@ -87,7 +88,7 @@ def dry_run(specs: Sequence[LoadedSpec], options: RuntimeOptions, settings: Sett
     Raises:
         FrepoError: a record is damaged, or Slurm does not answer.
     """
-    jobs = _in_queue(options.runs_dir) if is_here() else {}
+    jobs = queued_if_here(options.runs_dir.resolve() / JOBS)
     pending = [stage for stage in Graph(specs).stages if not is_done(stage, options.runs_dir)]
     directory = options.runs_dir.resolve() / JOBS / "JOB"
     missing = stage_jobs(_missing(pending, jobs), directory / JOB_FILE)

@@ -46,11 +46,6 @@ class QueuedJob:
         return log_of(self.directory, self.job_id)
 
 
-def is_here() -> bool:
-    """Return whether Slurm can be asked."""
-    return shutil.which("squeue") is not None
-
-
 def remember(job_directory: Path, ids: Mapping[str, str]) -> None:
     """Keep in a job directory which stage is which job."""
     write_atomically(job_directory / FILE, json.dumps({"jobs": dict(ids)}, indent=1).encode())
@@ -59,6 +54,11 @@ def remember(job_directory: Path, ids: Mapping[str, str]) -> None:
 def log_of(job_directory: Path, job_id: str) -> Path:
     """Return where a job prints to."""
     return job_directory / LOGS / f"{job_id}_0_log.out"
+
+
+def queued_if_here(jobs_directory: Path) -> dict[str, QueuedJob]:
+    """Return the same as `queued`, or nothing where there is no Slurm."""
+    return queued(jobs_directory) if shutil.which("squeue") else {}
 
 
 def queued(jobs_directory: Path) -> dict[str, QueuedJob]:
