@@ -1,6 +1,13 @@
 """Errors a user can cause, and what each one means for the exit code."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def near_text(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:
+    """Return the question whether the one of `known` that is most like `name` is meant, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f", did you mean `{near[0]}`?" if near else ""
 
 
 class FrepoError(Exception):

@@ -15,6 +15,7 @@ from frepo.plan import Stage
 from frepo.progress import note
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping
+from frepo.spec import LoadedSpec
 
 if TYPE_CHECKING:
     from frepo.data.dataset import DatasetInfo
@@ -39,6 +40,12 @@ class Work:
     options: RuntimeOptions
     data: DataOfToday
     facts: Mapping[str, "DatasetInfo"]
+
+    @property
+    def specs(self) -> list[LoadedSpec]:
+        """Those of the experiments that ask for a pending stage."""
+        places = {stage.place for stage in self.pending}
+        return [experiment.loaded for experiment in self.graph.experiments if experiment.places & places]
 
 
 class Executor(Protocol):

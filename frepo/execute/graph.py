@@ -8,7 +8,7 @@ from frepo.plan import Plan, Stage, compile_plan
 from frepo.spec import LoadedSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """A spec and the stages that compute it."""
 
@@ -37,8 +37,13 @@ class Graph:
             for stage in experiment.plan.stages:
                 found.setdefault(stage.place, stage)
                 self._asking.setdefault(stage.place, []).append(experiment)
+        self._stages = found
         self.stages = tuple(found.values())
         self._positions = {place: number for number, place in enumerate(found, start=1)}
+
+    def stage(self, place: str) -> Stage | None:
+        """Return the stage that lies in `place`, or None where none does."""
+        return self._stages.get(place)
 
     def asking(self, stage: Stage) -> Sequence[Experiment]:
         """Return the experiments that ask for `stage`."""

@@ -54,12 +54,21 @@ class Job:
         """Let the other processes know that a stage has failed."""
         write_atomically(self.directory / FAILED / stage.place, str(failure).encode())
 
-    def failure(self, stage: Stage) -> FrepoError | None:
-        """Return why a stage has failed in any process of this job, or None."""
-        try:
-            return FrepoError((self.directory / FAILED / stage.place).read_text())
-        except FileNotFoundError:
-            return None
+    def failed(self) -> list[str]:
+        """Return the places of the stages that have failed in any process of this job."""
+        return [path.name for path in (self.directory / FAILED).iterdir() if not path.name.startswith(".")]
+
+    def failure(self, place: str) -> FrepoError | None:
+        """Return why the stage in `place` has failed in any process of this job, or None."""
+        return failure_in(self.directory, place)
+
+
+def failure_in(job_directory: Path, place: str) -> FrepoError | None:
+    """Return why the stage in `place` has failed in any process of a job, or None."""
+    try:
+        return FrepoError((job_directory / FAILED / place).read_text())
+    except FileNotFoundError:
+        return None
 
 
 def make_job(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> Job:
@@ -114,13 +123,8 @@ def _spec_json(loaded: LoadedSpec, document: int) -> dict[str, Any]:
 
 
 def _spec(found: dict[str, Any], documents: Sequence[Document]) -> LoadedSpec:
-    return replace(
-        LoadedSpec(
-            documents[found["document"]], tuple(found["overrides"]), ExperimentSpec.model_validate(found["spec"])
-        ),
-        sweep=found["sweep"],
-        swept=found["swept"],
-    )
+    spec = ExperimentSpec.model_validate(found["spec"])
+    return LoadedSpec(documents[found["document"]], tuple(found["overrides"]), spec, found["sweep"], found["swept"])
 
 
 _OPTIONS = TypeAdapter(RuntimeOptions)

@@ -40,7 +40,7 @@ class LocalProcesses:
             Interrupted: a signal came; what was computed is saved.
             FrepoError: processes died, and stages are left.
         """
-        job = make_job([experiment.loaded for experiment in work.graph.experiments], work.options)
+        job = make_job(work.specs, work.options)
         shares_used = self._shares[: len(work.pending)]
         note(f"{len(shares_used)} processes work on {len(work.pending)} stages; what they say is in {job.log('*')}")
         watch = Watch(work)
@@ -50,7 +50,7 @@ class LocalProcesses:
         raise_if_stopping()
         for stage in work.pending:
             with work.failures.of_stage(stage):
-                failure = job.failure(stage)
+                failure = job.failure(stage.place)
                 if failure:
                     raise failure
         self._must_be_done(work, job, processes)

@@ -21,9 +21,8 @@ class Failures:
 
     def __init__(self, graph: Graph, *, go_on: bool, job: Job | None = None) -> None:
         self._graph, self._go_on, self._job = graph, go_on, job
-        self._found: dict[int, FrepoError] = {}
-        """Position of an experiment in the graph -> its first failure."""
-        self._position = {id(experiment): number for number, experiment in enumerate(graph.experiments)}
+        self._found: dict[Experiment, FrepoError] = {}
+        """The first failure of each experiment that has failed."""
 
     @contextmanager
     def of(self, experiment: Experiment) -> Generator[None]:
@@ -45,17 +44,21 @@ class Failures:
         with self._kept(self._graph.asking(stage), stage):
             yield
 
+    def learn(self) -> None:
+        """Take over what has failed in other processes of the job."""
+        for place in self._job.failed() if self._job else ():
+            stage = self._graph.stage(place)
+            failure = self._job.failure(place) if self._job else None
+            if stage and failure:
+                self._add(self._graph.asking(stage), failure)
+
     def left(self) -> list[Experiment]:
         """Return the experiments that have not failed so far."""
-        return [experiment for number, experiment in enumerate(self._graph.experiments) if number not in self._found]
+        return [experiment for experiment in self._graph.experiments if experiment not in self._found]
 
     def wanted(self, stage: Stage) -> bool:
-        """Return whether an experiment that has not failed, here or in another process of the job, asks for `stage`."""
-        for each in (stage, *stage.needs) if self._job else ():
-            failure = self._job.failure(each) if self._job else None
-            if failure:
-                self._add(self._graph.asking(each), failure)
-        return any(self._position[id(experiment)] not in self._found for experiment in self._graph.asking(stage))
+        """Return whether an experiment that has not failed asks for `stage`."""
+        return any(experiment not in self._found for experiment in self._graph.asking(stage))
 
     def raise_any(self, run_ids: Sequence[str]) -> None:
         """Sum up, where an experiment has failed and the runs `run_ids` are finished.
@@ -68,15 +71,14 @@ class Failures:
         if not self._go_on:
             raise next(iter(self._found.values()))
         named = list(self._found.items())[:MOST]
-        lines = [f"  {self._title(number)}: {str(failure).splitlines()[0]}" for number, failure in named]
+        lines = [f"  {self._title(experiment)}: {str(failure).splitlines()[0]}" for experiment, failure in named]
         if len(self._found) > MOST:
             lines.append(f"  and {len(self._found) - MOST} more, which `frepo status` lists")
         total = len(self._graph.experiments)
         text = f"{len(self._found)} of {total} specs failed{', the others are done' if run_ids else ''}:"
         raise SpecsFailedError("\n".join([text, *lines]), run_ids)
 
-    def _title(self, number: int) -> str:
-        experiment = self._graph.experiments[number]
+    def _title(self, experiment: Experiment) -> str:
         of_a_file = [other for other in self._graph.experiments if other.loaded.path == experiment.loaded.path]
         return f"{experiment.loaded.path}{f' ({experiment.name})' if len(of_a_file) > 1 else ''}"
 
@@ -95,7 +97,7 @@ class Failures:
             self._add(experiments, failure)
 
     def _add(self, experiments: Sequence[Experiment], failure: FrepoError) -> None:
-        new = [number for each in experiments if (number := self._position[id(each)]) not in self._found]
+        new = [experiment for experiment in experiments if experiment not in self._found]
         if new and self._go_on and len(self._found) < MOST:
             more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
             warn(f"{self._title(new[0])}{more}: {failure}")

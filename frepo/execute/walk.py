@@ -39,6 +39,7 @@ def walk(
 
     while left:
         raise_if_stopping()
+        failures.learn()
         left = [stage for stage in left if failures.wanted(stage) and not is_finished(stage)]
         ready = [stage for stage in left if all(map(is_finished, stage.needs))]
         if any(_taken(stage, work_on, failures) for stage in ready) or not left:

@@ -35,6 +35,7 @@ def work(job: Job, places: Sequence[str], *, cores: Set[int] | None = None, pare
         if parent is not None:
             threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
         failures = Failures(graph, go_on=True, job=job)
+        failures.learn()
         wanted = [stage for stage in graph.stages if not places or stage.place in places]
         pending = [stage for stage in wanted if failures.wanted(stage) and not is_done(stage, job.options.runs_dir)]
         if places:
@@ -56,9 +57,7 @@ def _must_have_what_they_need(pending: Sequence[Stage], job: Job) -> None:
     for stage in pending:
         for need in stage.needs:
             if need.place not in inside and not is_done(need, job.options.runs_dir):
-                failure = job.failure(need)
-                why = f"failed: {failure}" if failure else "is not done: run the same command again"
-                raise FrepoError(f"{stage.place} needs {need.place}, which {why}")
+                raise FrepoError(f"{stage.place} needs {need.place}, which is not done: run the same command again")
 
 
 def _keep_to(cores: Set[int]) -> None:

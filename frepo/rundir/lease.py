@@ -35,6 +35,9 @@ TOUCHES = 6
 
 LOOK_AGAIN_SECONDS = 0.2
 
+UNKNOWN = ""
+"""When a process started that is there, but says no more of itself."""
+
 
 class BusyError(FrepoError):
     """Another process holds the lease."""
@@ -193,10 +196,14 @@ def _try_to_take(directory: Path, number: int) -> Lease | None:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return None
-    with os.fdopen(handle, "wb") as file:
-        file.write(json.dumps(asdict(mine)).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(json.dumps(asdict(mine)).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # a full disk: an empty lease would hold the next process up
+        path.unlink(missing_ok=True)
+        raise
     found = _all(directory)
     others = [seen for seen in found if seen.holder != mine]
     if len(others) == len(found):  # a faster one has taken it for a leftover, worked and gone
@@ -247,8 +254,9 @@ def _server_time(directory: Path) -> float:
 
 def _is_dead(seen: _Seen) -> bool:
     holder = seen.holder
-    if holder and holder.is_here:
-        return _started(holder.pid) != holder.started
+    started = _started(holder.pid) if holder and holder.is_here else UNKNOWN
+    if holder and started != UNKNOWN:
+        return started != holder.started
     return _server_time(seen.path.parent) - seen.touched > (holder.seconds if holder else lease_seconds())
 
 
@@ -272,15 +280,12 @@ def _started(pid: int) -> str | None:
         # The name of the program, in parentheses, may hold spaces: fields are counted after it.
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else fields[18]
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
     except (OSError, IndexError):
         pass
-    try:  # no /proc: macOS
+    try:  # no /proc, or one that hides the processes of other users
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except OSError:
         pass
-    return ""
+    return UNKNOWN

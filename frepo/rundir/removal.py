@@ -1,13 +1,12 @@
 """Removing runs: their records, and the stages that no other run needs."""
 
-import difflib
 import fnmatch
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, near_text
 from frepo.rundir import record
 from frepo.rundir.directory import locked
 from frepo.rundir.layout import STAGES, referring, set_aside
@@ -46,8 +45,7 @@ def plan_removal(runs_dir: Path, patterns: Sequence[str]) -> Removal:
     for pattern in patterns:
         fitting = fnmatch.filter(known, pattern)
         if not fitting:
-            near = difflib.get_close_matches(pattern, known, n=1, cutoff=0.4)
-            hint = f", did you mean `{near[0]}`?" if near else "; `frepo runs` lists them"
+            hint = near_text(pattern, known) or "; `frepo runs` lists them"
             raise FrepoError(f"there is no run `{pattern}` in {runs_dir}{hint}")
         names.update(fitting)
     freed: list[Path] = []

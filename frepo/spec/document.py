@@ -1,6 +1,5 @@
 """The files that a spec is read from: its own, and the chain of those that it extends."""
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any, cast
 
 import tomli
 
-from frepo.errors import SpecError
+from frepo.errors import SpecError, near_text
 from frepo.spec.fields import KeyPath, contains, depth_of
 
 DEEPEST = 10
@@ -82,7 +81,7 @@ def read_document(path: Path) -> Document:
     Raises:
         SpecError: one of them cannot be read or is not TOML, or they extend each other in a circle or too deeply.
     """
-    files = [SpecText(path, _read(path))]
+    files = [read_alone(path)]
     while EXTENDS in files[-1].data:
         files.append(_base_of(files))
     return Document(tuple(files))
@@ -111,10 +110,10 @@ def _base_of(files: Sequence[SpecText]) -> SpecText:
     if len(files) == DEEPEST:
         raise SpecError(f"{where}: is the {DEEPEST}th file after another; at most {DEEPEST} files may form a chain")
     try:
-        return SpecText(path, _read(path))
+        return read_alone(path)
     except SpecError as error:
-        near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*.toml")], n=1)
-        meant = f", did you mean `{near[0]}`?" if near and not path.exists() else ""
+        beside = [other.name for other in path.parent.glob("*.toml")]
+        meant = "" if path.exists() else near_text(path.name, beside, 0.6)
         raise SpecError(f"{where}: {error}{meant}") from None
 
 

@@ -12,6 +12,7 @@ from frepo.spec.pool import Pool
 from frepo.spec.table import Seed, Table
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]*$"
+NAME_PART = r"^[A-Za-z0-9._\-]+$"
 """Of an experiment: a directory is named so."""
 LONGEST_NAME = 100
 

@@ -1,6 +1,5 @@
 """From pydantic's errors to lines that say where, what is allowed and what was probably meant."""
 
-import difflib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast, get_args
@@ -8,9 +7,10 @@ from typing import Any, NamedTuple, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from frepo.errors import near_text
 from frepo.spec.document import Document
 from frepo.spec.experiment import ExperimentSpec
-from frepo.spec.fields import KeyPath, contains
+from frepo.spec.fields import KeyPath, contains, dotted, overwrites
 
 MOST_BITS = 10_000
 """Of an integer that is shown: Python prints none of more than 4,300 digits."""
@@ -53,8 +53,9 @@ def explain(states: Sequence[Given], document: Document, table: type[BaseModel] 
     known = [{_signature(details, given.data) for details in _errors(given.data, table)} for given in states[:-1]]
     for details in _errors(last.data, table):
         key_path = _path_in_data(details, last.data)
-        field = ".".join(map(str, key_path))
-        writers = [given.by for given in states if given.by and _has_written(given.by, key_path)]
+        field = dotted(key_path)
+        wrote = (given.by for given in states if given.by)
+        writers = [by for by in wrote if any(overwrites(written, key_path) for written in by.paths)]
         by = writers[-1] if writers else _came_with(_signature(details, last.data), known, states)
         where = document.where(key_path)
         if by is not None:
@@ -63,10 +64,6 @@ def explain(states: Sequence[Given], document: Document, table: type[BaseModel] 
             where = by.where
         reason = _reason(details, key_path, by.override if by is not None and key_path in by.paths else None, table)
         yield Fault(f"{where}: {field + ': ' if field else ''}{reason}", by)
-
-
-def _has_written(by: Written, key_path: KeyPath) -> bool:
-    return any(key_path[: len(written)] == written for written in by.paths)
 
 
 def _errors(data: dict[str, Any], table: type[BaseModel]) -> list[ErrorDetails]:
@@ -167,8 +164,7 @@ def _shown(value: Any) -> str:
 
 
 def _did_you_mean(name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), allowed, n=1, cutoff=0.5)
-    return f", did you mean `{near[0]}`?" if near else ""
+    return near_text(name.lower(), allowed, 0.5)
 
 
 def _field_names(location: tuple[str | int, ...], whole: type[BaseModel]) -> list[str]:

@@ -1,5 +1,6 @@
 """From a TOML file and overrides to validated specs: one, or as many as the file's `[sweep]` makes."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from frepo.spec.document import CASE, SWEEP, Document, SpecText, read_alone, rea
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.explain import Fault, Given, Written, explain
 from frepo.spec.fields import KeyPath, field_path, overwrites, placed
-from frepo.spec.sweep import NAME_FIELD, Axis, Point, points, read_axes
+from frepo.spec.sweep import NAME_FIELD, Axis, Point, Where, points, read_axes
 from frepo.spec.table import Table
 
 Whole = TypeVar("Whole", bound=Table)
@@ -122,12 +123,12 @@ def _validated(document: Document, overrides: tuple[str, ...]) -> list[LoadedSpe
     found: list[LoadedSpec] = []
     failures: list[_Failure] = []
     for point in points(sweep.axes, name, sweep.where):
-        steps = _swept(point, states[-1].data)
-        spec = None if isinstance(steps, Fault) else _valid(steps[-1].data)
+        spec = _valid_point(point, states[-1].data)
         if spec is not None:
             swept = {axis.name: value.shown for axis, value in zip(sweep.axes, point.values, strict=True)}
             found.append(LoadedSpec(document, overrides, spec, name, swept))
         else:
+            steps = _swept(point, states[-1].data)
             faults = [steps] if isinstance(steps, Fault) else list(explain([*states, *steps], document))
             failures.append(_Failure(point, faults))
     if failures:
@@ -142,9 +143,20 @@ def _valid(data: dict[str, Any]) -> ExperimentSpec | None:
         return None
 
 
+def _valid_point(point: Point, data: dict[str, Any]) -> ExperimentSpec | None:
+    """Return the spec of an experiment of a sweep, or None where `_swept` and `explain` find what is wrong."""
+    try:
+        for value in point.values:
+            for setting in value.settings:
+                data = placed(data, setting.path, setting.value)
+    except ValueError:
+        return None
+    return _valid(data if point.name is None else {**data, NAME_FIELD: point.name})
+
+
 class _Sweep(NamedTuple):
     axes: list[Axis]
-    where: str
+    where: Where
 
 
 def _given(document: Document, overrides: Sequence[str]) -> tuple[list[Given], _Sweep | None]:
@@ -173,7 +185,7 @@ def _given(document: Document, overrides: Sequence[str]) -> tuple[list[Given], _
 
     axes = read_axes(sweep[SWEEP], states[-1].data, where)
     _refuse_overrides_of_swept_fields(axes, written)
-    return states, _Sweep(axes, where((SWEEP,)))
+    return states, _Sweep(axes, where)
 
 
 def _refuse_overrides_of_swept_fields(axes: Sequence[Axis], written: Sequence[Written]) -> None:
@@ -212,11 +224,11 @@ def _summed_up(failures: Sequence[_Failure], axes: Sequence[Axis]) -> list[str]:
             points_of.setdefault(fault, []).append(point)
     lines: dict[str, None] = {}
     for fault, having in points_of.items():
-        sharing = 1
-        for axis in axes:
-            sharing *= (
-                1 if any(value.where == fault.by.where for value in axis.values if fault.by) else len(axis.values)
-            )
+        sharing = math.prod(
+            len(axis.values)
+            for axis in axes
+            if not (fault.by and any(value.where == fault.by.where for value in axis.values))
+        )
         first, more = having[0].name, len(having) - 1
         others = f" and {more:,} more" if more else ""
         lines[fault.line + (f" (in {first}{others})" if len(having) < sharing and first else "")] = None

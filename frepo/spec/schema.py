@@ -5,7 +5,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from frepo.spec.experiment import ExperimentSpec
+from frepo.spec.experiment import NAME_PART, ExperimentSpec
 
 
 class _IfThenSchema(GenerateJsonSchema):
@@ -75,7 +75,7 @@ SWEEP_TABLES: dict[str, Any] = {
             "label": {
                 "description": "What the names of experiments call it.",
                 "type": "string",
-                "pattern": r"^[A-Za-z0-9._\-]+$",
+                "pattern": NAME_PART,
             }
         },
         "required": ["label"],

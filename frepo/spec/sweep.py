@@ -5,11 +5,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 from frepo.errors import SpecError
 from frepo.spec.document import CASE, EXTENDS, SWEEP, merged
-from frepo.spec.experiment import LONGEST_NAME, NAME
+from frepo.spec.experiment import LONGEST_NAME, NAME, NAME_PART
 from frepo.spec.fields import KeyPath, dotted, field_path, overwrites
 
 MOST_EXPERIMENTS = 10_000
@@ -27,7 +29,8 @@ class Setting(NamedTuple):
     value: Any
 
 
-class Value(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Value:
     """One value of an axis."""
 
     part: str
@@ -35,15 +38,18 @@ class Value(NamedTuple):
     shown: Any
     """The value of the field, or the label of a case."""
     settings: tuple[Setting, ...]
-    where: str
-    """File, line, axis and value, for messages."""
+    place: Callable[[], str]
+
+    @cached_property
+    def where(self) -> str:
+        """File, line, axis and value, for messages; lines are looked for where there is one only."""
+        return self.place()
 
 
 class Axis(NamedTuple):
     """A field, or `case` for those that change together, and the values that it takes in turn."""
 
     name: str
-    where: str
     values: tuple[Value, ...]
 
 
@@ -76,7 +82,7 @@ def read_axes(sweep: Any, data: dict[str, Any], where: Where) -> list[Axis]:
     return axes
 
 
-def points(axes: Sequence[Axis], name: Any, where: str) -> list[Point]:
+def points(axes: Sequence[Axis], name: Any, where: Where) -> list[Point]:
     """Return every combination of values, the first axis slowest, named `<name>-<part of each axis>`.
 
     Raises:
@@ -84,7 +90,9 @@ def points(axes: Sequence[Axis], name: Any, where: str) -> list[Point]:
     """
     count = math.prod(len(axis.values) for axis in axes)
     if count > MOST_EXPERIMENTS:
-        raise SpecError(f"{where}: [sweep] makes {count:,} experiments, at most {MOST_EXPERIMENTS:,} are allowed")
+        raise SpecError(
+            f"{where((SWEEP,))}: [sweep] makes {count:,} experiments, at most {MOST_EXPERIMENTS:,} are allowed"
+        )
     is_name = isinstance(name, str) and re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME
     found: list[Point] = []
     by_name: dict[str, Point] = {}
@@ -95,14 +103,14 @@ def points(axes: Sequence[Axis], name: Any, where: str) -> list[Point]:
             continue
         if len(point.name) > LONGEST_NAME:
             raise SpecError(
-                f"{where}: [sweep]: the name {point.name!r} has {len(point.name)} characters, at most {LONGEST_NAME} "
-                "are allowed: a [[sweep.case]] has a short label of its own"
+                f"{where((SWEEP,))}: [sweep]: the name {point.name!r} has {len(point.name)} characters, at most "
+                f"{LONGEST_NAME} are allowed: a [[sweep.case]] has a short label of its own"
             )
         other = by_name.setdefault(point.name, point)
         if other is not point:
             raise SpecError(
-                f"{where}: [sweep]: {_in_words(axes, other)} and {_in_words(axes, point)} would both be named "
-                f"{point.name!r}: remove one of them, or make them a [[sweep.case]] each, with a label of its own"
+                f"{where((SWEEP,))}: [sweep]: {_in_words(axes, other)} and {_in_words(axes, point)} would both be "
+                f"named {point.name!r}: remove one of them, or make them a [[sweep.case]] each, with a label of its own"
             )
     return found
 
@@ -113,46 +121,48 @@ def _in_words(axes: Sequence[Axis], point: Point) -> str:
 
 
 def _axis(name: str, values: Any, where: Where) -> Axis:
-    here = where((SWEEP, name))
-    path = _swept_field(name, f"{here}: [sweep]")
+    def here() -> str:
+        return f"{where((SWEEP, name))}: [sweep]"
+
+    path = _swept_field(name, here)
     if not isinstance(values, list) or not values:
-        raise SpecError(f"{here}: [sweep] {name}: must be a list of values, at least one: {name} = [1, 10]")
+        raise SpecError(f"{here()} {name}: must be a list of values, at least one: {name} = [1, 10]")
     entries = [
         Value(
             part=_part(str(path[-1]), value),
             shown=value,
             settings=(Setting(path, value),),
-            where=f"{here}: [sweep] {name} = {_toml(value)}",
+            place=lambda value=value: f"{here()} {name} = {_toml(value)}",
         )
         for value in cast("list[Any]", values)
     ]
-    unnamed = [entry for entry in entries if not entry.part or not re.fullmatch(NAME, f"x{entry.part}")]
+    unnamed = [entry for entry in entries if not re.fullmatch(NAME_PART, entry.part)]
     if unnamed:
         raise SpecError(
             f"{unnamed[0].where}: makes no name of an experiment: make it a [[sweep.case]], which has a label"
         )
-    return Axis(name, here, tuple(entries))
+    return Axis(name, tuple(entries))
 
 
 def _case_axis(cases: Any, data: dict[str, Any], where: Where) -> Axis:
-    here = where((SWEEP, CASE))
     if not isinstance(cases, list) or not cases:
-        raise SpecError(f"{here}: [sweep] {CASE}: write [[sweep.case]] in double brackets, once for each case")
-    return Axis(
-        CASE,
-        here,
-        tuple(_case(case, data, where((SWEEP, CASE, number))) for number, case in enumerate(cast("list[Any]", cases))),
-    )
-
-
-def _case(case: Any, data: dict[str, Any], here: str) -> Value:
-    label = cast("dict[str, Any]", case).get(LABEL) if isinstance(case, dict) else None
-    if not isinstance(label, str) or not re.fullmatch(NAME, f"x{label}") or not label:
         raise SpecError(
-            f'{here}: [[sweep.case]]: needs a label = "NAME" of letters, digits, dots, hyphens and underscores, which '
-            "goes into the names of experiments"
+            f"{where((SWEEP, CASE))}: [sweep] {CASE}: write [[sweep.case]] in double brackets, once for each case"
         )
-    place = f'{here}: [[sweep.case]] "{label}"'
+    return Axis(CASE, tuple(_case(case, data, number, where) for number, case in enumerate(cast("list[Any]", cases))))
+
+
+def _case(case: Any, data: dict[str, Any], number: int, where: Where) -> Value:
+    label = cast("dict[str, Any]", case).get(LABEL) if isinstance(case, dict) else None
+    if not isinstance(label, str) or not re.fullmatch(NAME_PART, label):
+        raise SpecError(
+            f'{where((SWEEP, CASE, number))}: [[sweep.case]]: needs a label = "NAME" of letters, digits, dots, hyphens '
+            "and underscores, which goes into the names of experiments"
+        )
+
+    def place() -> str:
+        return f'{where((SWEEP, CASE, number))}: [[sweep.case]] "{label}"'
+
     settings: list[Setting] = []
     for name, value in cast("dict[str, Any]", case).items():
         if name == LABEL:
@@ -160,12 +170,14 @@ def _case(case: Any, data: dict[str, Any], here: str) -> Value:
         path = _swept_field(name, place)
         _must_be_clear(name, value, data, place)
         if twice := [setting for setting in settings if overwrites(path, setting.path)]:
-            raise SpecError(f"{place}: {name} takes away {dotted(twice[0].path)}, which the case sets too: remove one")
+            raise SpecError(
+                f"{place()}: {name} takes away {dotted(twice[0].path)}, which the case sets too: remove one"
+            )
         settings.append(Setting(path, value))
     return Value(label, label, tuple(settings), place)
 
 
-def _must_be_clear(name: str, value: Any, data: dict[str, Any], place: str) -> None:
+def _must_be_clear(name: str, value: Any, data: dict[str, Any], place: Callable[[], str]) -> None:
     """Refuse a table that may be meant to replace the spec's or to change some of its fields: TOML tells no difference.
 
     Without quotes `dataset.name = "cifar10"` is such a table.
@@ -174,20 +186,20 @@ def _must_be_clear(name: str, value: Any, data: dict[str, Any], place: str) -> N
     if isinstance(value, dict) and isinstance(mine, dict) and merged(mine, value) != value:
         inner = next(iter(cast("dict[str, Any]", value)), "field")
         raise SpecError(
-            f"{place}: {name} is a table here and in the spec, whose other fields would be lost: write "
+            f"{place()}: {name} is a table here and in the spec, whose other fields would be lost: write "
             f'"{name}.{inner}" in quotes to change one field; to replace the table, give it in each case and leave it '
             "out of the spec"
         )
 
 
-def _swept_field(name: str, place: str) -> KeyPath:
+def _swept_field(name: str, place: Callable[[], str]) -> KeyPath:
     try:
         path = field_path(name)
     except ValueError as error:
-        raise SpecError(f"{place}: {error}") from None
+        raise SpecError(f"{place()}: {error}") from None
     if path[0] in (NAME_FIELD, EXTENDS, SWEEP):
         raise SpecError(
-            f"{place}: {name} cannot be swept: each experiment is named after its swept values and its case's label"
+            f"{place()}: {name} cannot be swept: each experiment is named after its swept values and its case's label"
         )
     return path
 

@@ -283,6 +283,8 @@ def test_processes_of_a_job_tell_each_other_what_has_failed(specs, options, grap
     assert all(map(there.wanted, graph.stages))
     with here.of_stage(chosen):
         raise FrepoError("it broke\nbadly")
+    assert there.wanted(trained)  # as far as it knows
+    there.learn()
     assert not there.wanted(trained)  # which needs it
     assert there.wanted(other)
     assert [experiment.name for experiment in there.left()] == ["grid-seed1"]
@@ -300,6 +302,7 @@ def test_a_failure_before_any_stage_is_no_matter_to_other_processes(specs, optio
     here, there = (Failures(graph, go_on=True, job=job) for _ in range(2))
     with here.of(graph.experiments[0]):
         raise FrepoError("it broke")
+    there.learn()
     assert not here.wanted(graph.stages[0])
     assert there.wanted(graph.stages[0])
 
@@ -308,4 +311,4 @@ def test_a_command_of_several_processes_holds_its_job(specs, options):
     job = make_job(specs, options)
     with held(job.directory, 0.0):
         assert job.log("0").parent.is_dir()
-        assert job.failure(Graph(specs).stages[0]) is None
+        assert job.failure(Graph(specs).stages[0].place) is None

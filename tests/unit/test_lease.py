@@ -1,7 +1,9 @@
 """Leases: one process at a time, on whichever host; a dead one gives way, and one that was taken over notices."""
 
+import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -133,6 +135,28 @@ def test_a_process_id_that_was_given_again_is_another_process(tmp_path):
     write(tmp_path, 1, mine)
     assert not is_free(tmp_path)
     write(tmp_path, 1, replace(mine, started="1"))
+    assert is_free(tmp_path)
+
+
+def test_a_process_of_another_user_that_is_hidden_counts_by_its_touches(tmp_path, monkeypatch):
+    here = {"host": platform.node(), "kernel": leases._kernel()}
+    holder = replace(ELSEWHERE, **here, pid=os.getpid())
+    monkeypatch.setattr(leases, "_started", lambda pid: leases.UNKNOWN)
+    write(tmp_path, 1, holder, silent=29.0)
+    assert not is_free(tmp_path)
+    write(tmp_path, 1, holder, silent=31.0)
+    assert is_free(tmp_path)
+
+
+def test_a_full_disk_leaves_no_lease_that_keeps_others_out(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"), held(tmp_path, 0.0):
+            pass
+    assert files(tmp_path) == []
     assert is_free(tmp_path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from frepo.errors import FrepoError
 from frepo.execute.executor import Work
 from frepo.execute.graph import Graph
-from frepo.execute.job import JOB_FILE, JOBS, make_job, read_job
+from frepo.execute.job import JOB_FILE, JOBS, failure_in, make_job
 from frepo.execute.slurm.arrays import StageJob
 from frepo.execute.slurm.queue import QueuedJob, cancel, queued, queued_if_here
 from frepo.execute.slurm.settings import Settings
@@ -52,7 +52,7 @@ class SlurmJobs:
         if len(missing) < len(work.pending):
             note(f"{len(work.pending) - len(missing)} stages are in the queue already")
         if missing:
-            job = make_job([experiment.loaded for experiment in work.graph.experiments], work.options)
+            job = make_job(work.specs, work.options)
             ids = {place: queued_job.job_id for place, queued_job in jobs.items()}
             submitted = submit(stage_jobs(missing, job.file), ids, self._settings, job.directory)
             jobs |= {place: QueuedJob(job_id, "PENDING", "", job.directory) for place, job_id in submitted.items()}
@@ -119,5 +119,6 @@ def _in_queue(runs_dir: Path) -> dict[str, QueuedJob]:
 
 
 def _failure(stage: Stage, job: QueuedJob) -> FrepoError:
-    known = read_job(job.directory / JOB_FILE).failure(stage)
-    return known or FrepoError(f"{stage.place} is not done though its job has ended; what it said is in {job.log}")
+    return failure_in(job.directory, stage.place) or FrepoError(
+        f"{stage.place} is not done though its job has ended; what it said is in {job.log}"
+    )

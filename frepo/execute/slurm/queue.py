@@ -90,7 +90,7 @@ def cancel(job_ids: Collection[str]) -> None:
     """
     ids = sorted(job_ids)
     for start in range(0, len(ids), MOST_IDS):
-        _asked("scancel", *ids[start : start + MOST_IDS])
+        _asked("scancel", "--quiet", *ids[start : start + MOST_IDS])
 
 
 def _asked(*command: str) -> str:

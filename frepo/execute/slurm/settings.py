@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from frepo.errors import SpecError
 from frepo.spec import load_table
 from frepo.spec.table import Few, Table
 
@@ -27,7 +26,10 @@ SET_ELSEWHERE = {
 }
 """Options of sbatch that a field sets, and the field."""
 
-FIXED = ("chdir", "dependency", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "requeue", "wckey")
+FIXED = (
+    *("chdir", "dependency", "error", "job-name", "no-requeue", "nodes", "ntasks", "ntasks-per-node", "open-mode"),
+    *("output", "requeue", "wckey"),
+)
 """Options of sbatch that a stage needs as they are."""
 
 
@@ -78,7 +80,7 @@ class Settings(Table):
     time: Minutes = 60
     """Limit of a job: minutes, or `HH:MM:SS`. A stage that takes longer saves its state and is queued anew."""
 
-    notice: Annotated[int, Field(ge=1, le=3600)] = 120
+    notice: Annotated[int, Field(ge=1, le=3600, validate_default=True)] = 120
     """Seconds before the limit at which a stage is told to save its state."""
 
     max_timeouts: Few = 100
@@ -92,6 +94,14 @@ class Settings(Table):
 
     options: dict[OptionName, str | int | bool] = Field(default_factory=dict)
     """Further options of sbatch by their long names; `true` for one that takes no value."""
+
+    @field_validator("notice")
+    @classmethod
+    def _refuse_a_notice_that_comes_before_the_start(cls, notice: int, info: ValidationInfo) -> int:
+        minutes = info.data.get("time")  # none where that is not valid itself
+        if minutes is not None and notice >= minutes * 60:
+            raise ValueError(f"a notice of {notice} s is no less than the limit `time`, {minutes} min")
+        return notice
 
     @field_validator("options")
     @classmethod
@@ -121,7 +131,4 @@ def load_settings(path: Path | None) -> Settings:
         path = default_file()
         if not path.exists():
             return Settings()
-    settings = load_table(path, Settings)
-    if settings.notice >= settings.time * 60:
-        raise SpecError(f"{path}: notice: {settings.notice} s are no less than the limit `time`, {settings.time} min")
-    return settings
+    return load_table(path, Settings)
