@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+
+RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,23 @@ class Workplace:
             share()
         return out, err
 
+    def rows(self, sql, *arguments):
+        """Return the rows, by column, that `frepo query SQL ARGUMENTS` finds."""
+        return json.loads(self.frepo("query", sql, "--format", "json", *arguments)[0])
+
+    def results(self, under="runs/.stages"):
+        """Return the bytes of the results of all stages below a directory, by (stage, file)."""
+        paths = (self.path / under).glob("[!.]*/*")
+        return {(path.parent.name, path.name): path.read_bytes() for path in paths if path.name in RESULTS}
+
+    def wait_until(self, condition, process, seconds=240):
+        """Wait until `condition()` is true, which has to be before `process` ends."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert process.poll() is None, f"ended before: {process.communicate()}"
+            assert time.monotonic() < deadline, f"waited for {seconds} s"
+            time.sleep(0.01)
+
     def spec(self, name="tiny", **overrides):
         """Write a spec that runs in seconds on the built-in digits and return its path; overrides are TOML lines."""
         tables = {
@@ -146,6 +166,25 @@ def own_workplace(tmp_path):
 def quick_compile(monkeypatch):
     """Let XLA optimise little: for tests of a few steps, which compile longer than they run."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
+
+@pytest.fixture(scope="session")
+def long():
+    """Return whether tests may take minutes."""
+    return bool(os.environ.get("FREPO_TEST_LONG"))
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends in between
+        return False
+
+
+@pytest.fixture(scope="session")
+def lives():
+    """Return what says whether there is a process with an id, one that has ended and waits to be reaped left out."""
+    return _lives
 
 
 def _bit_by_bit(data):

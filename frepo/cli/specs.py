@@ -82,8 +82,8 @@ def plan(
 ) -> None:
     """Show the stages of a spec, which are done, and which fields changed since the last result; or those of a sweep.
 
-    Of a sweep: its axes, its experiments, and how many stages they share. With --cost, stages that differ in their seed
-    only are timed once.
+    Of a sweep: its axes, its experiments, and how many stages they share. With --cost, stages that differ only in
+    their seed or in the images that they train on are timed once.
     """
     from frepo.runtime import RuntimeOptions
 

@@ -36,6 +36,7 @@ def main() -> None:
         ("Time to start", ["start.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
         ("Report", ["report.py"]),
         ("Report of a sweep", ["sweep.py"]),
+        ("Many experiments", ["many.py"]),
         ("Peak memory", ["memory.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
     ):
         print(f"\n{title}", flush=True)

@@ -80,10 +80,10 @@ def write(cwd: Path) -> int:
         directory = stage_directory(stage, options.runs_dir)
         directory.mkdir(parents=True)
         scores = [tuple(0.5 + (number * 7 + model) % 11 / 100 for model in range(5))]
-        images = fake._write_results(directory, stage.work, scores, 10, METRICS)
+        images = fake.write_results(directory, stage.work, scores, 10, METRICS)
         if isinstance(stage.work, DistillStage):
             (directory / record.DISTILLED).write_bytes(b"0" * 10_000)
-        fake._write_stage(directory, stage, "done", FACTS, images=images)
+        fake.write_stage(directory, stage, "done", FACTS, images=images)
         found = record.read_stage(directory).model_copy(update={"data_files": of_today})
         record.write_record(directory / record.STAGE_FILE, found)
     for experiment in graph.experiments:

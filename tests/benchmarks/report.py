@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from start import FREPO, seconds_of
+from start import FREPO, print_page
 
 IN_FULL = 3
 SELECTS = 'method = "random"\nipc = 1\n'
@@ -54,9 +54,7 @@ def main() -> None:
         cwd = Path(scratch)
         compute(cwd, arguments.runs)
         for names, page in (([], "report.html"), ([f"run{arguments.runs - 1}"], f"run{arguments.runs - 1}.html")):
-            seconds = seconds_of(["report", *names], cwd, arguments.times)
-            size = (cwd / "reports" / page).stat().st_size / 1e6
-            print(f"{page:<20} {arguments.runs} runs  {seconds:6.2f} s  {size:6.2f} MB")
+            print_page(["report", *names], page, f"{arguments.runs} runs", cwd, arguments.times)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def seconds_of(command: list[str], cwd: Path, runs: int) -> float:
     return statistics.median(times)
 
 
+def print_page(command: list[str], page: str, of: str, cwd: Path, runs: int) -> None:
+    """Print the median wall time of a command that writes a page, of what it is, and the size of the page."""
+    seconds = seconds_of(command, cwd, runs)
+    size = (cwd / "reports" / page).stat().st_size / 1e6
+    print(f"{page:<20} {of}  {seconds:6.2f} s  {size:6.2f} MB")
+
+
 def seconds_to_first_step(command: list[str], cwd: Path, run: Path) -> float:
     """Return the wall time until the first row of metrics is on disk, then stop the run."""
     began = time.perf_counter()

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from start import FREPO, seconds_of
+from start import FREPO, print_page
 
 from frepo.store.query import query
 
@@ -65,10 +65,8 @@ def main() -> None:
         subprocess.run([*FREPO, "ingest"], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
         ((distinct,),) = query(cwd / "results.duckdb", "SELECT count(DISTINCT experiment) FROM runs").rows
         assert distinct == arguments.experiments, f"only {distinct} experiments differ"
-        seconds = seconds_of(["report", "--sweep", "grid"], cwd, arguments.times)
-        size = (cwd / "reports" / "sweep-grid.html").stat().st_size / 1e6
         count = f"{arguments.experiments} experiments, {arguments.experiments * SEEDS} runs"
-        print(f"sweep-grid.html  {count}  {seconds:6.2f} s  {size:6.2f} MB")
+        print_page(["report", "--sweep", "grid"], "sweep-grid.html", count, cwd, arguments.times)
 
 
 if __name__ == "__main__":

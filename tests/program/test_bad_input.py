@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 
 import duckdb
 import pytest
@@ -272,9 +271,8 @@ def test_a_network_that_does_not_fit_into_memory_is_explained(workplace, command
 def test_a_second_process_waits_for_a_stage_that_is_at_work_and_does_not_set_it_aside(workplace):
     spec = workplace.spec(distill='method = "frepo"\nipc = 1\nsteps = 100000', application=None)
     first = workplace.start("run", spec)
-    while not list((workplace.path / "runs" / "tiny").glob("frepo-*/metrics.jsonl")):
-        assert first.poll() is None
-        time.sleep(0.05)
+    run_directory = workplace.path / "runs" / "tiny"
+    workplace.wait_until(lambda: list(run_directory.glob("frepo-*/metrics.jsonl")), first)
     _, err = workplace.frepo("run", spec, "--fresh", code=1)
     assert "another process is working on it: runs/.stages/" in err
     assert f"is held by process {first.pid} on " in err

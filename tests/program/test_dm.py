@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -18,9 +17,8 @@ def test_it_is_learned_stopped_and_gone_on_with_to_the_same_bits_evaluated_shown
     workplace.frepo("run", workplace.spec("straight", **tables), "--runs-dir", "elsewhere", warnings="error")
     spec, runs = workplace.spec("stopped", **tables), workplace.path / "runs"
     process = workplace.start("run", spec)
-    while not any(path.stat().st_size for path in runs.glob("stopped/dm-*/metrics.jsonl")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    metrics = "stopped/dm-*/metrics.jsonl"
+    workplace.wait_until(lambda: any(path.stat().st_size for path in runs.glob(metrics)), process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err

@@ -20,10 +20,6 @@ def applications(*bodies):
     return "\n\n[[application]]\n".join(bodies)
 
 
-def rows(workplace, sql):
-    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
-
-
 def test_every_source_of_data_goes_through_the_same_networks(workplace):
     baselines = '["random", "herding", "k_center", "k_means", "herding_features", "full"]'
     spec = workplace.spec(
@@ -35,7 +31,7 @@ def test_every_source_of_data_goes_through_the_same_networks(workplace):
     sources = ["distilled", "random", "herding", "k_center", "k_means", "herding_features", "full"]
     assert re.findall(r" ipc \d+ +(\w+)  ", out) == sources[:-1]
     assert re.search(r"all images +full ", out)
-    found = rows(workplace, "SELECT source, predictor, labels, num_models, steps FROM accuracy_table")
+    found = workplace.rows("SELECT source, predictor, labels, num_models, steps FROM accuracy_table")
     assert {row["source"] for row in found if row["predictor"] == "krr"} == set(sources) - {"full"}
     assert {row["labels"] for row in found if row["source"] == "distilled"} == {"soft"}
     assert {row["labels"] for row in found if row["source"] != "distilled"} == {"hard"}
@@ -46,18 +42,17 @@ def test_every_source_of_data_goes_through_the_same_networks(workplace):
         for name in ("random", "herding", "k_center", "k_means", "herding_features")
     }
     assert len({array.tobytes() for array in images.values()}) == len(images), "each chooses its own images"
-    confusions = rows(workplace, "SELECT stage, model, predictor, sum(count)::INT AS n FROM confusions GROUP BY ALL")
+    confusions = workplace.rows("SELECT stage, model, predictor, sum(count)::INT AS n FROM confusions GROUP BY ALL")
     assert {row["n"] for row in confusions} == {360}
-    correct = rows(
-        workplace,
+    correct = workplace.rows(
         "SELECT max(abs(c.right / 360.0 - e.top1)) AS gap FROM evaluations e JOIN (SELECT stage, model, predictor, "
         "sum(CASE WHEN label = predicted THEN count ELSE 0 END) AS right FROM confusions GROUP BY ALL) c "
         "USING (stage, model, predictor)",
     )
     assert correct[0]["gap"] < 1e-9
-    curve = rows(workplace, "SELECT step, value FROM metrics WHERE name = 'test_accuracy' AND stage LIKE '%herding-%'")
+    curve = workplace.rows("SELECT step, value FROM metrics WHERE name = 'test_accuracy' AND stage LIKE '%herding-%'")
     assert [row["step"] for row in curve] == [3, 7, 11, 15, 19]
-    last = rows(workplace, "SELECT top1_mean FROM accuracy_table WHERE source = 'herding' AND predictor = 'network'")
+    last = workplace.rows("SELECT top1_mean FROM accuracy_table WHERE source = 'herding' AND predictor = 'network'")
     assert curve[-1]["value"] == pytest.approx(last[0]["top1_mean"])
 
 
@@ -65,8 +60,8 @@ def test_a_network_comes_out_the_same_beside_others_and_alone(workplace):
     for number in (1, 3):
         spec = workplace.spec(f"of{number}", application=f'type = "evaluate"\n{QUICK}'.replace("= 2", f"= {number}", 1))
         workplace.frepo("run", spec)
-    one, *_ = rows(workplace, "SELECT top1 FROM evaluations WHERE run = 'of1' ORDER BY model")
-    first, second, _ = rows(workplace, "SELECT top1 FROM evaluations WHERE run = 'of3' ORDER BY model")
+    one, *_ = workplace.rows("SELECT top1 FROM evaluations WHERE run = 'of1' ORDER BY model")
+    first, second, _ = workplace.rows("SELECT top1 FROM evaluations WHERE run = 'of3' ORDER BY model")
     assert one == first
     assert first != second
 
@@ -87,7 +82,7 @@ def test_the_learning_rate_is_chosen_on_held_out_images_and_a_diverged_candidate
         scores[rate] = json.loads(path.read_text())["validation_accuracy"]
     assert scores[100.0] == 0
     assert scores[3e-3] > scores[1e-6] > 0
-    (row, _) = rows(workplace, "SELECT learning_rate FROM evaluations")
+    (row, _) = workplace.rows("SELECT learning_rate FROM evaluations")
     assert row["learning_rate"] == 3e-3
     # Every number of the choice is a share of the held-out images, and not of the 360 test images.
     _, held_out = split(0.2, read_digits().train_labels)
@@ -105,7 +100,7 @@ def test_several_architectures_make_a_matrix(workplace):
     )
     spec = workplace.spec(application=crossed)
     workplace.frepo("run", spec, warnings="error")
-    found = rows(workplace, "SELECT architecture, normalization, source FROM cross_architecture")
+    found = workplace.rows("SELECT architecture, normalization, source FROM cross_architecture")
     assert len(found) == 8
     assert len({tuple(row.values()) for row in found}) == 8
     workplace.frepo("report", "tiny")
@@ -119,10 +114,10 @@ def test_fair_scores_come_out_of_their_six_evaluations(workplace):
     fair = QUICK.replace("augmentation = []", 'augmentation = ["rotate"]')
     spec = workplace.spec(application=f'type = "fair_scores"\n{fair}full_epochs = 2\nloss = "soft_xent"')
     workplace.frepo("run", spec)
-    scores = {row["name"]: row["value"] for row in rows(workplace, "SELECT name, value FROM scores")}
+    scores = {row["name"]: row["value"] for row in workplace.rows("SELECT name, value FROM scores")}
     mean = {
         (row["source"], row["labels"], row["augmentation"]): row["top1_mean"]
-        for row in rows(workplace, "SELECT source, labels, augmentation, top1_mean FROM accuracy_table")
+        for row in workplace.rows("SELECT source, labels, augmentation, top1_mean FROM accuracy_table")
     }
     recovery = mean["full", "hard", "rotate"] - mean["distilled", "hard", "rotate"]
     improvement = mean["distilled", "soft", "rotate"] - mean["random", "hard", "rotate"]
@@ -150,7 +145,7 @@ def test_all_real_images_are_evaluated_without_being_copied(workplace):
         "host", distill='method = "full"\nepochs = 2', pool=None, application=f'type = "evaluate"\n{QUICK}'
     )
     workplace.frepo("run", host, "--residency", "host")
-    (one, other) = rows(workplace, "SELECT any_value(top1_mean) AS m FROM accuracy_table GROUP BY name")
+    (one, other) = workplace.rows("SELECT any_value(top1_mean) AS m FROM accuracy_table GROUP BY name")
     assert one == other
 
 
@@ -176,8 +171,8 @@ def test_an_imported_set_gives_what_it_gave_where_it_was_made(workplace, checkpo
     assert "checkpoint_55.1" in err
     assert "imported  digits  ipc 1  distilled" in out
     top1 = "SELECT top1, top5 FROM evaluations WHERE run = '{}' AND source = 'distilled' ORDER BY model"
-    assert rows(workplace, top1.format("imported")) == rows(workplace, top1.format("made"))
-    (run,) = rows(workplace, "SELECT method, ipc, status, overrides FROM runs WHERE name = 'imported'")
+    assert workplace.rows(top1.format("imported")) == workplace.rows(top1.format("made"))
+    (run,) = workplace.rows("SELECT method, ipc, status, overrides FROM runs WHERE name = 'imported'")
     assert (run["method"], run["ipc"], run["status"]) == ("imported", 1, "done")
     again = workplace.frepo("import", checkpoint, "--spec", spec)[1]
     assert "nothing to compute" in again

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import shutil
 import tarfile
 import zipfile
@@ -114,12 +113,15 @@ def write_archive(name, folder, per_class):
     return path
 
 
+def applications_of(path):
+    return tuple(application.type for application in load_spec(path).spec.application)
+
+
 def by_data_set():
     groups = {}
     for path in SPECS:
-        spec = load_spec(path).spec
-        if [application.type for application in spec.application] == ["evaluate"]:
-            groups.setdefault(spec.dataset.name, []).append(path)
+        if applications_of(path) == ("evaluate",):
+            groups.setdefault(load_spec(path).spec.dataset.name, []).append(path)
     return groups
 
 
@@ -161,25 +163,15 @@ def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind):
         assert "average accuracy" in out or "AUC" in out
 
 
-LONG = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof")
-"""Data sets whose specs take minutes even so: they run where FREPO_TEST_LONG is set."""
+MINUTES = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof")
+"""Data sets whose specs take minutes even so: the first one runs on small images of two classes, all where tests may
+take that long."""
 
 
-@pytest.mark.parametrize(
-    ("name", "paths"),
-    [
-        pytest.param(
-            name,
-            paths,
-            id=name,
-            marks=pytest.mark.skipif(
-                name in LONG and "FREPO_TEST_LONG" not in os.environ, reason="takes minutes: set FREPO_TEST_LONG=1"
-            ),
-        )
-        for name, paths in by_data_set().items()
-    ],
-)
-def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths):
+@pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())
+def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths, long):
+    cut_further = name in MINUTES and not long
+    paths = paths[:1] if cut_further else paths
     largest = max(load_spec(path).spec.distill.ipc for path in paths)
     data = ("--data-dir", workplace.path / "data")
     if KNOWN[name].comes_from in ("TFDS", "publisher"):
@@ -188,7 +180,7 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
         archive = write_archive(name, workplace.path, largest)
         workplace.frepo("data", "prepare", name, "--from", archive, *data)
     assert KNOWN[name].comes_from == "built in" or f"{name} " in workplace.frepo("data", "list", *data)[0]
-    settings = list(SHORT)
+    settings = [*SHORT, "dataset.classes=[0, 1]", "dataset.resolution=32"] if cut_further else list(SHORT)
     if KNOWN[name].pixels not in ("8x8x1", "28x28x1", "32x32x3") and "cub200" not in paths[0].stem:
         settings.append("dataset.preprocess.block=16")  # whole images of 64 pixels take minutes to whiten
     for method, own in itertools.groupby(paths, lambda path: load_spec(path).spec.distill.method):
@@ -201,6 +193,25 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
         assert out.count("top-1") == len(different), method
         for path in alike:
             assert load_spec(path).spec.name in out
+
+
+def test_a_spec_of_two_applications_runs_cut_to_a_handful_of_steps(workplace):
+    (path,) = (path for path in SPECS if applications_of(path) == ("evaluate", "cross_architecture"))
+    prepare_tfds("cifar10", workplace.path / "data", 2)
+    other = '[{ type = "conv", width = 4, normalization = "identity" }]'
+    settings = [
+        *SHORT,
+        *(entry.replace("application.0", "application.1") for entry in SHORT if entry.startswith("application.0")),
+        f"application.1.architectures={other}",
+    ]
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    out, _ = workplace.frepo("run", path, *overrides, "--data-dir", workplace.path / "data", warnings="error")
+    assert out.count("top-1") == 2
+
+
+def test_no_kind_of_spec_is_left_out():
+    kinds = {applications_of(path) for path in SPECS}
+    assert kinds == {("evaluate",), ("evaluate", "cross_architecture"), *((kind,) for kind in PARTS)}
 
 
 SWEPT = {

@@ -1,6 +1,5 @@
 """Exports of a real run: a stranger's PyTorch reaches what frepo reaches, and frepo imports its own export."""
 
-import json
 import os
 import subprocess
 import sys
@@ -59,7 +58,7 @@ def export(workplace, name, kind, out):
 
 def accuracies(workplace, name):
     sql = f"SELECT e.top1 FROM evaluations e JOIN runs r ON r.name = e.run WHERE r.name = '{name}' ORDER BY e.model"
-    return [row["top1"] for row in json.loads(workplace.frepo("query", sql, "--format", "json")[0])]
+    return [row["top1"] for row in workplace.rows(sql)]
 
 
 def test_the_pytorch_script_reaches_the_accuracy_of_frepo(finished):

@@ -203,8 +203,7 @@ def test_the_best_of_held_out_images_is_the_result_and_survives_a_kill(workplace
     spec = workplace.spec(distill=distill, application=None)
     workplace.frepo("run", spec, "--runs-dir", "straight", "--db", "straight.duckdb")
     sql = "SELECT step + 1 AS step, value FROM metrics WHERE name = 'validation_accuracy' ORDER BY step"
-    out, _ = workplace.frepo("query", sql, "--format", "json", "--db", "straight.duckdb")
-    rows = json.loads(out)
+    rows = workplace.rows(sql, "--db", "straight.duckdb")
     assert [row["step"] for row in rows] == list(range(3, 61, 3))
     best = max(rows, key=lambda row: row["value"])["step"]
     (straight,) = (workplace.path / "straight" / "tiny").glob("frepo-*")

@@ -16,7 +16,6 @@ pytestmark = [
 ]
 
 COMMAND = ("run", "grid.toml", "--log-every", 5, "--checkpoint-every", 3)
-RESULTS = ("distilled.npz", "evaluations.jsonl", "metrics.jsonl")
 AXES = 'seed = [0, 1]\n"pool.max_online_updates" = [5, 6]'
 
 
@@ -31,11 +30,6 @@ def write_grid(workplace, axes=AXES):
     path.write_text(f"{path.read_text()}\n[sweep]\n{axes}\n")
 
 
-def results(workplace):
-    stages = workplace.path / "runs" / ".stages"
-    return {(path.parent.name, path.name): path.read_bytes() for path in stages.glob("[!.]*/*") if path.name in RESULTS}
-
-
 def records(workplace):
     """Return the records of all stages that have one, by their places."""
     paths = (workplace.path / "runs" / ".stages").glob("[!.]*/stage.json")
@@ -46,34 +40,21 @@ def count(workplace, status):
     return sum(record["status"] == status for record in records(workplace).values())
 
 
-def rows(workplace, sql):
-    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
-
-
-def wait_until(condition, process, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"ended before: {process.communicate()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def workers_of(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+@pytest.fixture
+def must_be_gone(lives):
+    """Return what waits until there is none of some processes."""
 
+    def must_be_gone(pids, seconds=30):
+        deadline = time.monotonic() + seconds
+        while any(map(lives, pids)):
+            assert time.monotonic() < deadline, pids
+            time.sleep(0.05)
 
-def must_be_gone(pids, seconds=30):
-    deadline = time.monotonic() + seconds
-    while any(map(lives, pids)):
-        assert time.monotonic() < deadline, pids
-        time.sleep(0.05)
+    return must_be_gone
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +65,7 @@ def straight(make_workplace):
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
         write_grid(workplace)
         workplace.frepo(*COMMAND)
-    assert len(results(workplace)) == 16  # four times distilled.npz, evaluations.jsonl, and metrics.jsonl of both
+    assert len(workplace.results()) == 16  # four times distilled.npz, evaluations.jsonl, and metrics.jsonl of both
     return workplace
 
 
@@ -97,15 +78,15 @@ def grid(workplace, straight):
 
 def test_processes_side_by_side_give_the_bits_of_one(grid, straight):
     out, err = grid.frepo(*COMMAND, "--jobs", 2)
-    assert results(grid) == results(straight)
+    assert grid.results() == straight.results()
     assert "2 processes work on 8 stages" in err
     logs = list((grid.path / "runs" / ".jobs").glob("*/logs/*.log"))
     assert sorted(log.name for log in logs) == ["0.log", "1.log"]
     assert all("starts on" in log.read_text() for log in logs)
     assert out == straight.frepo(*COMMAND)[0]
     sql = "SELECT name, status, top1_mean FROM runs JOIN accuracy_table USING (name) ORDER BY name"
-    assert rows(grid, sql) == rows(straight, sql)
-    assert len(rows(grid, sql)) == 4
+    assert grid.rows(sql) == straight.rows(sql)
+    assert len(grid.rows(sql)) == 4
     assert all(len(record["attempts"]) == 1 for record in records(grid).values())
     out, err = grid.frepo(*COMMAND, "--jobs", 2)
     assert "finished already" in err
@@ -120,21 +101,20 @@ def test_more_processes_than_the_machine_has_room_for_are_refused(workplace):
 
 
 KILLS = (("worker", 1), ("parent", 2))
-if "FREPO_TEST_LONG" in os.environ:
-    KILLS = (*((victim, after) for after in range(5) for victim in ("worker", "parent")), ("gently", 5))
+MANY_KILLS = (*((victim, after) for after in range(5) for victim in ("worker", "parent")), ("gently", 5))
 
 
-def test_killed_at_any_moment_it_ends_in_the_same_bits_and_computes_nothing_twice(grid, straight):
+def test_killed_at_any_moment_it_ends_in_the_same_bits_and_computes_nothing_twice(grid, straight, must_be_gone, long):
     random, done = np.random.default_rng(0), {}
-    for victim, after in KILLS:
+    for victim, after in MANY_KILLS if long else KILLS:
         process = grid.start(*COMMAND, "--jobs", 2)
-        wait_until(lambda after=after: count(grid, "done") >= after and count(grid, "running"), process)
+        grid.wait_until(lambda after=after: count(grid, "done") >= after and count(grid, "running"), process)
         time.sleep(random.uniform(0, 0.3))
         workers = workers_of(process)
         if victim == "worker" and workers:  # the others go on, and take its stage over
             os.kill(workers[0], signal.SIGKILL)
             before = count(grid, "done")
-            wait_until(lambda before=before: count(grid, "done") > before, process)
+            grid.wait_until(lambda before=before: count(grid, "done") > before, process)
         process.send_signal(signal.SIGTERM if victim == "gently" else signal.SIGKILL)
         process.communicate(timeout=120)
         must_be_gone(workers)
@@ -145,16 +125,16 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits_and_computes_nothing_twic
                 assert done.setdefault(place, record) == record
     assert 2 <= len(done) < 8
     grid.frepo(*COMMAND, "--jobs", 2)
-    assert results(grid) == results(straight)
+    assert grid.results() == straight.results()
     assert count(grid, "done") == 8
     assert {place: record for place, record in records(grid).items() if place in done} == done
 
 
-def test_work_in_progress_is_shown_and_stopped_from_elsewhere(grid):
+def test_work_in_progress_is_shown_and_stopped_from_elsewhere(grid, lives):
     long = ("--set", "distill.steps=100000")
     process = grid.start(*COMMAND, "--jobs", 2, *long)
     stages = grid.path / "runs" / ".stages"
-    wait_until(lambda: len(list(stages.glob("*/state/*.state"))) >= 2 and count(grid, "running") == 2, process)
+    grid.wait_until(lambda: len(list(stages.glob("*/state/*.state"))) >= 2 and count(grid, "running") == 2, process)
     workers = workers_of(process)
     found = json.loads(grid.frepo("status", "grid.toml", *long, "--json")[0])
     assert [entry["status"] for entry in found if entry["stage"].startswith("evaluate")] == ["waiting"] * 4
@@ -174,7 +154,7 @@ def test_work_in_progress_is_shown_and_stopped_from_elsewhere(grid):
     assert grid.frepo("cancel", "grid.toml", *long)[0] == "nothing is at work\n"
     assert "8 stages: 2 stopped, 6 waiting" in grid.frepo("status", "grid.toml", *long)[0]
     assert len(list(stages.glob("*/state/*.state"))) >= 2
-    assert {row["status"] for row in rows(grid, "SELECT status FROM runs")} >= {"stopped"}
+    assert {row["status"] for row in grid.rows("SELECT status FROM runs")} >= {"stopped"}
 
 
 def test_an_experiment_that_fails_stops_only_itself(workplace):
@@ -184,7 +164,7 @@ def test_an_experiment_that_fails_stops_only_itself(workplace):
     assert "1 of 2 specs failed, the others are done:" in err
     assert re.search(rf"^  grid\.toml \({bad}\): frepo-.*diverged", err, re.MULTILINE)
     assert "top-1" in out
-    found = {row["name"]: row["status"] for row in rows(workplace, "SELECT name, status FROM runs")}
+    found = {row["name"]: row["status"] for row in workplace.rows("SELECT name, status FROM runs")}
     assert found == {good: "done", bad: "failed"}
     (failed,) = [entry for entry in json.loads(workplace.frepo("status", "--json")[0]) if entry["status"] == "failed"]
     assert "diverged" in failed["error"]
@@ -192,5 +172,5 @@ def test_an_experiment_that_fails_stops_only_itself(workplace):
     assert "4 stages: 1 failed, 1 waiting, 2 done" in workplace.frepo("status")[0]
     removed, _ = workplace.frepo("rm", bad)
     assert removed.count("removed ") == 2
-    assert [row["name"] for row in rows(workplace, "SELECT name FROM runs")] == [good]
+    assert [row["name"] for row in workplace.rows("SELECT name FROM runs")] == [good]
     assert len(list((workplace.path / "runs" / ".stages").iterdir())) == 2

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -60,11 +59,8 @@ def test_runs_go_on_beside_an_open_connection(workplace):
 def test_an_interrupt_saves_the_state_and_is_an_error_of_its_own(workplace):
     spec = workplace.spec(distill='method = "frepo"\nipc = 1\nsteps = 100000\nbatch_size = 128', application=None)
     process = python(workplace, INTERRUPTED)
-    deadline = time.monotonic() + 120
-    while not list((workplace.path / "runs" / "tiny").glob("frepo-*/metrics.jsonl")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    run = workplace.path / "runs" / "tiny"
+    workplace.wait_until(lambda: list(run.glob("frepo-*/metrics.jsonl")), process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

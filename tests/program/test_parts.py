@@ -3,7 +3,6 @@
 import hashlib
 import json
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -21,10 +20,6 @@ MEMBERSHIP = (
 )
 
 
-def rows(workplace, sql):
-    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
-
-
 def results(workplace, name, runs="runs"):
     """Return a digest of every result file of a run by stage and name."""
     kept = ("distilled.npz", "continual.jsonl", "exposed.npz", "attacks.jsonl", "metrics.jsonl")
@@ -37,27 +32,27 @@ def test_classes_come_in_steps_and_are_tested_together(workplace):
     spec = workplace.spec(distill=DISTILL, application=CONTINUAL + "seeds = [0, 1]\n")
     out, _ = workplace.frepo("run", spec, warnings="error")
     assert out.count("average accuracy") == 2
-    found = rows(workplace, "SELECT * FROM continual ORDER BY ALL")
+    found = workplace.rows("SELECT * FROM continual ORDER BY ALL")
     assert len(found) == 2 * 2 * 3, "seeds, memories, and one task after the first step, two after the second"
-    of_step = rows(workplace, "SELECT step, seed, sum(n_test) AS n FROM continual WHERE source = 'random' GROUP BY ALL")
+    of_step = workplace.rows("SELECT step, seed, sum(n_test) AS n FROM continual WHERE source = 'random' GROUP BY ALL")
     assert all(row["n"] < 360 for row in of_step), "four of ten classes"
-    assert {row["num_seeds"] for row in rows(workplace, "SELECT num_seeds FROM continual_accuracy")} == {2}
-    course = rows(
-        workplace, "SELECT step, task, correct / n_test AS a FROM continual WHERE seed = 0 AND source = 'random'"
+    assert {row["num_seeds"] for row in workplace.rows("SELECT num_seeds FROM continual_accuracy")} == {2}
+    course = workplace.rows(
+        "SELECT step, task, correct / n_test AS a FROM continual WHERE seed = 0 AND source = 'random'"
     )
     a = {(row["step"], row["task"]): row["a"] for row in course}
-    (summary,) = rows(workplace, "SELECT * FROM continual_summary WHERE source = 'random'")
-    other = rows(
-        workplace, "SELECT step, task, correct / n_test AS a FROM continual WHERE seed = 1 AND source = 'random'"
+    (summary,) = workplace.rows("SELECT * FROM continual_summary WHERE source = 'random'")
+    other = workplace.rows(
+        "SELECT step, task, correct / n_test AS a FROM continual WHERE seed = 1 AND source = 'random'"
     )
     b = {(row["step"], row["task"]): row["a"] for row in other}
     assert summary["forgetting_mean"] == pytest.approx((a[1, 1] - a[2, 1] + b[1, 1] - b[2, 1]) / 2)
     seeds = {
         (row["source"], row["seed"]): row["accuracy"]
-        for row in rows(workplace, "SELECT * FROM continual_seeds WHERE step = 2")
+        for row in workplace.rows("SELECT * FROM continual_seeds WHERE step = 2")
     }
     gains = [seeds["distilled", seed] - seeds["random", seed] for seed in (0, 1)]
-    (after,) = rows(workplace, "SELECT * FROM continual_accuracy WHERE source = 'distilled' AND step = 2")
+    (after,) = workplace.rows("SELECT * FROM continual_accuracy WHERE source = 'distilled' AND step = 2")
     assert after["over_random_mean"] == pytest.approx(sum(gains) / 2)
     assert after["over_random_std"] == pytest.approx(abs(gains[0] - gains[1]) / 2**0.5)
     assert after["accuracy_mean"] == pytest.approx((seeds["distilled", 0] + seeds["distilled", 1]) / 2)
@@ -84,7 +79,7 @@ def test_networks_are_attacked_and_only_the_attacks_are_computed_anew(workplace)
     spec = workplace.spec(distill=DISTILL, application=MEMBERSHIP)
     out, _ = workplace.frepo("run", spec, warnings="error")
     assert out.count("AUC") == 2 * 2 * 3
-    found = rows(workplace, "SELECT DISTINCT source, train_steps, attack, members, non_members FROM attacks")
+    found = workplace.rows("SELECT DISTINCT source, train_steps, attack, members, non_members FROM attacks")
     assert len(found) == 12
     assert {(row["members"], row["non_members"]) for row in found if row["attack"] != "logistic_regression"} == {
         (200, 360)
@@ -92,7 +87,7 @@ def test_networks_are_attacked_and_only_the_attacks_are_computed_anew(workplace)
     assert {(row["members"], row["non_members"]) for row in found if row["attack"] == "logistic_regression"} == {
         (200, 200)
     }
-    table = rows(workplace, "SELECT * FROM attack_table")
+    table = workplace.rows("SELECT * FROM attack_table")
     assert all(row["auc_low"] <= row["auc_mean"] <= row["auc_high"] for row in table)
     workplace.frepo("report", "tiny")
     assert "AUC of lira" in (workplace.path / "reports" / "tiny.html").read_text()
@@ -105,11 +100,8 @@ def test_a_kill_in_the_middle_changes_no_bit(workplace):
     workplace.frepo("run", straight, "--runs-dir", "elsewhere", "--db", "elsewhere.duckdb")
     killed = workplace.spec("killed", distill=DISTILL, application=CONTINUAL)
     process = workplace.start("run", killed, "--checkpoint-every", "5")
-    deadline = time.monotonic() + 120
-    while not list((workplace.path / "runs" / "killed").glob("continual-*/metrics.jsonl")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    killed_run = workplace.path / "runs" / "killed"
+    workplace.wait_until(lambda: list(killed_run.glob("continual-*/metrics.jsonl")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     _, err = workplace.frepo("run", killed, "--checkpoint-every", "5")
@@ -125,7 +117,7 @@ def test_processes_that_share_a_spec_compute_each_stage_once(workplace):
     outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert results(workplace, "shared") == results(workplace, "straight", "elsewhere")
-    stages = rows(workplace, "SELECT stage, attempts FROM stages WHERE run = 'shared'")
+    stages = workplace.rows("SELECT stage, attempts FROM stages WHERE run = 'shared'")
     assert {len(json.loads(row["attempts"])) for row in stages} == {1}
     hosts = [err.count("starts on") for _, err in outputs]
     assert all(hosts), f"both worked: {hosts}"

@@ -19,12 +19,8 @@ def finished(make_workplace):
     return SimpleNamespace(workplace=workplace, out=out, err=err)
 
 
-def rows(workplace, sql):
-    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
-
-
 def test_ten_learned_images_beat_ten_real_ones_by_far(finished):
-    table = rows(finished.workplace, "SELECT source, top1_mean, num_models, n_test FROM accuracy_table")
+    table = finished.workplace.rows("SELECT source, top1_mean, num_models, n_test FROM accuracy_table")
     accuracy = {row["source"]: row["top1_mean"] for row in table}
     assert {(row["num_models"], row["n_test"]) for row in table} == {(5, 360)}
     assert accuracy["distilled"] >= 0.85
@@ -67,27 +63,25 @@ def test_the_distilled_file_holds_ten_images_and_their_soft_labels(finished):
 
 def test_the_database_can_be_rebuilt_from_the_run_directories(finished):
     sql = "SELECT * FROM accuracy_table"
-    before = rows(finished.workplace, sql)
+    before = finished.workplace.rows(sql)
     (finished.workplace.path / "results.duckdb").unlink()
     assert "1 runs" in finished.workplace.frepo("ingest")[0]
-    assert rows(finished.workplace, sql) == before
+    assert finished.workplace.rows(sql) == before
 
 
 def test_what_was_done_is_recorded(finished):
-    (run,) = rows(finished.workplace, "SELECT status, command, host, frepo_version, spec_text, provenance FROM runs")
+    (run,) = finished.workplace.rows("SELECT status, command, host, frepo_version, spec_text, provenance FROM runs")
     assert run["status"] == "done"
     assert run["command"].endswith("quickstart.toml")
     assert run["spec_text"] == QUICKSTART.read_text()
     assert json.loads(run["provenance"])["packages"]["jax"]
-    stages = rows(
-        finished.workplace, "SELECT label, status, wall_s, device, peak_host_bytes FROM stages ORDER BY label"
-    )
+    stages = finished.workplace.rows("SELECT label, status, wall_s, device, peak_host_bytes FROM stages ORDER BY label")
     assert [s["label"] for s in stages] == ["evaluate-distilled", "evaluate-random", "frepo", "random"]
     assert all(s["status"] == "done" and s["wall_s"] > 0 and s["peak_host_bytes"] > 1e7 for s in stages)
 
 
 def test_every_recorded_image_is_the_file_on_disk(finished):
-    images = rows(finished.workplace, "SELECT run, stage, path, sha256, step FROM images ORDER BY stage, step")
+    images = finished.workplace.rows("SELECT run, stage, path, sha256, step FROM images ORDER BY stage, step")
     assert [i["step"] for i in images] == [0, 4, 8, 16, 31, 62, 125, 250, 500, 1000, 0]
     for image in images:
         path = finished.workplace.path / "runs" / image["run"] / image["stage"] / image["path"]
@@ -108,7 +102,7 @@ def page(browse, path):
 
 def test_the_page_shows_the_table_with_the_baseline_beside_it(page, finished):
     cells = page.locator("#accuracy + .table tbody tr").all_inner_texts()
-    table = rows(finished.workplace, "SELECT source, top1_mean, top1_std FROM accuracy_table")
+    table = finished.workplace.rows("SELECT source, top1_mean, top1_std FROM accuracy_table")
     assert len(cells) == len(table) == 2
     for text, row in zip(cells, table, strict=True):
         assert row["source"] in text

@@ -40,10 +40,7 @@ def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(wo
     _, err = workplace.frepo(*command, "--set", "seed=1")
     assert "decoding" not in err
     assert "fitting" not in err
-    (dataset,) = {
-        tuple(row["class_names"])
-        for row in json.loads(workplace.frepo("query", "SELECT class_names FROM stages", "--format", "json")[0])
-    }
+    (dataset,) = {tuple(row["class_names"]) for row in workplace.rows("SELECT class_names FROM stages")}
     builder = tfds.builder_from_directory(next((prepared_data / name).glob("*.*.*")))
     assert list(dataset) == builder.info.features["label"].names
     if name == "mnist":

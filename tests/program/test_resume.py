@@ -7,23 +7,17 @@ import time
 import numpy as np
 import pytest
 
-RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
-
 
 def results(workplace, name="tiny"):
     """Return the bytes of all results of a run by (stage, file)."""
-    found = {
-        (path.parent.name, path.name): path.read_bytes()
-        for path in (workplace.path / "runs" / name).glob("[!.]*/*")
-        if path.name in RESULTS
-    }
+    found = workplace.results(f"runs/{name}")
     assert len(found) == 7  # two times distilled.npz, three times metrics, two times evaluations
     return found
 
 
 def database_rows(workplace):
     sql = "SELECT stage, step, name, value FROM metrics ORDER BY ALL"
-    return json.loads(workplace.frepo("query", sql, "--format", "json")[0])
+    return workplace.rows(sql)
 
 
 def rows(stage):
@@ -40,14 +34,6 @@ def straight(make_workplace):
     return results(workplace), database_rows(workplace)
 
 
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"ended before it could be stopped: {process.stderr.read()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_killed_at_several_moments_it_ends_in_the_same_bits(own_workplace, straight, scalars_in):
     workplace = own_workplace  # also compiled anew, the programs give the bits of `straight`
     spec = workplace.spec()
@@ -60,7 +46,7 @@ def test_killed_at_several_moments_it_ends_in_the_same_bits(own_workplace, strai
 
     for label, count in (("frepo", 1), ("frepo", 2), ("evaluate-distilled", 1), ("evaluate-random", 2)):
         process = workplace.start(*command)
-        wait_for(states(label, count), process)
+        workplace.wait_until(states(label, count), process)
         time.sleep(random.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -84,7 +70,7 @@ def test_a_signal_saves_the_state_and_exits_75(workplace, straight, number):
     command = ("run", spec, "--log-every", 5)
     process = workplace.start(*command)
     metrics = (workplace.path / "runs" / "tiny").glob
-    wait_for(lambda: any(path.stat().st_size for path in metrics("frepo-*/metrics.jsonl")), process)
+    workplace.wait_until(lambda: any(path.stat().st_size for path in metrics("frepo-*/metrics.jsonl")), process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
@@ -93,7 +79,7 @@ def test_a_signal_saves_the_state_and_exits_75(workplace, straight, number):
     assert "Traceback" not in err
     assert len(list((workplace.stage("tiny", "frepo") / "state").glob("*.state"))) == 1
     status = "SELECT status FROM runs"
-    assert json.loads(workplace.frepo("query", status, "--format", "json")[0]) == [{"status": "stopped"}]
+    assert workplace.rows(status) == [{"status": "stopped"}]
     assert "goes on from step" in workplace.frepo("plan", spec)[0]
     workplace.frepo(*command)
     assert (results(workplace), database_rows(workplace)) == straight
@@ -103,7 +89,7 @@ def test_a_damaged_state_is_set_aside_and_the_older_one_used(workplace, straight
     command = ("run", workplace.spec(), "--checkpoint-every", 3, "--log-every", 5)
     process = workplace.start(*command)
     run = workplace.path / "runs" / "tiny"
-    wait_for(lambda: len(list(run.glob("frepo-????????/state/*.state"))) == 2, process)
+    workplace.wait_until(lambda: len(list(run.glob("frepo-????????/state/*.state"))) == 2, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     newest = max((workplace.stage("tiny", "frepo") / "state").glob("*.state"))

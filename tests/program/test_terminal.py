@@ -82,7 +82,7 @@ def test_quiet_says_nothing_and_json_gives_the_rows_of_the_database(one):
     (run,) = json.loads(out)
     assert set(run) == {"run_id", "accuracies", "continual", "attacks"}
     sql = "SELECT * EXCLUDE run_id FROM accuracy_table ORDER BY position"
-    assert run["accuracies"] == json.loads(workplace.frepo("query", sql, "--format", "json")[0])
+    assert run["accuracies"] == workplace.rows(sql)
     assert [row["source"] for row in run["accuracies"]] == ["random"]
 
 

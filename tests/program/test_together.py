@@ -1,7 +1,5 @@
 """Several processes, one database."""
 
-import json
-
 
 def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(own_workplace):
     workplace = own_workplace  # compiling gives the third process time to read
@@ -10,8 +8,7 @@ def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(own
     reads = 0
     while any(writer.poll() is None for writer in writers):
         if (workplace.path / "results.duckdb").exists():
-            out, _ = workplace.frepo("query", "SELECT count(*) AS n FROM runs", "--format", "json")
-            assert json.loads(out)[0]["n"] in (0, 1, 2)
+            assert workplace.rows("SELECT count(*) AS n FROM runs")[0]["n"] in (0, 1, 2)
             reads += 1
     for writer in writers:
         _, err = writer.communicate()
@@ -19,7 +16,7 @@ def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(own
         assert "warning" not in err
     assert reads > 3
     sql = "SELECT run, name, count(*) AS n FROM metrics GROUP BY ALL ORDER BY ALL"
-    found = json.loads(workplace.frepo("query", sql, "--format", "json")[0])
+    found = workplace.rows(sql)
     assert [(row["run"], row["name"], row["n"]) for row in found] == [
         (run, name, n)
         for run in ("one", "two")
@@ -29,7 +26,7 @@ def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(own
         )
     ]
     accuracies = "SELECT name, source, num_models FROM accuracy_table ORDER BY ALL"
-    rows = json.loads(workplace.frepo("query", accuracies, "--format", "json")[0])
+    rows = workplace.rows(accuracies)
     assert [(row["name"], row["source"], row["num_models"]) for row in rows] == [
         (run, source, 2) for run in ("one", "two") for source in ("distilled", "random")
     ]

@@ -1,8 +1,10 @@
-"""A full disk, and run directories as a run leaves them, made of the program's own records."""
+"""A full disk, holders of leases, refused specs, runs that train nothing, and run directories as a run leaves them."""
 
 import hashlib
 import io
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from frepo.errors import FrepoError, SpecError
 from frepo.plan import (
     AttackStage,
     ContinualStage,
@@ -25,8 +28,12 @@ from frepo.plan import (
 )
 from frepo.plan.work import Work
 from frepo.rundir import record
+from frepo.rundir.layout import STAGES, stage_directory
 from frepo.rundir.record import Attempt, ImageSheet, RunRecord, StageRecord, Status
-from frepo.spec import ExperimentSpec
+from frepo.runtime import RuntimeOptions
+from frepo.spec import ExperimentSpec, LoadedSpec, load_spec
+from frepo.store.ingest import ingest
+from frepo.store.query import query
 
 START = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 PROVENANCE: dict[str, Any] = {
@@ -92,9 +99,9 @@ class FakeRuns:
         for stage in plan.stages:
             directory = self.runs_dir / name / stage.directory
             directory.mkdir(parents=True, exist_ok=True)
-            images = _write_results(directory, stage.work, remaining, len(class_names), metrics)
+            images = write_results(directory, stage.work, remaining, len(class_names), metrics)
             facts = {"class_names": list(class_names), "image_shape": list(image_shape), "fingerprint": "f" * 64}
-            _write_stage(directory, stage, status, facts, label=label(stage.label), images=images)
+            write_stage(directory, stage, status, facts, label=label(stage.label), images=images)
         run = RunRecord(
             run_id=f"{name}-{plan.fingerprint[:8]}",
             name=name,
@@ -120,7 +127,7 @@ class FakeRuns:
 METRIC = ("step", "name", "value")
 
 
-def _write_results(
+def write_results(
     directory: Path, work: Work, scores: list[Sequence[float]], num_classes: int, metrics: Sequence[tuple[Any, ...]]
 ) -> tuple[ImageSheet, ...]:
     """Write what a stage leaves, the next of `scores` for an evaluation, and return its contact sheets."""
@@ -143,7 +150,7 @@ def _write_results(
     return ()
 
 
-def _write_stage(
+def write_stage(
     directory: Path,
     stage: Stage,
     status: Status,
@@ -276,6 +283,105 @@ def fake_runs(tmp_path: Path) -> FakeRuns:
 def fake_runs_in() -> Callable[[Path], FakeRuns]:
     """Return the same for another directory, where a module shares its runs."""
     return FakeRuns
+
+
+@pytest.fixture
+def database(fake_runs: FakeRuns, tmp_path: Path) -> Callable[[], Path]:
+    """Return what ingests the run directories and returns the path of the database."""
+
+    def database() -> Path:
+        ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
+        return tmp_path / "results.duckdb"
+
+    return database
+
+
+class Place:
+    """A directory with specs that only choose images, so that nothing is trained; their runs and a database."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path, self._capsys = path, capsys
+        self.options = RuntimeOptions(runs_dir=path / "runs", database=path / "results.duckdb", data_dir=path / "data")
+        self.runs_dir = self.options.runs_dir
+        self.stages = self.runs_dir / STAGES
+
+    def spec(self, name: str = "small", images: Path | None = None, top: str = "", more: str = "") -> LoadedSpec:
+        """Write and load a spec of the digits, or of a folder of images; `top` and `more` are further lines."""
+        dataset = 'name = "digits"' if images is None else f'name = "image_folder"\npath = "{images}"'
+        path = self.path / f"{name}.toml"
+        path.write_text(
+            f'name = "{name}"\n{top}\n[dataset]\n{dataset}\n[distill]\nmethod = "random"\nipc = 1\n{more}\n'
+        )
+        return load_spec(path)
+
+    def run(self, *specs: LoadedSpec, fresh: bool = False, **options: Any) -> tuple[list[str], str]:
+        """Run and return (run ids, what was said); of an error its `said` is that."""
+        from frepo.execute import runner  # slow to import
+
+        chosen = RuntimeOptions(**{**vars(self.options), **options})
+        self._capsys.readouterr()
+        try:
+            return runner.run(specs, chosen, fresh=fresh), self._capsys.readouterr().err
+        except FrepoError as error:
+            error.said = self._capsys.readouterr().err
+            raise
+
+    def stage(self, spec: LoadedSpec) -> tuple[Stage, Path]:
+        """Return the one stage of a spec and its directory."""
+        (stage,) = compile_plan(spec.spec).stages
+        return stage, stage_directory(stage, self.runs_dir)
+
+    def status(self) -> dict[str, str]:
+        """Return the status of each run by name, as the database has it."""
+        return dict(query(self.options.database, "SELECT name, status FROM runs ORDER BY name").rows)
+
+
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    """Return a directory in which runs that train nothing are made."""
+    return Place(tmp_path, capsys)
+
+
+@pytest.fixture
+def spec_errors(tmp_path: Path) -> Callable[..., list[str]]:
+    """Return what has a call refuse a spec and returns the lines of the message, the directory left out."""
+
+    def spec_errors(load: Callable[..., Any], *arguments: Any, **texts: str) -> list[str]:
+        with pytest.raises(SpecError) as caught:
+            load(*arguments, **texts)
+        assert caught.value.exit_code == 2
+        return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+    return spec_errors
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from frepo.rundir.lease import held
+with held(Path(sys.argv[1]), 0.0):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def hold() -> Generator[Callable[[Path], subprocess.Popen[str]]]:
+    """Return what starts a process that holds the lease of a directory; it is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def hold(directory: Path) -> subprocess.Popen[str]:
+        directory.mkdir(parents=True, exist_ok=True)
+        process = subprocess.Popen([sys.executable, "-c", HOLD, directory], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

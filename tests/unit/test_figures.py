@@ -10,21 +10,9 @@ from frepo.cli import app
 from frepo.errors import FrepoError
 from frepo.report.figures import write_figures
 from frepo.report.page import MOST_IN_FULL, write_report
-from frepo.store.ingest import ingest
 
 TITLE = "Regression accuracy on training batches"
 CROSSED = {"type": "cross_architecture", "architectures": [{"width": 8}, {"width": 16}]}
-
-
-@pytest.fixture
-def database(fake_runs, tmp_path):
-    """Return what ingests the run directories and returns the path of the database."""
-
-    def database():
-        ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
-        return tmp_path / "results.duckdb"
-
-    return database
 
 
 def test_each_chart_of_the_page_becomes_a_file_named_after_run_and_chart(fake_runs, database, tmp_path):

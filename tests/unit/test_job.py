@@ -101,34 +101,6 @@ def test_cores_and_gpus_are_divided_among_processes(monkeypatch):
         shares(3)
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from frepo.rundir.lease import held
-with held(Path(sys.argv[1]), 0.0):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.fixture
-def hold():
-    """Return what starts a process that holds the lease of a directory."""
-    started = []
-
-    def hold(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen([sys.executable, "-c", HOLD, directory], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
-
-    yield hold
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def test_cancel_asks_commands_before_their_processes_and_nobody_else(specs, options, graph, hold):
     runs_dir = options.runs_dir
     one, other = [spec for spec in specs if spec.spec.seed == 0], [spec for spec in specs if spec.spec.seed == 1]
@@ -167,15 +139,15 @@ time.sleep(600)
 """
 
 
-def test_a_process_ends_with_the_one_that_started_it():
+def test_a_process_ends_with_the_one_that_started_it(lives):
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         child = int(parent.stdout.readline())
-        assert Path(f"/proc/{child}").exists()
+        assert lives(child)
         parent.kill()
     deadline = time.monotonic() + 60
-    while Path(f"/proc/{child}/stat").exists() and ") Z" not in Path(f"/proc/{child}/stat").read_text():
+    while lives(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -9,69 +9,47 @@ from PIL import Image
 
 from frepo.errors import FrepoError
 from frepo.exchange.export.run import export_run
-from frepo.execute import runner
 from frepo.plan import compile_plan
 from frepo.report.page import write_report
 from frepo.rundir.layout import STAGES, free_name, link_stages, referring, stage_directory, take_over
-from frepo.runtime import RuntimeOptions
-from frepo.spec import load_spec
 from frepo.store.ingest import ingest
 from frepo.store.query import query
 
 
-class Place:
-    """Runs that only choose images, so that nothing is trained."""
-
-    def __init__(self, path, capsys):
-        self.path, self._capsys = path, capsys
-        self.options = RuntimeOptions(runs_dir=path / "runs", database=path / "results.duckdb", data_dir=path / "data")
-        self.runs_dir = self.options.runs_dir
-        self.stages = self.runs_dir / STAGES
-
-    def spec(self, name="small", images=None):
-        path = self.path / f"{name}.toml"
-        dataset = 'name = "digits"' if images is None else f'name = "image_folder"\npath = "{images}"'
-        path.write_text(f'name = "{name}"\n[dataset]\n{dataset}\n[distill]\nmethod = "random"\nipc = 1\n')
-        return load_spec(path)
-
-    def run(self, *specs, fresh=False):
-        """Run and return how many stages were computed."""
-        self._capsys.readouterr()
-        runner.run(specs, self.options, fresh=fresh)
-        return self._capsys.readouterr().err.count("starts on")
-
-    def link(self, spec):
-        """Return the link of the one stage of a spec, and the directory that it is to lead to."""
-        (stage,) = compile_plan(spec.spec).stages
-        return self.runs_dir / spec.spec.name / stage.directory, stage_directory(stage, self.runs_dir)
-
-    def as_before(self, spec):
-        """Put the stage of a finished run where earlier versions had it, and return that directory."""
-        link, place = self.link(spec)
-        link.unlink()
-        place.rename(link)
-        self.stages.rmdir()
-        return link
-
-    def images(self, name):
-        """Write the same folder of images under any name."""
-        for split in ("train", "test"):
-            for value, label in enumerate(("cat", "dog")):
-                directory = self.path / name / split / label
-                directory.mkdir(parents=True)
-                Image.fromarray(np.full((8, 8), 100 * value, np.uint8)).save(directory / "0.png")
-        return self.path / name
+def computed(place, *specs, fresh=False):
+    """Run and return how many stages were computed."""
+    return place.run(*specs, fresh=fresh)[1].count("starts on")
 
 
-@pytest.fixture
-def place(tmp_path, capsys):
-    return Place(tmp_path, capsys)
+def link_of(place, spec):
+    """Return the link of the one stage of a spec, and the directory that it is to lead to."""
+    stage, directory = place.stage(spec)
+    return place.runs_dir / spec.spec.name / stage.directory, directory
+
+
+def as_before(place, spec):
+    """Put the stage of a finished run where earlier versions had it, and return that directory."""
+    link, directory = link_of(place, spec)
+    link.unlink()
+    directory.rename(link)
+    place.stages.rmdir()
+    return link
+
+
+def write_images(folder):
+    """Write the same folder of images under any name, and return it."""
+    for split in ("train", "test"):
+        for value, label in enumerate(("cat", "dog")):
+            directory = folder / split / label
+            directory.mkdir(parents=True)
+            Image.fromarray(np.full((8, 8), 100 * value, np.uint8)).save(directory / "0.png")
+    return folder
 
 
 def test_runs_of_all_names_have_links_to_one_place(place):
     one, other = place.spec("one"), place.spec("other")
-    assert place.run(one, other) == 1
-    (link, directory), (other_link, same) = place.link(one), place.link(other)
+    assert computed(place, one, other) == 1
+    (link, directory), (other_link, same) = link_of(place, one), link_of(place, other)
     assert directory == same
     assert link.readlink() == other_link.readlink() == Path("..", STAGES, directory.name)
     assert (link / "distilled.npz").samefile(directory / "distilled.npz")
@@ -84,13 +62,13 @@ def test_a_directory_of_runs_can_be_moved(place):
     place.run(spec)
     place.runs_dir.rename(place.path / "elsewhere")
     place.runs_dir = place.path / "elsewhere"
-    link, directory = place.link(spec)
+    link, directory = link_of(place, spec)
     assert (link / "distilled.npz").samefile(directory / "distilled.npz")
 
 
 def test_stages_that_are_not_computed_yet_are_dangling_links(place):
     spec = place.spec()
-    link, directory = place.link(spec)
+    link, directory = link_of(place, spec)
     link.parent.mkdir(parents=True)
     plan = compile_plan(spec.spec)
     for _ in range(2):
@@ -107,7 +85,7 @@ def test_stages_that_are_not_computed_yet_are_dangling_links(place):
 def test_a_run_of_an_earlier_version_is_read_as_it_is(place):
     spec = place.spec()
     place.run(spec)
-    directory = place.as_before(spec)
+    directory = as_before(place, spec)
     database = place.path / "other.duckdb"
     assert not ingest(database, place.runs_dir).problems
     found = query(database, "SELECT path FROM images")
@@ -124,9 +102,9 @@ def test_a_run_of_an_earlier_version_is_read_as_it_is(place):
 def test_running_its_spec_again_takes_over_a_run_of_an_earlier_version(place, fresh):
     spec = place.spec()
     place.run(spec)
-    place.as_before(spec)
-    assert place.run(spec, fresh=fresh) == int(fresh)
-    link, directory = place.link(spec)
+    as_before(place, spec)
+    assert computed(place, spec, fresh=fresh) == int(fresh)
+    link, directory = link_of(place, spec)
     assert link.is_symlink()
     assert (link / "distilled.npz").samefile(directory / "distilled.npz")
     names = {path.name for path in place.stages.iterdir()}
@@ -151,11 +129,11 @@ def test_all_stages_of_an_earlier_version_come_to_their_places(fake_runs):
 def test_what_two_runs_of_earlier_versions_both_have_is_kept_once_and_set_aside_once(place):
     one, other = place.spec("one"), place.spec("other")
     place.run(one)
-    first = place.as_before(one)
+    first = as_before(place, one)
     place.run(other)
-    _, directory = place.link(other)
+    _, directory = link_of(place, other)
     stamp = (directory / "distilled.npz").stat().st_mtime_ns
-    assert place.run(one) == 0
+    assert computed(place, one) == 0
     assert first.samefile(directory)
     assert (directory / "distilled.npz").stat().st_mtime_ns == stamp
     aside = first.with_name(f".{first.name}.replaced-1")
@@ -165,33 +143,36 @@ def test_what_two_runs_of_earlier_versions_both_have_is_kept_once_and_set_aside_
 
 
 def test_a_folder_of_images_that_has_moved_takes_its_results_along(place):
-    images = place.images("images")
+    images = write_images(place.path / "images")
     place.run(place.spec(images=images))
     moved = images.rename(place.path / "moved")
     spec = place.spec(images=moved)
-    assert place.run(spec) == 0
-    link, directory = place.link(spec)
+    assert computed(place, spec) == 0
+    link, directory = link_of(place, spec)
     assert link.resolve() == directory
     assert [path.name for path in place.stages.iterdir()] == [directory.name]
 
 
 def test_results_of_a_folder_that_has_moved_stay_where_another_run_needs_them(place):
-    images = place.images("images")
+    images = write_images(place.path / "images")
     before = place.spec(images=images)
     other = place.spec("other", images=images)
     place.run(before, other)
     moved = images.rename(place.path / "moved")
-    assert place.run(place.spec(images=moved)) == 1
+    assert computed(place, place.spec(images=moved)) == 1
     assert {path.name for path in place.stages.iterdir()} == {
-        place.link(spec)[1].name for spec in (other, place.spec(images=moved))
+        link_of(place, spec)[1].name for spec in (other, place.spec(images=moved))
     }
-    assert place.link(other)[0].resolve() == place.link(other)[1]
+    assert link_of(place, other)[0].resolve() == link_of(place, other)[1]
 
 
 def test_two_folders_have_two_places_though_their_specs_are_equal(place):
-    one, other = place.spec("one", place.images("first")), place.spec("other", place.images("second"))
-    assert place.run(one, other) == 2
-    (link, directory), (other_link, other_directory) = place.link(one), place.link(other)
+    one, other = (
+        place.spec("one", write_images(place.path / "first")),
+        place.spec("other", write_images(place.path / "second")),
+    )
+    assert computed(place, one, other) == 2
+    (link, directory), (other_link, other_directory) = link_of(place, one), link_of(place, other)
     assert link.name == other_link.name
     assert directory != other_directory
     assert (directory / "distilled.npz").read_bytes() == (other_directory / "distilled.npz").read_bytes()
@@ -199,7 +180,7 @@ def test_two_folders_have_two_places_though_their_specs_are_equal(place):
 
 def test_something_that_is_no_link_in_its_place_is_named(place):
     spec = place.spec()
-    link, _ = place.link(spec)
+    link, _ = link_of(place, spec)
     link.parent.mkdir(parents=True)
     link.write_text("mine")
     with pytest.raises(FrepoError, match=r"is not the link to .* move it away and run the spec again"):

@@ -11,7 +11,6 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -30,15 +29,6 @@ from frepo.rundir.lease import (
 )
 
 ELSEWHERE = Holder(host="elsewhere", kernel="another", pid=1, started="1", seconds=30.0, token="a")
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from frepo.rundir.lease import held
-with held(Path(sys.argv[1]), 0.0):
-    print("held", flush=True)
-    time.sleep(600)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -65,18 +55,6 @@ def is_free(directory):
             return True
     except BusyError:
         return False
-
-
-@contextmanager
-def other_process(directory):
-    """Start a process that holds the lease; it is killed at the end."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, directory], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "held\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @contextmanager
@@ -114,19 +92,18 @@ def test_patience_lasts_until_it_is_given_back(tmp_path):
     timer.join()
 
 
-def test_a_process_that_is_dead_or_a_zombie_gives_way_at_once(tmp_path):
-    with other_process(tmp_path) as process:
-        assert not is_free(tmp_path)
-        process.send_signal(signal.SIGKILL)
-        stat = Path(f"/proc/{process.pid}/stat")
-        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
-            time.sleep(0.01)
-        assert holder_of(tmp_path) is None
-        zombie = (tmp_path / ".lease-1").read_bytes()
-        assert is_free(tmp_path)
-        process.wait()
-        (tmp_path / ".lease-1").write_bytes(zombie)
-        assert is_free(tmp_path)
+def test_a_process_that_is_dead_or_a_zombie_gives_way_at_once(tmp_path, hold, lives):
+    process = hold(tmp_path)
+    assert not is_free(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    while lives(process.pid):
+        time.sleep(0.01)
+    assert holder_of(tmp_path) is None
+    zombie = (tmp_path / ".lease-1").read_bytes()
+    assert is_free(tmp_path)
+    process.wait()
+    (tmp_path / ".lease-1").write_bytes(zombie)
+    assert is_free(tmp_path)
 
 
 def test_a_process_id_that_was_given_again_is_another_process(tmp_path):
@@ -161,13 +138,13 @@ def test_a_full_disk_leaves_no_lease_that_keeps_others_out(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_that_jumps_is_no_matter_on_one_host(tmp_path, hours):
-    with other_process(tmp_path) as process:
-        os.utime(tmp_path / ".lease-1", (time.time() + 3600 * hours,) * 2)
-        assert not is_free(tmp_path)
-        process.kill()
-        process.wait()
-        assert is_free(tmp_path)
+def test_a_clock_that_jumps_is_no_matter_on_one_host(tmp_path, hold, hours):
+    process = hold(tmp_path)
+    os.utime(tmp_path / ".lease-1", (time.time() + 3600 * hours,) * 2)
+    assert not is_free(tmp_path)
+    process.kill()
+    process.wait()
+    assert is_free(tmp_path)
 
 
 def test_a_holder_on_another_host_has_the_time_that_it_states(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ import hashlib
 import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,23 +24,11 @@ from frepo.report.figures import write_sweep_figures
 from frepo.report.gallery import CORNER, load_thumbnail
 from frepo.report.page import write_report
 from frepo.report.sweep import MOST_THUMBNAILS, read_sweep, write_sweep
-from frepo.store.ingest import ingest
 from frepo.store.query import query
 
 START = datetime(2024, 5, 6, tzinfo=UTC)
 ALONE = [{"type": "evaluate"}]
 SCRIPT = "</td></svg><script>alert(1)</script>\"' &amp;"
-
-
-@pytest.fixture
-def database(fake_runs, tmp_path):
-    """Return what ingests the run directories and returns the path of the database."""
-
-    def database() -> Path:
-        ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
-        return tmp_path / "results.duckdb"
-
-    return database
 
 
 @pytest.fixture

@@ -13,56 +13,17 @@ from PIL import Image
 from frepo.data.outside import mark_of_files
 from frepo.engine.journal import Journal
 from frepo.errors import FrepoError, Interrupted, SpecsFailedError
-from frepo.execute import runner, stages, walk
+from frepo.execute import stages, walk
 from frepo.execute.graph import Graph
 from frepo.execute.several import Failures
 from frepo.plan import compile_plan
 from frepo.rundir import record
-from frepo.rundir.layout import stage_directory, take_over
+from frepo.rundir.layout import take_over
 from frepo.rundir.lease import held
 from frepo.rundir.status import damage, is_done, outlook
-from frepo.runtime import Cadence, RuntimeOptions
+from frepo.runtime import Cadence
 from frepo.spec import Dataset, load_spec
 from frepo.store.query import query
-
-DIGITS = 'name = "digits"'
-
-
-class Place:
-    """A directory with specs, runs and a database."""
-
-    def __init__(self, path, capsys):
-        self.path, self._capsys = path, capsys
-        self.options = RuntimeOptions(runs_dir=path / "runs", database=path / "results.duckdb", data_dir=path / "data")
-
-    def spec(self, name="small", dataset=DIGITS, top="", more=""):
-        path = self.path / f"{name}.toml"
-        path.write_text(
-            f'name = "{name}"\n{top}\n[dataset]\n{dataset}\n[distill]\nmethod = "random"\nipc = 1\n{more}\n'
-        )
-        return load_spec(path)
-
-    def run(self, *specs, fresh=False, **options):
-        """Run and return (run ids, what was said)."""
-        chosen = RuntimeOptions(**{**vars(self.options), **options})
-        self._capsys.readouterr()
-        try:
-            return runner.run(specs, chosen, fresh=fresh), self._capsys.readouterr().err
-        except FrepoError as error:
-            error.said = self._capsys.readouterr().err
-            raise
-
-    def stage(self, spec):
-        (stage,) = compile_plan(spec.spec).stages
-        return stage, stage_directory(stage, self.options.runs_dir)
-
-    def status(self):
-        return dict(query(self.options.database, "SELECT name, status FROM runs ORDER BY name").rows)
-
-
-@pytest.fixture
-def place(tmp_path, capsys):
-    return Place(tmp_path, capsys)
 
 
 @pytest.fixture
@@ -80,12 +41,8 @@ def write_image(path, value):
     Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
 
 
-def of(folder):
-    return f'name = "image_folder"\npath = "{folder}"'
-
-
 def test_a_finished_run_of_other_images_is_not_finished(place, folder):
-    spec = place.spec(dataset=of(folder))
+    spec = place.spec(images=folder)
     place.run(spec)
     assert "finished already" in place.run(spec)[1]
     write_image(folder / "train" / "cat" / "0.png", 50)
@@ -97,7 +54,7 @@ def test_a_finished_run_of_other_images_is_not_finished(place, folder):
 
 
 def test_files_that_only_look_different_are_read_once(place, folder):
-    spec = place.spec(dataset=of(folder))
+    spec = place.spec(images=folder)
     (run_id,), _ = place.run(spec)
     os.utime(folder / "train" / "cat" / "0.png", ns=(1, 1))
     assert "decoding" in place.run(spec)[1]
@@ -112,7 +69,7 @@ def test_files_that_only_look_different_are_read_once(place, folder):
 
 
 def test_a_finished_run_is_finished_where_its_data_is_not(place, folder):
-    spec = place.spec(dataset=of(folder))
+    spec = place.spec(images=folder)
     place.run(spec)
     folder.rename(folder.with_name("elsewhere"))
     assert "finished already" in place.run(spec)[1]
@@ -279,7 +236,7 @@ def test_a_spec_whose_stages_are_all_done_is_recorded(place):
 def test_a_spec_that_cannot_start_is_named_first_and_does_not_keep_the_others(place):
     good, missing, last = (
         place.spec("good"),
-        place.spec("missing", of(place.path / "nothing")),
+        place.spec("missing", place.path / "nothing"),
         place.spec("last"),
     )
     with pytest.raises(SpecsFailedError) as caught:
@@ -323,13 +280,13 @@ def test_a_record_that_is_damaged_stops_only_what_depends_on_it(place):
 
 def test_one_spec_fails_as_itself(place):
     with pytest.raises(FrepoError) as caught:
-        place.run(place.spec("missing", of(place.path / "nothing")))
+        place.run(place.spec("missing", place.path / "nothing"))
     assert not isinstance(caught.value, SpecsFailedError)
     assert not (place.path / "runs" / "missing").exists()
 
 
 def test_nothing_is_set_aside_for_a_spec_that_cannot_start(place, folder):
-    spec = place.spec(dataset=of(folder))
+    spec = place.spec(images=folder)
     place.run(spec)
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(FrepoError, match="is not a folder"):
