@@ -118,7 +118,7 @@ def test_a_process_id_that_was_given_again_is_another_process(tmp_path):
 def test_a_process_of_another_user_that_is_hidden_counts_by_its_touches(tmp_path, monkeypatch):
     here = {"host": platform.node(), "kernel": leases._kernel()}
     holder = replace(ELSEWHERE, **here, pid=os.getpid())
-    monkeypatch.setattr(leases, "_started", lambda pid: leases.UNKNOWN)
+    monkeypatch.setattr(leases, "_started", lambda _: leases.UNKNOWN)
     write(tmp_path, 1, holder, silent=29.0)
     assert not is_free(tmp_path)
     write(tmp_path, 1, holder, silent=31.0)
