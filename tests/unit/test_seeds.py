@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from frepo.rundir import record
+from frepo.store.fields import short_names
 from frepo.store.ingest import ingest
 from frepo.store.query import query
-from frepo.store.seeds import short_names
 from frepo.store.tables import accuracy_text, list_runs, results_json, results_text
 
 
@@ -217,6 +217,19 @@ def test_runs_of_a_sweep_share_a_line_for_all_seeds(fake_runs, db):
     assert all(shown in line and samples in line for line in lines)
     assert results_text(db, ids) == accuracy_text(db, ids)
     assert [entry["run_id"] for entry in results_json(db, ids)] == ids
+
+
+def test_an_experiment_at_several_places_of_its_sweep_is_called_by_all_of_them(fake_runs, db):
+    ids = [
+        run_id
+        for case in ("one", "other")
+        for run_id in run_seeds(
+            fake_runs, prefix=f"grid-{case}-", sweep="grid", swept={"case": case, "pool.flip": True}
+        )
+    ]
+    ingest(db, fake_runs.runs_dir)
+    (line,) = accuracy_text(db, ids).splitlines()
+    assert line.split("  ")[0] == "grid case=one flip=true, case=other flip=true"
 
 
 def test_one_run_of_a_sweep_is_called_by_its_name(fake_runs, db):
