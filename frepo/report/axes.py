@@ -1,15 +1,14 @@
 """The numbers of a sweep: a table over its axes, and curves along the numeric ones."""
 
-import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frepo.report.charts import COLORS, Chart, lines
+from frepo.report.charts import Chart, first_lines, lines
 from frepo.report.sections import SETTINGS, told_apart
-from frepo.store.fields import TASK
-from frepo.store.seeds import short_names
+from frepo.store.fields import TASK, by_size, is_number, scalar, short_names, value_text
+from frepo.store.seeds import counted, over
 from frepo.store.tables import network_text, source_text
 
 RowDict = dict[str, Any]
@@ -17,11 +16,11 @@ RowDict = dict[str, Any]
 SEED = "seed"
 """The axis that is not shown but averaged over."""
 
-MOST_LINES = len(COLORS)
-"""Lines of a chart; more become several charts."""
-
 MOST_CHARTS = 12
 """Charts of a page, which bound its size."""
+
+EXPERIMENT = 8
+"""Digits of an experiment in the name of a row that no setting tells apart."""
 
 LOGARITHMIC = 20
 """Ratio of the largest to the smallest value of an axis from which its curve has a logarithmic scale."""
@@ -39,16 +38,16 @@ class Axis:
     name: str
     """The last part of the field, where no other axis has the same."""
     values: tuple[Any, ...]
-    """Numbers in ascending order, others in the order of the runs; None where a run lacks the axis."""
+    """`by_size`, else in the order of the runs; None where a run lacks the axis."""
 
     @property
     def numeric(self) -> bool:
         """Whether all values are numbers."""
-        return all(map(_is_number, self.values))
+        return all(map(is_number, self.values))
 
     def labelled(self, text: str) -> str:
         """Return the text of a value as part of a sentence: numbers need the name of the axis."""
-        return f"{self.name} {text}" if any(map(_is_number, self.values)) else text
+        return f"{self.name} {text}" if any(map(is_number, self.values)) else text
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,13 @@ class Cell:
     @property
     def std(self) -> float | None:
         """Over seeds, or over networks where there is a single seed."""
-        return self.number["top1_seeds_std"] if self.number["num_seeds"] > 1 else self.number["top1_std"]
+        return self.number[f"top1{over(self.number)}_std"]
 
     @property
     def samples(self) -> str:
         """Numbers of seeds and networks, and which of the two the std is over, in words."""
         seeds, few, most = (self.number[name] for name in ("num_seeds", "num_models", "most_models"))
-        networks = f"{few if few == most else f'{few} to {most}'} network{'s' if most > 1 else ''}"
+        networks = counted(few, most, "network")
         if seeds > 1:
             return f"{seeds} seeds, {networks} each; std over seeds"
         return f"1 seed, {networks}" + ("; std over networks" if few > 1 else "")
@@ -116,17 +115,9 @@ def axes_of(swept: Sequence[Mapping[str, Any]]) -> tuple[Axis, ...]:
     names = short_names(fields)
     axes: list[Axis] = []
     for field in fields:
-        values: list[Any] = list({value_text(values.get(field)): values.get(field) for values in swept}.values())
-        values = sorted(values) if all(map(_is_number, values)) else values
-        axes.append(Axis(field, names[field], tuple(values)))
+        values = {value_text(values.get(field)): scalar(values.get(field)) for values in swept}
+        axes.append(Axis(field, names[field], tuple(by_size(list(values.values())))))
     return tuple(axes)
-
-
-def value_text(value: Any) -> str:
-    """Return a value of an axis as text."""
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def coordinates(axes: Sequence[Axis], swept: Mapping[str, Any]) -> tuple[str, ...]:
@@ -144,7 +135,7 @@ def points_of(axes: Sequence[Axis], swept: Mapping[str, Mapping[str, Any]], numb
         for number in numbers
         for at in dict.fromkeys(coordinates(axes, swept[run_id]) for run_id in number["run_ids"])
     ]
-    rows = [row for _, row in placed]
+    rows = [{**row, "experiment": row["experiment"][:EXPERIMENT]} for _, row in placed]
     names = told_apart(
         rows, list(map(source_text, rows)), [at for at, _ in placed], ("network", *SETTINGS, "position", "experiment")
     )
@@ -237,7 +228,8 @@ def curves_of(axes: Sequence[Axis], points: Sequence[Point]) -> list[Chart]:
         others = [i for i, other in enumerate(axes) if i != index and len(other.values) > 1]
         along = _in_order(baselines_once(points, axes, others), axes, others)
         title = f"Top-1 against {axis.name}"
-        if others and len({_line_name(point, axes, others) for point in along}) > MOST_LINES:
+        _, cut = first_lines(_line_name(point, axes, others) for point in along)
+        if others and cut:
             first, *others = others
             for text in dict.fromkeys(point.at[first] for point in along):
                 part = [point for point in along if point.at[first] == text]
@@ -254,8 +246,7 @@ def _line_name(point: Point, axes: Sequence[Axis], others: Sequence[int]) -> str
 
 def _curve(title: str, points: Sequence[Point], axes: Sequence[Axis], index: int, others: Sequence[int]) -> Chart:
     values = {value_text(value): value for value in axes[index].values}
-    names = list(dict.fromkeys(_line_name(point, axes, others) for point in points))
-    shown = names[:MOST_LINES]
+    shown, cut = first_lines(_line_name(point, axes, others) for point in points)
     rows = [
         {
             "x": values[point.at[index]],
@@ -276,9 +267,7 @@ def _curve(title: str, points: Sequence[Point], axes: Sequence[Axis], index: int
         "top-1, percent",
         logarithmic=low > 0 and high >= LOGARITHMIC * low,
     )
-    return (
-        replace(chart, subtitle=f"the first {MOST_LINES} of {len(names)} lines") if len(names) > MOST_LINES else chart
-    )
+    return replace(chart, subtitle=cut)
 
 
 def _with_distinct_keys(charts: list[Chart]) -> list[Chart]:
@@ -289,7 +278,3 @@ def _with_distinct_keys(charts: list[Chart]) -> list[Chart]:
         key = next(key for key in keys if key not in found)
         found[key] = replace(chart, key=key)
     return list(found.values())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -17,6 +17,9 @@ QUIET = "#808790"
 COLORS = ["#2a78b8", "#d1611f", "#2e8b4a", "#9a6bc9", "#8a7148", "#178f96", "#c94f7c", "#75808a"]
 """Each has a contrast of 3 to 1 or more to both backgrounds of the page."""
 
+MOST_LINES = len(COLORS)
+"""Lines of a chart: more could not be told apart."""
+
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 Kind = Literal["svg", "pdf"]
@@ -83,6 +86,12 @@ class Chart:
 
     def _specification(self, style: RowDict) -> RowDict:
         return {"$schema": SCHEMA, "data": {"values": self.values}, **style, **self.drawing}
+
+
+def first_lines(names: Iterable[str], noun: str = "lines") -> tuple[list[str], str]:
+    """Return the first names that a chart has room for, each once, and the subtitle where there are more."""
+    names = list(dict.fromkeys(names))
+    return names[:MOST_LINES], f"the first {MOST_LINES} of {len(names)} {noun}" if len(names) > MOST_LINES else ""
 
 
 def by_line(field: str, rows: Iterable[RowDict]) -> RowDict:

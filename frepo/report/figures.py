@@ -6,7 +6,7 @@ from pathlib import Path
 from frepo.errors import FrepoError
 from frepo.report.charts import Chart, Kind
 from frepo.report.gather import gather, report_runs
-from frepo.report.page import MOST_IN_FULL, write_out
+from frepo.report.page import in_full, write_out
 from frepo.report.sections import results
 from frepo.report.sweep import read_sweep
 
@@ -23,8 +23,7 @@ def write_figures(database: Path, names: Sequence[str], out: Path, kind: Kind) -
     Raises:
         FrepoError: the database lacks a name, the runs have no chart, or a file cannot be written.
     """
-    runs = report_runs(database, names)
-    runs = runs if names else runs[:MOST_IN_FULL]
+    runs = in_full(report_runs(database, names), names)
     run_names = [run["name"] for run in runs]
     written: list[Path] = []
     for data in gather(database, runs):

@@ -64,10 +64,13 @@ def report_runs(database: Path, names: Sequence[str]) -> list[RowDict]:
 
 
 def _found(database: Path, names: Sequence[str]) -> list[RowDict]:
-    sql = "SELECT DISTINCT sweep FROM runs WHERE list_contains(?, sweep) AND sweep NOT IN (SELECT name FROM runs)"
-    for (sweep,) in query(database, sql, [list(names)]).rows:
-        raise FrepoError(f"`{sweep}` is a sweep: `frepo report --sweep {sweep}` writes its page")
-    return find_runs(database, names)
+    try:
+        return find_runs(database, names)
+    except FrepoError:
+        sql = "SELECT DISTINCT sweep FROM runs WHERE list_contains(?, sweep) AND sweep NOT IN (SELECT name FROM runs)"
+        for (sweep,) in query(database, sql, [list(names)]).rows:
+            raise FrepoError(f"`{sweep}` is a sweep: `frepo report --sweep {sweep}` writes its page") from None
+        raise
 
 
 TOTALS = """SELECT r.run_id,

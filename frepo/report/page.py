@@ -79,7 +79,6 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
     run_ids = [run["run_id"] for run in runs]
     rows = accuracies(database, run_ids)
     keys = itertools.count(1)
-    in_full = runs if names else runs[:MOST_IN_FULL]
     pages = environment()
     script = pages.get_template("report/script.js").render()
     return pages.get_template("report/page.html.j2").render(
@@ -88,12 +87,17 @@ def _page(database: Path, runs_dir: Path, names: list[str]) -> str:
         accuracies=rows,
         seed_numbers=seed_numbers(database, run_ids),
         caveats={run["run_id"]: caveats(run, rows[run["run_id"]]) for run in runs},
-        sections=[_section(data, runs_dir, keys) for data in gather(database, in_full)],
+        sections=[_section(data, runs_dir, keys) for data in gather(database, in_full(runs, names))],
         comparisons=[compare(database, runs[0]["run_id"], run["run_id"]) for run in runs[1:]] if names else [],
         published=published_in(row for found in rows.values() for row in found),
         script=Markup(script),  # noqa: S704 (a file of ours)
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+
+
+def in_full(runs: Sequence[RowDict], names: Sequence[str]) -> Sequence[RowDict]:
+    """Return which of the runs of a page of `names` it shows in full: all, or the newest where it has every run."""
+    return runs if names else runs[:MOST_IN_FULL]
 
 
 def published_in(rows: Iterable[RowDict]) -> list[str]:

@@ -4,15 +4,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frepo.report.charts import HEIGHT, WIDTH, Chart, by_line, lines
+from frepo.report.charts import HEIGHT, WIDTH, Chart, by_line, first_lines, lines
 from frepo.report.gather import RunData, titles
 from frepo.spec import method_tables
 from frepo.store.tables import network_text, source_text
 
 RowDict = dict[str, Any]
-
-MOST_LINES = 12
-"""More could not be told apart."""
 
 BAR = 14
 """Height of a bar in pixels."""
@@ -98,8 +95,7 @@ def training_curves(metrics: list[RowDict], labels: dict[str, str]) -> list[Char
             for row in metrics
             if row["name"] == name and row["value"] is not None
         ]
-        shown = list(dict.fromkeys(row["stage"] for row in rows))[:MOST_LINES]
-        subtitle = f"the first {MOST_LINES} stages" if len(shown) < len({row["stage"] for row in rows}) else ""
+        shown, subtitle = first_lines((row["stage"] for row in rows), "stages")
         rows = [row for row in rows if row["stage"] in shown]
         if len({row["step"] for row in rows}) > 1:  # else there is no line to draw
             drawn.append(_curve(name, rows, title, subtitle, axis, logarithmic=logarithmic))

@@ -1,18 +1,17 @@
 """The page of a sweep: its numbers as a table and curves, and a few of its images."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, near_text
 from frepo.report.axes import MOST_CHARTS, Axis, Point, axes_of, coordinates, curves_of, grid_of, points_of
 from frepo.report.charts import Chart
 from frepo.report.gallery import Thumbnail, load_thumbnail, stage_directory
 from frepo.report.page import environment, published_in, write_out
-from frepo.store.find import near_text
+from frepo.store.find import runs_of
 from frepo.store.query import query
 from frepo.store.seeds import seed_rows
 
@@ -48,11 +47,8 @@ class Sweep:
         return curves_of(self.axes, self.points)
 
 
-RUNS = """SELECT run_id, name, seed, status, swept, created_at,
-    (SELECT sum(wall_s)::DOUBLE FROM run_stages JOIN stages USING (run, stage) WHERE run_id = r.run_id) AS wall_s
-    FROM runs r WHERE sweep = ?
-    QUALIFY row_number() OVER (PARTITION BY name ORDER BY created_at DESC, run_id) = 1
-    ORDER BY created_at, name"""
+TIMES = """SELECT run_id, sum(wall_s)::DOUBLE FROM run_stages JOIN stages USING (run, stage)
+    WHERE list_contains(?, run_id) GROUP BY run_id"""
 
 SECONDS = """SELECT coalesce(sum(wall_s), 0)::DOUBLE FROM (
     SELECT max(wall_s) AS wall_s FROM stages
@@ -72,12 +68,12 @@ def read_sweep(database: Path, name: str) -> Sweep:
     Raises:
         FrepoError: the database is not there, or holds no run of such a sweep.
     """
-    runs = query(database, RUNS, [name]).dicts()
+    runs = [run for run in runs_of(database, name) if run["sweep"] == name]
     if not runs:
         raise _no_such_sweep(database, name)
-    for run in runs:
-        run["swept"] = json.loads(run["swept"])
     swept = {run["run_id"]: run["swept"] for run in runs}
+    times = dict(query(database, TIMES, [list(swept)]).rows)
+    runs = [{**run, "wall_s": times.get(run["run_id"])} for run in runs]
     axes = axes_of(list(swept.values()))
     ((seconds,),) = query(database, SECONDS, [list(swept)]).rows
     return Sweep(name, runs, axes, points_of(axes, swept, seed_rows(database, list(swept))), seconds)

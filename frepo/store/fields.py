@@ -1,13 +1,12 @@
 """The fields that a table of a sweep is made by: columns of `seed_table`, and axes of the sweep."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-from frepo.errors import SpecError
-from frepo.store.find import near_text
-from frepo.store.seeds import Place, short_names
+from frepo.errors import SpecError, near_text
 
 RowDict = dict[str, Any]
 Value = str | int | float | bool | None
@@ -32,10 +31,42 @@ class Field:
     title: str
     """What tables call it: of an axis the last component where that is enough."""
 
-    def value(self, row: RowDict, places: dict[str, Place]) -> Value:
-        """Return its value for a row of `seed_rows`."""
-        found = places[row["run_ids"][0]].swept.get(self.name) if self.is_axis else row[self.name]
-        return found if isinstance(found, Value) else json.dumps(found)
+    def value(self, row: RowDict) -> Value:
+        """Return its value for a row of `seed_rows` that has the values of the axes, `swept`."""
+        return scalar(row["swept"].get(self.name) if self.is_axis else row[self.name])
+
+
+def scalar(value: Any) -> Value:
+    """Return a value of a field as it is, a table or list as its text."""
+    return value if isinstance(value, Value) else json.dumps(value, ensure_ascii=False)
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a field as tables show it."""
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def is_written(value: Value, text: str) -> bool:
+    """Return whether a user who writes `text` means this value: as tables show it, or a number in another spelling."""
+    try:
+        return value_text(value) == text or (is_number(value) and float(text) == value)
+    except ValueError:
+        return False
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Return whether a value is a number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def short_names(axes: Iterable[str]) -> dict[str, str]:
+    """Return each axis with its last component, or as it is where another one ends the same."""
+    axes = list(dict.fromkeys(axes))
+    last = {axis: axis.rsplit(".", 1)[-1] for axis in axes}
+    times = Counter(last.values())
+    return {axis: short if times[short] == 1 else axis for axis, short in last.items()}
 
 
 def field_of(name: str, axes: Sequence[str]) -> Field:
@@ -65,14 +96,16 @@ def all_fields(axes: Sequence[str]) -> list[Field]:
     return named + [Field(name, is_axis=False, title=name) for name in COLUMNS if name not in taken]
 
 
+def by_size(values: Sequence[Value]) -> list[Value]:
+    """Return values by size where all are numbers, or None, which comes last; else in the order they came in."""
+    numbers = [value for value in values if is_number(value)]
+    missing = [value for value in values if value is None]
+    return [*sorted(numbers), *missing] if len(numbers) + len(missing) == len(values) else list(values)
+
+
 def in_order(values: Iterable[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
-    """Return distinct keys: by size where a component is a number throughout, else in the order they came in."""
+    """Return distinct keys, each component `by_size`."""
     keys = list(dict.fromkeys(values))
-    ranks: list[dict[Value, int]] = []
-    for column in zip(*keys, strict=True):
-        distinct = list(dict.fromkeys(column))
-        numbers = [value for value in distinct if isinstance(value, int | float)]
-        if len(numbers) == len([value for value in distinct if value is not None]):
-            distinct = [*sorted(numbers), *([None] if None in distinct else [])]
-        ranks.append({value: rank for rank, value in enumerate(distinct)})
+    columns = (by_size(list(dict.fromkeys(column))) for column in zip(*keys, strict=True))
+    ranks = [{value: rank for rank, value in enumerate(column)} for column in columns]
     return sorted(keys, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)])

@@ -1,11 +1,11 @@
 """From what a user calls a run to its row."""
 
-import difflib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, near_text
 from frepo.store.query import query
 
 RowDict = dict[str, Any]
@@ -38,15 +38,28 @@ def newest_runs(database: Path) -> list[RowDict]:
     return [row for row in rows if newest[row["name"]] is row]
 
 
+def runs_of(database: Path, name: str, names: Sequence[str] | None = None) -> list[RowDict]:
+    """Return the newest run of each name in a sweep, oldest first; where there is no such sweep, the run of that name.
+
+    Rows have some columns of `runs`, with `swept` as a dict. There are none where there is neither sweep nor run.
+    `names` are those of the runs to look at where not all are wanted, as when the file of a sweep has changed.
+
+    Raises:
+        FrepoError: the database is not there.
+    """
+    rows = query(database, RUNS_OF, [name]).dicts()
+    rows = [{**row, "swept": json.loads(row["swept"])} for row in rows if names is None or row["name"] in names]
+    return [row for row in rows if row["sweep"] == name] or rows[-1:]
+
+
+RUNS_OF = """SELECT run_id, name, sweep, swept, seed, status, created_at FROM runs WHERE sweep = $1 OR name = $1
+    QUALIFY row_number() OVER (PARTITION BY sweep, name ORDER BY created_at DESC, run_id) = 1
+    ORDER BY created_at, name, run_id DESC"""
+
+
 def no_such_run(name: str, known: Iterable[str], place: Path, advice: str) -> FrepoError:
     """Return the error that says that no run in `place` has this name, with the one of `known` that is near it."""
     return FrepoError(f"there is no run `{name}` in {place}{near_text(name, known) or ';'} {advice}")
-
-
-def near_text(name: str, known: Iterable[str]) -> str:
-    """Return the question whether the one of `known` that is near `name` is meant, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f", did you mean `{near[0]}`?" if near else ""
 
 
 def _rows(database: Path) -> list[RowDict]:

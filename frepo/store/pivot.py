@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frepo.errors import FrepoError, SpecError
+from frepo.errors import FrepoError, SpecError, near_text
 from frepo.plan.identity import differences
-from frepo.store.fields import TASK, Field, Value, all_fields, field_of, in_order
-from frepo.store.find import near_text
+from frepo.store.fields import TASK, Field, Value, all_fields, field_of, in_order, is_written, value_text
+from frepo.store.find import runs_of
 from frepo.store.query import query
-from frepo.store.seeds import Place, places_of, seed_rows
+from frepo.store.seeds import over, seed_rows, without_seeds
 
 RowDict = dict[str, Any]
 Key = tuple[Value, ...]
@@ -65,8 +65,6 @@ class Layout:
 
     down: tuple[Field, ...]
     across: tuple[Field, ...]
-    places: dict[str, Place]
-    """Of the runs, by run id."""
 
     def has(self, column: str) -> bool:
         """Return whether a column of `seed_table` is among the fields."""
@@ -76,14 +74,14 @@ class Layout:
         """Return the rows of each cell."""
         found: dict[CellKey, list[RowDict]] = {}
         for row in rows:
-            down, across = (tuple(f.value(row, self.places) for f in side) for side in (self.down, self.across))
+            down, across = (tuple(f.value(row) for f in side) for side in (self.down, self.across))
             found.setdefault((down, across), []).append(row)
         return found
 
     def text(self, key: CellKey) -> str:
         """Return a cell in words."""
         pairs = zip((*self.down, *self.across), (*key[0], *key[1]), strict=True)
-        return ", ".join(f"{field.title} = {value}" for field, value in pairs)
+        return ", ".join(f"{field.title} = {value_text(value)}" for field, value in pairs)
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,11 @@ def make_pivot(
     where: Mapping[str, str],
     runs: Sequence[str] | None = None,
 ) -> Pivot:
-    """Return the table of a sweep, or of the runs of a name, with the given fields as rows and columns.
+    """Return the table of a sweep, or of the run of a name, with the given fields as rows and columns.
 
     `source` is what networks were trained on, `own` for what each run made itself; it is not looked at where it is a
-    field of rows or columns. `where` keeps rows in which a field reads so. `runs` names the runs to take where not all
-    of the sweep are wanted, as when its file has changed.
+    field of rows or columns. `where` keeps rows in which a field `is_written` so. `runs` names the runs to take where
+    not all of the sweep are wanted, as when its file has changed.
 
     Raises:
         SpecError: a field is not known, `where` has the source, nothing has the values asked for, or a cell would hold
@@ -119,19 +117,18 @@ def make_pivot(
     """
     if "source" in where:
         raise SpecError(f"frepo table: write --source {where['source']} instead of --where source={where['source']}")
-    run_ids = sweep_runs(database, name, runs)
-    places = places_of(database, run_ids)
-    axes = list(dict.fromkeys(axis for place in places.values() for axis in place.swept))
+    taken = _runs(database, name, runs)
+    axes = list(dict.fromkeys(axis for run in taken for axis in run["swept"]))
     down, across = (tuple(field_of(each, axes) for each in names) for names in (rows, columns))
-    layout = Layout(down, across, places)
+    layout = Layout(down, across)
     by_seed = layout.has("seed") or "seed" in where
-    found = _rows_by_seed(database, run_ids) if by_seed else seed_rows(database, run_ids)
+    found = _at_each_place(_rows(database, taken, by_seed=by_seed), taken)
     if not found:
         raise FrepoError(f"the runs of `{name}` have no accuracies in {database} yet: `frepo runs` lists their states")
     if not layout.has("source"):
         found = _of_source(found, source)
     for each, text in where.items():
-        found = _kept(found, field_of(each, axes), text, places)
+        found = _kept(found, field_of(each, axes), text)
     cells = _single(database, layout.cells(found), layout, all_fields(axes))
     row_keys, column_keys = (in_order(key[side] for key in cells) for side in (0, 1))
     own = [Line(key, None, tuple(_entry(cells.get((key, column))) for column in column_keys)) for key in row_keys]
@@ -139,19 +136,11 @@ def make_pivot(
     return Pivot(down, across, tuple(column_keys), tuple(_merged(own, published)))
 
 
-def sweep_runs(database: Path, name: str, runs: Sequence[str] | None = None) -> list[str]:
-    """Return the ids of the newest run of each name in a sweep, or of the newest run of that name; of `runs` if given.
-
-    Raises:
-        FrepoError: the database is not there, or holds neither.
-    """
-    sql = """SELECT arg_max(run_id, (created_at, run_id)) FROM runs
-        WHERE (sweep = $1 OR name = $1) AND ($2 OR list_contains($3, name))
-        GROUP BY name ORDER BY min(created_at), name"""
-    parameters = [name, runs is None, ["", *(runs or ())]]
-    found = [run_id for (run_id,) in query(database, sql, parameters).rows]
+def _runs(database: Path, name: str, names: Sequence[str] | None) -> list[RowDict]:
+    """Return the rows of `runs_of`, or say why there are none."""
+    found = runs_of(database, name, names)
     if not found:
-        if runs is not None and sweep_runs(database, name):
+        if names is not None and runs_of(database, name):
             raise FrepoError(
                 f"no run of `{name}` as its file is now is in {database}: `frepo run` computes them, "
                 f"`frepo table {name}` takes those that are there"
@@ -162,57 +151,70 @@ def sweep_runs(database: Path, name: str, runs: Sequence[str] | None = None) -> 
     return found
 
 
-def _rows_by_seed(database: Path, run_ids: Sequence[str]) -> list[RowDict]:
-    """Return rows of `seed_rows` of a single seed each."""
+def _rows(database: Path, runs: Sequence[RowDict], *, by_seed: bool) -> list[RowDict]:
+    """Return rows of `seed_rows`, over all seeds or of a single seed each."""
+    if not by_seed:
+        return seed_rows(database, [run["run_id"] for run in runs])
     seeds: dict[int, list[str]] = {}
-    sql = "SELECT run_id, seed FROM runs WHERE list_contains(?, run_id) ORDER BY seed"
-    for run_id, seed in query(database, sql, [list(run_ids)]).rows:
-        seeds.setdefault(seed, []).append(run_id)
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        seeds.setdefault(run["seed"], []).append(run["run_id"])
     return [{**row, "seed": seed} for seed, ids in seeds.items() for row in seed_rows(database, ids)]
 
 
+def _at_each_place(rows: Iterable[RowDict], runs: Iterable[RowDict]) -> list[RowDict]:
+    """Return rows with the values of the axes, `swept`, an experiment that lies at several places at each of them."""
+    swept = {run["run_id"]: run["swept"] for run in runs}
+    return [
+        {**row, "swept": place} for row in rows for place in without_seeds(swept[run_id] for run_id in row["run_ids"])
+    ]
+
+
 def _of_source(found: list[RowDict], source: str) -> list[RowDict]:
-    if source == OWN:
-        return [row for row in found if row["source"] in ("distilled", row["method"], f"{row['method']}_features")]
-    kept = [row for row in found if row["source"] == source]
+    kept = [row for row in found if (_is_own(row) if source == OWN else row["source"] == source)]
     if not kept:
-        raise SpecError(f"frepo table: no networks were trained on `{source}`; there are {_listed(found, 'source')}")
+        images = "images that a run has made or chosen itself" if source == OWN else f"`{source}`"
+        there = list(dict.fromkeys(str(row["source"]) for row in found))
+        raise SpecError(
+            f"frepo table: no networks were trained on {images}; there are {', '.join(there)}: "
+            f"choose with --source, for example --source {there[0]}"
+        )
     return kept
 
 
-def _kept(found: list[RowDict], field: Field, text: str, places: dict[str, Place]) -> list[RowDict]:
-    values = [field.value(row, places) for row in found]
-    kept = [row for row, value in zip(found, values, strict=True) if str(value) == text]
+def _is_own(row: RowDict) -> bool:
+    return row["source"] in ("distilled", row["method"], f"{row['method']}_features")
+
+
+def _kept(found: list[RowDict], field: Field, text: str) -> list[RowDict]:
+    values = [field.value(row) for row in found]
+    kept = [row for row, value in zip(found, values, strict=True) if is_written(value, text)]
     if not kept:
-        there = ", ".join(str(value) for (value,) in in_order((value,) for value in values))
+        there = ", ".join(value_text(value) for (value,) in in_order((value,) for value in values))
         raise SpecError(f"frepo table: {field.title} is nowhere `{text}`; there are {there}")
     return kept
-
-
-def _listed(found: list[RowDict], name: str) -> str:
-    return ", ".join(dict.fromkeys(str(row[name]) for row in found))
 
 
 def _single(
     database: Path, cells: dict[CellKey, list[RowDict]], layout: Layout, fields: Sequence[Field]
 ) -> dict[CellKey, RowDict]:
     """Return the accuracy of each cell, or refuse cells of several, naming the fields in which these differ."""
-    for key, rows in cells.items():
+    distinct = {
+        key: list({(row["setting"], row.get("seed")): row for row in rows}.values()) for key, rows in cells.items()
+    }
+    for key, rows in distinct.items():
         if len(rows) > 1:
-            differing, advice = _differing(database, rows, layout.places, fields)
+            differing, advice = _differing(database, rows, fields)
             raise SpecError(
                 f"frepo table: the cell {layout.text(key)} would hold {len(rows)} accuracies, which differ in "
                 f"{'; '.join(differing)}: {advice}"
             )
-    return {key: rows[0] for key, rows in cells.items()}
+    return {key: rows[0] for key, rows in distinct.items()}
 
 
-def _differing(
-    database: Path, rows: list[RowDict], places: dict[str, Place], fields: Sequence[Field]
-) -> tuple[list[str], str]:
+def _differing(database: Path, rows: list[RowDict], fields: Sequence[Field]) -> tuple[list[str], str]:
     """Return the fields in which accuracies differ, with their values, and how to choose."""
     values = {
-        field.title: in_order((field.value(row, places),) for row in rows)
+        field.title: in_order((field.value(row),) for row in rows)
         for field in fields
         if field.is_axis or field.name in rows[0]
     }
@@ -221,8 +223,9 @@ def _differing(
         settings = _spec_differences(database, rows) or ["settings of the evaluation"]
         return settings, "make these an axis of the sweep, or give the runs sweeps of their own"
     title, found = next(iter(differing.items()))
-    option = f"--source {found[0][0]}" if title == "source" else f"--where {title}={found[0][0]}"
-    shown = [f"{title} ({', '.join(str(value) for (value,) in found)})" for title, found in differing.items()]
+    first = value_text(found[0][0])
+    option = f"--source {first}" if title == "source" else f"--where {title}={first}"
+    shown = [f"{title} ({', '.join(value_text(value) for (value,) in found)})" for title, found in differing.items()]
     return shown, f"add one to --rows or --columns, or choose, for example {option}"
 
 
@@ -239,15 +242,14 @@ def _spec_differences(database: Path, rows: Sequence[RowDict]) -> list[str]:
 def _entry(row: RowDict | None) -> Entry | None:
     if row is None:
         return None
-    over = "top1" if row["num_seeds"] == 1 else "top1_seeds"
     return Entry(
         row["top1_mean"],
-        row[f"{over}_std"],
+        row[f"top1{over(row)}_std"],
         _task(row),
         row["num_seeds"],
         row["num_models"],
         row["most_models"],
-        row[f"{over}_ci95"],
+        row[f"top1{over(row)}_ci95"],
         ", ".join(row["run_ids"]),
     )
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from frepo.store.fields import Field, Value
+from frepo.store.fields import Field, Value, value_text
 from frepo.store.markup import Align, Cell, latex, markdown
 from frepo.store.pivot import METHOD_FIELDS, Entry, Line, Pivot
 from frepo.store.query import Format, Rows, format_rows
+from frepo.store.seeds import counted
 
 ONE_SEED = "†"
 """Marks cells whose ± is over networks, where that of others is over seeds."""
@@ -49,20 +50,14 @@ def _own(pivot: Pivot) -> list[Entry]:
 def _column(fields: Sequence[Field], key: Sequence[Value]) -> str:
     """Return the title of a column; numbers and truth values say little without their field."""
     return ", ".join(
-        value if isinstance(value, str) else f"{field.title} {_shown(value)}"
+        value if isinstance(value, str) else f"{field.title} {value_text(value)}"
         for field, value in zip(fields, key, strict=True)
     )
 
 
-def _shown(value: Value) -> str:
-    if value is None:
-        return "-"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _titles(fields: Sequence[Field], line: Line) -> list[str]:
     """Return the cells that name a row; a published one is named in place of its method, or after the rest."""
-    texts = [_shown(value) for value in line.key]
+    texts = [value_text(value) for value in line.key]
     if line.published is None:
         return texts
     texts = ["" if value is None else text for value, text in zip(line.key, texts, strict=True)]
@@ -108,7 +103,8 @@ def _legend(pivot: Pivot, *, marked: bool, bold: bool) -> str:
     single = [entry for entry in entries if entry.num_seeds == 1]
     parts = ["Top-1 test accuracy in percent"]
     if several:
-        seeds = _range([entry.num_seeds or 0 for entry in several], "seed")
+        numbers = [entry.num_seeds or 0 for entry in several]
+        seeds = counted(min(numbers), max(numbers), "seed")
         parts[0] += f", mean ± std over {seeds}, each the mean of {_networks(several)}."
     if single:
         over = _networks(single)
@@ -124,12 +120,8 @@ def _legend(pivot: Pivot, *, marked: bool, bold: bool) -> str:
 
 
 def _networks(entries: Sequence[Entry]) -> str:
-    return _range([n for entry in entries for n in (entry.num_models or 0, entry.most_models or 0)], "network")
-
-
-def _range(numbers: Sequence[int], noun: str) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low} to {high} {noun}s" if low != high else f"{low} {noun}{'' if low == 1 else 's'}"
+    numbers = [n for entry in entries for n in (entry.num_models or 0, entry.most_models or 0)]
+    return counted(min(numbers), max(numbers), "network")
 
 
 def _long(pivot: Pivot) -> Rows:

@@ -77,10 +77,11 @@ def json_text(value: Any) -> str:
 def _table(rows: Rows) -> str:
     cells = [[str(name) for name in rows.columns], *([_cell(value) for value in row] for row in rows.rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(rows.columns))]
+    sides = _sides(rows)
     lines = [
         "  ".join(
             cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(line, widths, _sides(rows), strict=True)
+            for cell, width, side in zip(line, widths, sides, strict=True)
         ).rstrip()
         for line in cells
     ]

@@ -307,20 +307,22 @@ ORDER BY m.created_at, h.run_ids[1], m.position, m.predictor;
 CREATE VIEW seed_table AS SELECT * FROM seeds_of(NULL);
 
 -- Where a run evaluates several networks alike: one row for each source, network and predictor. Networks are several
--- where anything of their architecture differs. The numbers over all seeds of its experiment stand beside.
+-- where anything of their architecture differs.
 CREATE VIEW cross_architecture AS
-SELECT a.*, s.num_seeds, s.top1_mean AS top1_seeds_mean, s.top1_seeds_std, s.top1_seeds_ci95
-FROM (
-    SELECT
-        run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, precision, predictor,
-        labels, loss, optimizer, learning_rate, augmentation, augmentation_mode, steps, num_models, top1_mean, top1_std,
-        top1_ci95, setting, stage, position, created_at
-    FROM accuracy_table
-    QUALIFY count(DISTINCT (architecture, normalization, pooling, width, depth, precision)) OVER (
-        PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
-    ) > 1
-) a JOIN seed_table s USING (setting)
-ORDER BY a.created_at, a.run_id, a.source, a.position;
+SELECT
+    run_id, name, dataset, ipc, source, architecture, normalization, pooling, width, depth, precision, predictor, labels,
+    loss, optimizer, learning_rate, augmentation, augmentation_mode, steps, num_models, top1_mean, top1_std, top1_ci95,
+    setting, stage, position, created_at
+FROM accuracy_table
+QUALIFY count(DISTINCT (architecture, normalization, pooling, width, depth, precision)) OVER (
+    PARTITION BY run_id, source, predictor, labels, loss, optimizer, augmentation, augmentation_mode
+) > 1
+ORDER BY created_at, run_id, source, position;
+
+-- The same over seeds: the rows of `seed_table` of these evaluations.
+CREATE VIEW cross_architecture_seeds AS
+SELECT * FROM seed_table WHERE setting IN (SELECT setting FROM cross_architecture)
+ORDER BY created_at, experiment, source, position;
 
 -- All methods on one data set, or the same part of it, and size: our means over the seeds of an experiment and those of
 -- the literature, best first.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from frepo.store.query import Rows, query
-from frepo.store.seeds import experiment_text, places_of, seed_rows
+from frepo.store.seeds import counted, experiment_text, over, places_of, seed_rows
 
 
 def list_runs(database: Path) -> Rows:
@@ -109,7 +109,7 @@ def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
 
 
 def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
-    over = "top1_std" if row["num_seeds"] == 1 else "top1_seeds_std"
+    std = f"{over(row)}_std"
     source = row["source"]
     samples = f"{networks_text(row)}: {network_text(row)}, {row['steps']} steps"
     return (
@@ -117,17 +117,15 @@ def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
         dataset_text(row),
         "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
-        f"top-1 {percent(row['top1_mean'], row[over])}",
-        "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row[over.replace('top1', 'top5')])}",
+        f"top-1 {percent(row['top1_mean'], row[f'top1{std}'])}",
+        "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row[f'top5{std}'])}",
         f"({samples}{', no augmentation' if row['augmentation'] == 'none' else ''})",
     )
 
 
 def networks_text(row: dict[str, Any]) -> str:
     """Return of how many networks a row of `seed_table` is the mean; of several seeds with interval and stds."""
-    fewest, most = row["num_models"], row["most_models"]
-    numbers = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    networks = f"{numbers} network{'' if most == 1 else 's'}"
+    networks = counted(row["num_models"], row["most_models"], "network")
     if row["num_seeds"] == 1:
         return networks
     each = "" if row["top1_std"] is None else f" ± {100 * row['top1_std']:.1f}"

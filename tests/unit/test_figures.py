@@ -8,11 +8,24 @@ from typer.testing import CliRunner
 
 from frepo.cli import app
 from frepo.errors import FrepoError
+from frepo.report.charts import COLORS
 from frepo.report.figures import write_figures
 from frepo.report.page import MOST_IN_FULL, write_report
+from frepo.report.sections import training_curves
 
 TITLE = "Regression accuracy on training batches"
 CROSSED = {"type": "cross_architecture", "architectures": [{"width": 8}, {"width": 16}]}
+
+
+def test_a_chart_has_as_many_stages_as_it_has_colours_and_says_so():
+    def chart(stages):
+        labels = {f"s{n}": f"stage {n}" for n in range(stages)}
+        rows = [{"name": "krr_accuracy", "stage": s, "step": step, "value": 0.5} for s in labels for step in (0, 1)]
+        (found,) = training_curves(rows, labels)
+        return len({row["stage"] for row in found.values}), found.subtitle
+
+    assert chart(len(COLORS)) == (len(COLORS), "")
+    assert chart(len(COLORS) + 1) == (len(COLORS), f"the first {len(COLORS)} of {len(COLORS) + 1} stages")
 
 
 def test_each_chart_of_the_page_becomes_a_file_named_after_run_and_chart(fake_runs, database, tmp_path):

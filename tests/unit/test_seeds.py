@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from frepo.rundir import record
+from frepo.store.fields import short_names
 from frepo.store.ingest import ingest
 from frepo.store.query import query
-from frepo.store.seeds import short_names
 from frepo.store.tables import accuracy_text, list_runs, results_json, results_text
 
 
@@ -186,16 +186,19 @@ def test_leaderboard_and_architectures_give_both_numbers_of_samples(fake_runs, d
     crossed = [{"type": "cross_architecture", "architectures": [{"width": 8}, {"width": 16}]}]
     for seed, top1 in enumerate(SCORES):
         fake_runs(f"x{seed}", seed=seed, application=crossed, scores=(top1, (0.1, 0.1, 0.1)))
+    fake_runs("alone", application=ALONE, ipc=2, scores=((0.2,),))
     ingest(db, fake_runs.runs_dir)
     means = np.mean(SCORES, axis=1)
-    best, other = query(db, "SELECT * FROM leaderboard WHERE origin = 'run'").dicts()
+    best, other = query(db, "SELECT * FROM leaderboard WHERE origin = 'run' AND ipc = 1").dicts()
     assert (best["rank"], best["num_seeds"], best["num_models"]) == (1, 3, 3)
     assert best["top1_seeds_std"] == pytest.approx(np.std(means, ddof=1))
     assert other["top1_mean"] == pytest.approx(0.1)
     rows = query(db, "SELECT * FROM cross_architecture WHERE width = 8 ORDER BY name").dicts()
     assert [row["top1_mean"] for row in rows] == pytest.approx(means)
-    assert [row["top1_seeds_mean"] for row in rows] == pytest.approx([np.mean(means)] * 3)
-    assert {row["num_seeds"] for row in rows} == {3}
+    narrow, wide = query(db, "SELECT * FROM cross_architecture_seeds ORDER BY width").dicts()
+    assert [(row["width"], row["num_seeds"]) for row in (narrow, wide)] == [(8, 3), (16, 3)]
+    assert narrow["top1_mean"] == pytest.approx(np.mean(means))
+    assert narrow["top1_seeds_std"] == pytest.approx(np.std(means, ddof=1))
 
 
 def test_runs_of_a_sweep_share_a_line_for_all_seeds(fake_runs, db):
@@ -217,6 +220,19 @@ def test_runs_of_a_sweep_share_a_line_for_all_seeds(fake_runs, db):
     assert all(shown in line and samples in line for line in lines)
     assert results_text(db, ids) == accuracy_text(db, ids)
     assert [entry["run_id"] for entry in results_json(db, ids)] == ids
+
+
+def test_an_experiment_at_several_places_of_its_sweep_is_called_by_all_of_them(fake_runs, db):
+    ids = [
+        run_id
+        for case in ("one", "other")
+        for run_id in run_seeds(
+            fake_runs, prefix=f"grid-{case}-", sweep="grid", swept={"case": case, "pool.flip": True}
+        )
+    ]
+    ingest(db, fake_runs.runs_dir)
+    (line,) = accuracy_text(db, ids).splitlines()
+    assert line.split("  ")[0] == "grid case=one flip=true, case=other flip=true"
 
 
 def test_one_run_of_a_sweep_is_called_by_its_name(fake_runs, db):

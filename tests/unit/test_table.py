@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from frepo.cli import app
 from frepo.errors import FrepoError, SpecError
+from frepo.rundir import record
 from frepo.store.fields import field_of, in_order
 from frepo.store.ingest import ingest
 from frepo.store.pivot import make_pivot
@@ -196,6 +198,62 @@ def test_only_the_newest_run_of_a_name_counts(fake_runs, tmp_path):
     ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
     (row,) = long(tmp_path / "x.duckdb", name="s")
     assert (row["top1_mean"], row["num_seeds"]) == (0.75, 2)
+
+
+ALONE = [{"type": "evaluate"}]
+
+
+def test_an_experiment_at_several_places_of_a_sweep_fills_the_cell_of_each(fake_runs, tmp_path):
+    path = tmp_path / "x.duckdb"
+    for case, seed in itertools.product(("one", "other"), (0, 1)):
+        swept = {"case": case, "seed": seed}
+        score = 0.25 + seed / 2
+        fake_runs(f"{case}{seed}", seed=seed, application=ALONE, scores=((score,),), sweep="s", swept=swept)
+    ingest(path, fake_runs.runs_dir)
+    rows = long(path, name="s", rows="case")
+    assert [(row["case"], row["top1_mean"], row["num_seeds"]) for row in rows] == [("one", 0.5, 2), ("other", 0.5, 2)]
+    rows = long(path, name="s", rows="case", columns="seed")
+    assert [(row["case"], row["seed"], row["top1_mean"]) for row in rows] == [
+        *(("one", 0, 0.25), ("one", 1, 0.75), ("other", 0, 0.25), ("other", 1, 0.75)),
+    ]
+    assert [row["case"] for row in long(path, name="s", rows="case", case="other")] == ["other"]
+    assert [row["num_seeds"] for row in long(path, name="s")] == [2], "it is one accuracy where no field parts them"
+
+
+def test_a_sweep_and_a_run_of_one_name_are_not_mixed(fake_runs, tmp_path):
+    path, spec = tmp_path / "x.duckdb", tmp_path / "any.toml"
+    _, run = fake_runs("both-1", application=ALONE, scores=((0.25,),), sweep="both", swept={"seed": 0})
+    later = run.created.replace(year=2030)
+    fake_runs("both", application=ALONE, scores=((0.75,),), seed=1, created=later)
+    fake_runs("both-1", application=ALONE, scores=((0.5,),), seed=2, created=later, sweep="other")
+    ingest(path, fake_runs.runs_dir)
+    (row,) = long(path, name="both")
+    assert (row["top1_mean"], row["num_seeds"]) == (0.25, 1)
+    spec.write_text('name = "both"\n[dataset]\nname = "digits"\n[distill]\nmethod = "frepo"\nipc = 1\n')
+    given = ["--rows", "method", "--columns", "ipc", "--format", "json", "--db", str(path)]
+    (row,) = json.loads(CliRunner().invoke(app, ["table", str(spec), *given]).output)
+    assert row["top1_mean"] == 0.75
+
+
+def test_own_images_of_runs_that_have_baselines_only_are_refused(fake_runs, tmp_path):
+    plan, _ = fake_runs("x")
+    (fake_runs.directory("x", plan.stages[1]) / record.EVALUATIONS).unlink()
+    ingest(tmp_path / "x.duckdb", fake_runs.runs_dir)
+    with pytest.raises(SpecError, match=r"made or chosen itself; there are random: .* for example --source random"):
+        table(tmp_path / "x.duckdb", name="x")
+    assert len(long(tmp_path / "x.duckdb", name="x", source="random")) == 1
+
+
+def test_a_value_is_chosen_as_it_is_shown_or_as_a_number_is_written(fake_runs, tmp_path):
+    path = tmp_path / "x.duckdb"
+    for ipc, flip, rate in ((1, True, 1e-4), (2, False, 0.5)):
+        swept = {"pool.flip": flip, "distill.learning_rate": rate}
+        fake_runs(f"x{ipc}", ipc=ipc, application=ALONE, scores=((0.5,),), sweep="s", swept=swept)
+    ingest(path, fake_runs.runs_dir)
+    for where in ({"flip": "true"}, {"learning_rate": "1e-4"}, {"learning_rate": "0.0001"}):
+        assert [row["ipc"] for row in long(path, name="s", **where)] == [1]
+    with pytest.raises(SpecError, match="flip is nowhere `1`; there are true, false"):
+        table(path, name="s", flip="1")
 
 
 def test_an_ablation_names_its_published_number_once(fake_runs, tmp_path):
