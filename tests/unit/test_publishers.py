@@ -11,6 +11,7 @@ import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import duckdb
 import numpy as np
@@ -23,8 +24,8 @@ from frepo.data.catalog import catalog
 from frepo.data.fetch.class_names import CLASS_NAMES
 from frepo.data.fetch.download import Remote
 from frepo.data.fetch.obtain import MIRROR
-from frepo.data.fetch.pickled import read_pickled
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
+from frepo.data.fetch.readers import read_published
 from frepo.data.load import forget, load_dataset
 from frepo.data.outside import mark_of_files
 from frepo.data.prepare import fetch_missing, prepare
@@ -84,16 +85,38 @@ def binary(name, splits, folder):
     return write_tar(folder / f"cifar-{number}-binary.tar.gz", f"cifar-{number}-batches-bin", files)
 
 
+class Python2(pickle._Pickler):
+    """Writes what Python 2 wrote, in which text is bytes."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_text(self, value):
+        content = value if isinstance(value, bytes) else value.encode("latin-1")
+        size = len(content)
+        short = size < 256
+        self.write((pickle.SHORT_BINSTRING if short else pickle.BINSTRING) + size.to_bytes(1 if short else 4, "little"))
+        self.write(content)
+        self.memoize(value)
+
+    dispatch[bytes] = dispatch[str] = save_text
+
+
+def by_python2(value):
+    buffer = io.BytesIO()
+    Python2(buffer, protocol=2).dump(value)
+    return buffer.getvalue()
+
+
 def pickles(name, splits):
     for batch, images, labels in batches(name, splits):
-        fine = {b"labels": labels.tolist()} if name == "cifar10" else {b"fine_labels": labels.tolist()}
-        content = {b"batch_label": b"a batch", b"data": planes(images), b"filenames": [b"x.png"] * len(labels), **fine}
-        yield batch, pickle.dumps(content, protocol=2)
+        kept = {"labels": labels.tolist()} if name == "cifar10" else {"fine_labels": labels.tolist()}
+        names = [f"{number}.png" for number in range(len(labels))]
+        yield batch, by_python2({"batch_label": "a batch", "data": planes(images), "filenames": names, **kept})
 
 
 def pickled(name, splits, folder):
     number = name.removeprefix("cifar")
-    files = {**dict(pickles(name, splits)), "batches.meta": pickle.dumps({b"label_names": [b"a"]}, protocol=2)}
+    files = {**dict(pickles(name, splits)), "batches.meta": by_python2({"label_names": ["a"]})}
     return write_tar(folder / f"cifar-{number}-python.tar.gz", f"cifar-{number}-batches-py", files)
 
 
@@ -255,15 +278,32 @@ class Hostile:
         return self._call
 
 
+PLANES = np.zeros((2, 3 * 32 * 32), np.uint8)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         pickle.dumps(Hostile(os.mkdir, "made")),
-        pickle.dumps({b"data": Hostile(eval, "open('made', 'w')")}, protocol=2),
-        pickle.dumps(Hostile(print, 1)),
-        pickle.dumps(np.array([os.getcwd], object)),
-        pickle.dumps(np.zeros(3, np.float64)),
-        pickle.dumps({"a"}),
+        pickle.dumps(Hostile(os.mkdir, "made"), protocol=2),
+        pickle.dumps({"data": Hostile(eval, "open('made', 'w')")}, protocol=2),
+        by_python2({"data": PLANES, "labels": [1, Hostile(os.mkdir, "made")]}),
+        by_python2({"data": PLANES, "labels": [1, 2], "more": Hostile(print, 1)}),
+        by_python2({"data": np.array([os.getcwd], object), "labels": [1, 2]}),
+        by_python2({"data": PLANES.astype(np.float64), "labels": [1, 2]}),
+        by_python2({"data": PLANES[:, 1:], "labels": [1, 2]}),
+        by_python2({"data": PLANES.tobytes(), "labels": [1, 2]}),
+        by_python2({"data": PLANES, "labels": [1, 2.0]}),
+        by_python2({"data": PLANES, "labels": [1, True]}),
+        by_python2({"data": PLANES, "labels": [1, 2**31]}),
+        by_python2({"data": PLANES, "labels": [1, [2]]}),
+        by_python2({"data": PLANES, "labels": "12"}),
+        by_python2({"data": PLANES, "labels": PLANES[0, :2]}),
+        by_python2({"data": PLANES}),
+        by_python2([PLANES, [1, 2]]),
+        by_python2({"data": PLANES, "labels": [1, 2]})[:-100],
+        b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n)RU\x06labels](K\x01K\x02eu.",
+        b"\x80\x02" + b"]q\x00" + 2**19 * b"h\x00a" + b".",
         b"cos\nmkdir\n(S'made'\ntR.",
         b"cnumpy\nndarray\n((I1000000\ntR.",
         b"\x80\x02cnumpy\nndarray\n.",
@@ -271,22 +311,26 @@ class Hostile:
         b"",
     ],
 )
-def test_a_pickle_that_would_call_or_build_anything_else_is_refused(tmp_path, monkeypatch, content):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="not a pickle of plain values"):
-        read_pickled(content)
-    assert not list(tmp_path.iterdir())
+def test_a_pickle_of_anything_else_than_a_batch_is_refused(tmp_path, monkeypatch, content):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = dict(pickles("cifar10", generated("cifar10")))
+    (archive,) = write_tar(tmp_path / "cifar-10-python.tar.gz", "batches", {**files, "data_batch_3": content})
+    with pytest.raises(
+        FrepoError, match=r"cifar-10-python\.tar\.gz/batches/data_batch_3 is not a batch of cifar10: \S"
+    ):
+        read_published("cifar10", [archive])
+    assert not list((tmp_path / "here").iterdir())
 
 
-def test_plain_pickles_of_all_protocols_are_read():
-    content = {b"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2], "name": b"\xff\x00", "n": None}
-    for protocol in range(2, 6):
-        if protocol == 5:
-            continue  # arrays have another form there, which no publisher uses
-        found = read_pickled(pickle.dumps(content, protocol=protocol))
-        found = {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
-        np.testing.assert_array_equal(found.pop("data"), content[b"data"])
-        assert found == {"labels": [1, 2], "name": b"\xff\x00", "n": None}
+def test_as_many_labels_and_names_as_cifar100_has_are_read(tmp_path):
+    labels = (np.arange(50_000) % 100).tolist()
+    train = {"filenames": [f"{number}.png" for number in labels], "fine_labels": labels, "coarse_labels": labels}
+    files = dict(pickles("cifar100", generated("cifar100")))
+    content = by_python2({**train, "data": np.zeros((1, 3 * 32 * 32), np.uint8)})
+    (archive,) = write_tar(tmp_path / "cifar-100-python.tar.gz", "batches", {**files, "train": content})
+    with pytest.raises(FrepoError, match="1 images with 50,000 labels"):  # a small file, read to its end
+        read_published("cifar100", [archive])
 
 
 def test_a_damaged_prepared_data_set_is_found(tmp_path):

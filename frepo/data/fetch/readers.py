@@ -12,7 +12,8 @@ from frepo.data.dataset import RawSplits
 from frepo.data.fetch.class_names import CLASS_NAMES
 from frepo.data.fetch.found import Found, files_below, find
 from frepo.data.fetch.parquet import read_parquet
-from frepo.data.fetch.pickled import read_pickled
+from frepo.data.pickles.arrays import NAMES, NumpyArray
+from frepo.data.pickles.plain import PlainPickle
 from frepo.errors import FrepoError
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -91,9 +92,10 @@ def _cifar(name: str, origin: list[Path]) -> tuple[Split, Split]:
 def _batches(name: str, place: Found, tests: str, parse: Callable[[str, bytes], Split]) -> tuple[Split, Split]:
     splits: dict[bool, list[Split]] = {True: [], False: []}
     for file, read in sorted(place.files.items()):
+        content = read()
         try:
-            splits[file.startswith(tests)].append(parse(name, read()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            splits[file.startswith(tests)].append(parse(name, content))
+        except Exception as error:  # of many kinds, for bytes that are no such batch
             raise FrepoError(f"{place.where}/{file} is not a batch of {name}: {error}") from None
     train, test = (
         (np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts]))
@@ -109,10 +111,20 @@ def _parse_binary(name: str, content: bytes) -> Split:
 
 
 def _parse_pickled(name: str, content: bytes) -> Split:
-    batch: dict[Any, Any] = read_pickled(content)
-    batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    labels = np.asarray(batch["labels" if name == "cifar10" else "fine_labels"], np.int32)
-    return _planes(batch["data"]), labels
+    batch = PlainPickle(_known, lambda _: None).load(io.BytesIO(content))
+    data, labels = batch["data"], batch["labels" if name == "cifar10" else "fine_labels"]
+    if not isinstance(data, NumpyArray) or data.array is None:
+        raise TypeError("its data are no array")
+    if type(labels) is not list or not all(type(label) is int for label in labels):
+        raise TypeError("its labels are no list of numbers")
+    return _planes(data.array.load()), np.array(labels, np.int32)
+
+
+def _known(name: str) -> Any:
+    """Return what stands for a name."""
+    if name not in NAMES:
+        raise ValueError(f"it names {name[:60]!a}, which no array needs")
+    return NAMES[name]
 
 
 def _planes(rows: np.ndarray) -> np.ndarray:

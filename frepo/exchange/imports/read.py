@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from frepo.data.pickles.header import Stored
 from frepo.errors import FrepoError
 from frepo.exchange.imports.flax import open_flax
 from frepo.exchange.imports.npz import open_npz
-from frepo.exchange.imports.stored import PAIRS, Found, Layout, Stored, check, listed, refuse_pickled
+from frepo.exchange.imports.stored import PAIRS, Found, Layout, check, listed, refuse_pickled
 from frepo.exchange.imports.tensors import open_safetensors
 from frepo.exchange.imports.torch_file import is_saved_by_torch
 from frepo.exchange.imports.torch_layouts import labels_beside, open_labels, open_torch
