@@ -11,6 +11,7 @@ import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import duckdb
@@ -254,6 +255,56 @@ def test_damaged_files_are_named_and_nothing_is_prepared(tmp_path, name, write, 
     with pytest.raises(FrepoError, match=re.escape(paths[0].name.removesuffix(".gz"))):
         prepare(name, folder, tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes([0, 0, 8]),
+        bytes([0, 0, 8, 3, 0, 0]),
+        bytes([0, 0, 8, 3, 0, 0, 0, 0]),
+        bytes([0, 0, 8, 3]) + np.array([2**31, 2**31, 4], ">u4").tobytes(),  # 2**64 pixels, which is 0 in 64 bits
+    ],
+)
+def test_an_idx_file_that_lies_about_its_size_or_ends_in_its_header_is_damaged(tmp_path, content):
+    idx("mnist", generated("mnist"), tmp_path, pack=bytes, suffix="")
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(FrepoError, match="train-images-idx3-ubyte is damaged"):
+        read_published("mnist", [tmp_path])
+
+
+def broken_png():
+    content = bytearray(png(np.zeros((32, 32, 3), np.uint8)))
+    content[content.index(b"IHDR") - 1] = 5  # the length of the header
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [(png(np.zeros((32, 32, 3), np.uint8)), 2**40), (broken_png(), 0), (b"", 0), (None, 0)],
+    ids=["a large label", "a broken image", "an empty image", "no image"],
+)
+def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label):
+    paths = parquet("cifar10", generated("cifar10"), tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t (img STRUCT(bytes BLOB, path VARCHAR), label BIGINT)")
+        connection.execute("INSERT INTO t VALUES (?, ?)", [{"bytes": image, "path": None}, label])
+        connection.execute(f"COPY t TO '{paths[0]}' (FORMAT parquet)")
+    with pytest.raises(FrepoError, match=r"train-00000-of-00001\.parquet cannot be read \(.+\)"):
+        read_published("cifar10", [tmp_path])
+
+
+def bytes_read():
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
+
+
+@pytest.mark.parametrize("write", [binary, pickled])
+def test_an_archive_is_unpacked_once(tmp_path, write):
+    (archive,) = write("cifar10", generated("cifar10"), tmp_path)
+    before = bytes_read()
+    read_published("cifar10", [archive])
+    assert bytes_read() - before < 1.5 * archive.stat().st_size
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -1,6 +1,7 @@
 """Publishers' files -> images and labels, without TensorFlow."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -62,8 +63,8 @@ def _parse_idx(place: Found, name: str) -> np.ndarray:
     content = place.files[name]()
     dimensions = 3 if "idx3" in name else 1
     start = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != np.prod(shape):
+    shape = [int.from_bytes(content[byte : byte + 4]) for byte in range(4, start, 4)]
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(shape):
         raise FrepoError(f"{place.where}/{name} is damaged: its {len(content):,} bytes are not those of its header")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -78,10 +79,12 @@ def _cifar(name: str, origin: list[Path]) -> tuple[Split, Split]:
         return train, test
     tests, trains = ("test", "train") if name == "cifar100" else ("test_batch", "data_batch_[1-5]")
     enough = 2 if name == "cifar100" else 6
-    for suffix, parse in ((r"\.bin", _parse_binary), ("", _parse_pickled)):
-        found = find(origin, re.compile(f"({tests}|{trains}){suffix}"), enough)
-        if found:
-            return _batches(name, found[0], tests, parse)
+    found = find(origin, re.compile(rf"({tests}|{trains})(\.bin)?"), enough)
+    for suffix, parse in ((".bin", _parse_binary), ("", _parse_pickled)):
+        for place in found:
+            files = {file: read for file, read in place.files.items() if Path(file).suffix == suffix}
+            if len(files) >= enough:
+                return _batches(name, Found(place.where, files), tests, parse)
     number = name.removeprefix("cifar")
     forms = (
         f"cifar-{number}-python.tar.gz, cifar-{number}-binary.tar.gz, or train*.parquet and test*.parquet of the Hub"
