@@ -7,10 +7,11 @@ import json
 import os
 import pickle
 import re
+import signal
 import tarfile
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from frepo import progress
 from frepo.data import prepare as preparing
 from frepo.data.catalog import catalog
 from frepo.data.fetch.class_names import CLASS_NAMES
@@ -32,7 +34,9 @@ from frepo.data.outside import mark_of_files
 from frepo.data.prepare import fetch_missing, prepare
 from frepo.data.sources.known import KNOWN
 from frepo.data.sources.places import own_directory
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, Interrupted
+from frepo.exchange.imports.imported import Said, imported
+from frepo.runtime import RuntimeOptions
 from frepo.spec import Dataset
 
 PER_BATCH = {"train": 5 * 40, "test": 20}
@@ -463,9 +467,75 @@ def test_what_tfds_has_prepared_here_or_nearby_is_not_fetched(tmp_path, publishe
     (version / "dataset_info.json").write_text("{}")
     fetch_missing("mnist", tmp_path / "data")
     fetch_missing("mnist", tmp_path / "data" / "mnist")
-    with pytest.raises(FrepoError, match=r"is prepared already, by TFDS, in .*3\.0\.1"):
+    with pytest.raises(FrepoError, match=r"is prepared already in .*3\.0\.1"):
         prepare("mnist", None, tmp_path / "data")
     assert published[1] == []
+
+
+def test_what_another_process_has_prepared_in_the_meantime_is_taken(tmp_path, published, monkeypatch):
+    def note(_):  # said when it was seen that the data set is not there
+        monkeypatch.setattr(preparing, "note", progress.note)
+        prepare("mnist", published[0], tmp_path / "data")
+
+    monkeypatch.setattr(preparing, "note", note)
+    fetch_missing("mnist", tmp_path / "data")
+    assert published[1] == []
+    assert own_directory("mnist", tmp_path / "data").is_dir()
+
+
+def test_a_data_set_without_its_index_is_said_to_be_damaged(tmp_path, published):
+    own_directory("mnist", tmp_path / "data").mkdir(parents=True)
+    with pytest.raises(FrepoError, match=r"mnist/frepo is damaged: it has no index\.json; remove it"):
+        fetch_missing("mnist", tmp_path / "data")
+
+
+def test_one_that_has_waited_for_another_holds_the_lock_against_a_third(tmp_path):
+    lock, second_has, second_may_end, third_has = (tmp_path / "mnist.lock", *(threading.Event() for _ in range(3)))
+
+    def second():
+        with preparing._alone(lock):
+            second_has.set()
+            second_may_end.wait(10)
+
+    def third():
+        with preparing._alone(lock):
+            third_has.set()
+
+    threads = [threading.Thread(target=second), threading.Thread(target=third)]
+    with preparing._alone(lock):
+        threads[0].start()
+        assert not second_has.wait(0.1)
+    assert second_has.wait(10)
+    threads[1].start()
+    assert not third_has.wait(0.1)
+    second_may_end.set()
+    for thread in threads:
+        thread.join(10)
+    assert third_has.is_set()
+
+
+class Interrupting(BaseHTTPRequestHandler):
+    """Stops this process, as Ctrl-C does, when it asks for a file."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        self.send_error(404)
+
+
+def test_a_signal_while_an_import_fetches_its_data_set_stops_it(tmp_path, published, monkeypatch):
+    (tmp_path / "spec.toml").write_text('name = "a"\ndataset.name = "mnist"\ndistill = {method = "frepo", ipc = 1}')
+    np.savez(tmp_path / "set.npz", images=np.zeros((10, 28, 28, 1), np.float32), labels=np.arange(10))
+    options = RuntimeOptions(runs_dir=tmp_path / "runs", database=tmp_path / "r.duckdb", data_dir=tmp_path / "data")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Interrupting) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv(MIRROR, f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(Interrupted, match="stopped by SIGINT"):
+            imported(tmp_path / "set.npz", tmp_path / "spec.toml", (), options, Said())
+        server.shutdown()
+    assert not (tmp_path / "data" / "mnist").exists()
 
 
 def test_a_process_waits_for_another_that_fetches_the_same(tmp_path, published, capsys):
