@@ -35,57 +35,86 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-class StepProgress:
-    """Reports steps done, steps per second, their ratio to the device's peak, and the time left."""
+class _Bar:
+    """A bar that is redrawn a few times a second, and a line below it where there is something to say."""
 
-    def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
-        self._label, self._start, self._total, self._peak = label, start, total, steps_at_peak
-        self._began = self._last_line = time.monotonic()
-
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:  # noqa: ARG002
-        """Report that `step` steps are done; `metrics` are the newest recorded values."""
-        now = time.monotonic()
-        if step < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
-            return
-        self._last_line = now
-        rate = self._rate(step)
-        left = (self._total - step) / rate if rate else 0.0
-        note(f"{self._label}: step {step:,}/{self._total:,}, {self._speed(rate)}, {duration(left)} left")
-
-    def _rate(self, step: int) -> float:
-        return (step - self._start) / max(time.monotonic() - self._began, 1e-9)
-
-    def _speed(self, rate: float) -> str:
-        share = f" ({rate / self._peak:.0%} of peak)" if self._peak else ""
-        return f"{rate:.3g} steps/s{share}"
-
-
-class _BarProgress(StepProgress):
-    """Two lines that are redrawn a few times a second: a bar, and below it speed, loss and newest accuracy."""
-
-    def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None) -> None:
+    def __init__(self, label: str, start: int, total: int, *columns: str) -> None:
+        """Draw the bar with further columns, named as `rich.progress` names them."""
+        from rich import progress
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.text import Text
 
-        class TwoLines(Progress):
+        class WithLines(progress.Progress):
             def get_renderables(self) -> Generator[Any]:
                 yield self.make_tasks_table(self.tasks)
-                yield from (Text(task.fields["below"], no_wrap=True, overflow="ellipsis") for task in self.tasks)
+                lines = filter(None, (task.fields["below"] for task in self.tasks))
+                yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
 
-        super().__init__(label, start, total, steps_at_peak)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        self._bar = TwoLines(*columns, TimeRemainingColumn(), console=console, refresh_per_second=4)
+        label_column = progress.TextColumn("{task.description}", markup=False)
+        further = (getattr(progress, name)() for name in ("BarColumn", *columns, "TimeRemainingColumn"))
+        self._bar = WithLines(label_column, *further, console=Console(stderr=True), refresh_per_second=4)
         self._task = self._bar.add_task(label, total=total, completed=start, below="")
         self._bar.start()
 
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        parts = (self._speed(self._rate(step)), shown(metrics))
-        self._bar.update(self._task, completed=step, below="      " + "  ".join(filter(None, parts)))
+    def show(self, done: int, below: str = "") -> None:
+        self._bar.update(self._task, completed=done, below=f"      {below}" if below else "")
 
     def close(self) -> None:
         self._bar.stop()
+
+
+class _Progress:
+    """What reports of steps and of bytes share: a bar on a terminal, elsewhere a line every few seconds and at the end.
+
+    `bar` is None elsewhere.
+    """
+
+    def __init__(self, label: str, start: int, total: int, bar: _Bar | None) -> None:
+        self._label, self._start, self._total, self._bar = label, start, total, bar
+        self._began = self._last_line = time.monotonic()
+
+    def _rate(self, done: int) -> float:
+        """Return how much was done in a second."""
+        return max(done - self._start, 0) / max(time.monotonic() - self._began, 1e-9)
+
+    def _line(self, done: int, text: str) -> None:
+        """Print a line with the time left, if it is time for one."""
+        now = time.monotonic()
+        if done < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
+            return
+        self._last_line = now
+        rate = self._rate(done)
+        left = f", {duration((self._total - done) / rate)} left" if rate else ""
+        note(f"{self._label}: {text}{left}")
+
+
+class StepProgress(_Progress):
+    """Reports steps done, steps per second, their ratio to the device's peak, and the time left."""
+
+    def __init__(self, label: str, start: int, total: int, steps_at_peak: float | None, bar: _Bar | None) -> None:
+        super().__init__(label, start, total, bar)
+        self._peak = steps_at_peak
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Report that `step` steps are done; `metrics` are the newest recorded values."""
+        rate = self._rate(step)
+        speed = f"{rate:.3g} steps/s" + (f" ({rate / self._peak:.0%} of peak)" if self._peak else "")
+        if self._bar is None:
+            self._line(step, f"step {step:,}/{self._total:,}, {speed}")
+        else:
+            self._bar.show(step, "  ".join(filter(None, (speed, shown(metrics)))))
+
+
+class ByteProgress(_Progress):
+    """Reports the bytes of a file that have arrived, their rate, and the time left."""
+
+    def update(self, done: int) -> None:
+        """Report that `done` bytes are there."""
+        if self._bar is None:
+            size = f"{done / 1e6:,.1f} of {self._total / 1e6:,.1f} MB"
+            self._line(done, f"{size}, {self._rate(done) / 1e6:.1f} MB/s")
+        else:
+            self._bar.show(done)
 
 
 @contextmanager
@@ -96,67 +125,24 @@ def step_progress(
 
     `steps_at_peak` are the steps per second at the device's peak, `position` numbers the stage among all stages.
     """
-    if _silent or not _on_terminal():
-        yield StepProgress(label, start, total, steps_at_peak)
-        return
-    bar = _BarProgress(f"{position} {label}".strip(), start, total, steps_at_peak)
-    try:
-        yield bar
-    finally:
-        bar.close()
-
-
-class ByteProgress:
-    """Reports the bytes of a file that have arrived, their rate, and the time left."""
-
-    def __init__(self, label: str, start: int, total: int) -> None:
-        self._label, self._start, self._total = label, start, total
-        self._began = self._last_line = time.monotonic()
-
-    def update(self, done: int) -> None:
-        """Report that `done` bytes are there."""
-        now = time.monotonic()
-        if done < self._total and now - self._last_line < PLAIN_LINE_EVERY_SECONDS:
-            return
-        self._last_line = now
-        rate = max(done - self._start, 0) / max(now - self._began, 1e-9)
-        left = f", {duration((self._total - done) / rate)} left" if rate else ""
-        note(f"{self._label}: {done / 1e6:,.1f} of {self._total / 1e6:,.1f} MB, {rate / 1e6:.1f} MB/s{left}")
-
-
-class _ByteBar(ByteProgress):
-    def __init__(self, label: str, start: int, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        super().__init__(label, start, total)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console)
-        self._task = self._bar.add_task(label, total=total, completed=start)
-        self._bar.start()
-
-    def update(self, done: int) -> None:
-        self._bar.update(self._task, completed=done)
-
-    def close(self) -> None:
-        self._bar.stop()
+    with _bar(f"{position} {label}".strip(), start, total, "MofNCompleteColumn") as bar:
+        yield StepProgress(label, start, total, steps_at_peak, bar)
 
 
 @contextmanager
 def byte_progress(label: str, start: int, total: int) -> Generator[ByteProgress]:
     """Yield a progress report for the bytes `start` to `total` of a file."""
+    with _bar(label, start, total, "DownloadColumn", "TransferSpeedColumn") as bar:
+        yield ByteProgress(label, start, total, bar)
+
+
+@contextmanager
+def _bar(label: str, start: int, total: int, *columns: str) -> Generator[_Bar | None]:
+    """Yield a bar on a terminal, None elsewhere."""
     if _silent or not _on_terminal():
-        yield ByteProgress(label, start, total)
+        yield None
         return
-    bar = _ByteBar(label, start, total)
+    bar = _Bar(label, start, total, *columns)
     try:
         yield bar
     finally:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from frepo.data.sources.known import KNOWN
-from frepo.data.sources.places import INDEX, elsewhere, names_in, own_directory, versions
+from frepo.data.sources.places import elsewhere, names_in, prepared_in
 from frepo.progress import note
 
 COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "licence", "prepared in")
@@ -17,21 +17,17 @@ def catalog(data_dir: Path) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for name, known in KNOWN.items():
         facts = (known.classes, known.train, known.test, known.pixels, known.comes_from, known.licence)
-        rows.append((name, *facts, _place(name, data_dir)))
+        rows.append((name, *facts, _prepared_in(name, data_dir)))
     families = {name.partition("/")[0] for name in KNOWN}
     there = names_in(data_dir)
     for name in there:
         if name.partition("/")[0] not in families:
-            rows.append((name, None, None, None, "", "TFDS", "", _place(name, data_dir)))
+            rows.append((name, None, None, None, "", "TFDS", "", _prepared_in(name, data_dir)))
     other = None if there else elsewhere(data_dir)
     if other is not None:
         note(f"nothing is prepared in {data_dir}, but {', '.join(other[1])} in {other[0]}: --data-dir {other[0]}")
     return rows
 
 
-def _place(name: str, data_dir: Path) -> str:
-    """Return the directory that a data set is read from, or an empty text: the newest of TFDS, else frepo's own."""
-    if there := versions(data_dir / name):
-        return str(there[-1])
-    own = own_directory(name, data_dir)
-    return str(own) if (own / INDEX).is_file() else ""
+def _prepared_in(name: str, data_dir: Path) -> str:
+    return str(prepared_in(name, data_dir) or "")

@@ -11,11 +11,12 @@ from frepo.data.cache import NewEntry, cached
 from frepo.data.dataset import Dataset, DatasetInfo, RawSplits
 from frepo.data.decode import decode, pixel_fingerprint, share_of_each_class
 from frepo.data.preprocess import FittedPreprocess, chunks, fit_preprocess
-from frepo.data.sources.arrays import arrays_source, is_published
+from frepo.data.sources.arrays import arrays_source
 from frepo.data.sources.digits import read_digits
 from frepo.data.sources.folder import folder_source
+from frepo.data.sources.known import comes_from
 from frepo.data.sources.places import versions
-from frepo.data.sources.prepared import is_own, own_source
+from frepo.data.sources.prepared import own_source
 from frepo.data.sources.source import Source
 from frepo.data.sources.tfds import tfds_source
 from frepo.errors import FrepoError
@@ -222,9 +223,11 @@ def _source(table: DatasetTable, data_dir: Path) -> Source:
     if table.name == "image_folder":
         assert table.path is not None
         return folder_source(Path(table.path).expanduser())
-    if is_own(table.name):
+    if comes_from(table.name) == "archive":
         return own_source(table.name, data_dir)
-    if is_published(table.name) and not versions(data_dir / table.name):  # what TFDS has prepared comes first
+    if comes_from(table.name) == "publisher" and not versions(
+        data_dir / table.name
+    ):  # what TFDS has prepared comes first
         return arrays_source(table.name, data_dir)
     return tfds_source(table.name, data_dir)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from frepo.data.sources.known import KNOWN
+from frepo.data.sources.known import comes_from
+from frepo.data.sources.places import INDEX, own_directory
 from frepo.spec import Dataset
 
 
@@ -27,9 +28,7 @@ def _place(table: Dataset, data_dir: Path) -> Path:
     """Return the folder, or the single file, that holds the data set."""
     if table.name == "image_folder":
         return Path(table.path or "").expanduser()
-    if table.name in KNOWN and KNOWN[table.name].comes_from == "archive":
-        from frepo.data.sources.prepared import INDEX, own_directory  # only if needed: it imports NumPy and Pillow
-
+    if comes_from(table.name) == "archive":
         return own_directory(table.name, data_dir) / INDEX
     return data_dir / table.name.partition(":")[0]
 

@@ -7,15 +7,18 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from frepo.data.fetch.publishers import PUBLISHED
-from frepo.data.sources.arrays import is_published, write_arrays
-from frepo.data.sources.known import KNOWN
-from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, versions
-from frepo.data.sources.prepared import is_own, prepare_own
+from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
+from frepo.data.sources.arrays import write_arrays
+from frepo.data.sources.known import KNOWN, comes_from
+from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, prepared_in
+from frepo.data.sources.prepared import prepare_own
 from frepo.errors import FrepoError, SpecError
 from frepo.progress import note
 from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec.names import must_be_known
+
+OWN = ("publisher", "archive")
+"""Where data sets come from that are prepared here, without TFDS."""
 
 
 def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
@@ -36,11 +39,13 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
         must_be_known(name)
     except ValueError as error:
         raise SpecError(str(error)) from None
-    if is_published(name) or is_own(name):
+    if comes_from(name) in OWN:
+        if there := prepared_in(name, data_dir):
+            raise FrepoError(f"data set '{name}' is prepared already in {there}; remove that to prepare it again")
         with stop_on_signals():
             return _prepare_own(name, origin, data_dir)
     if origin is not None:
-        ours = ", ".join(known for known in KNOWN if is_published(known) or is_own(known))
+        ours = ", ".join(known for known in KNOWN if comes_from(known) in OWN)
         raise FrepoError(f"--from is for {ours}; TFDS downloads '{name}' itself")
     from frepo.data.sources.tfds import prepare_tfds
 
@@ -57,30 +62,24 @@ def fetch_missing(name: str, data_dir: Path) -> None:
         Interrupted: a signal came; inside `stop_on_signals` only, which is the caller's.
     """
     unusable = data_dir.exists() and not data_dir.is_dir()
-    if name in PUBLISHED and not unusable and not _is_there(name, data_dir) and elsewhere(data_dir, [name]) is None:
+    if name in PUBLISHED and not unusable and not prepared_in(name, data_dir) and elsewhere(data_dir, [name]) is None:
         note(f"{name} is not in {data_dir} and is fetched now, once (--offline forbids it)")
         _prepare_own(name, None, data_dir)
 
 
-def _is_there(name: str, data_dir: Path) -> bool:
-    by_tfds = is_published(name) and bool(versions(data_dir / name))
-    return by_tfds or (own_directory(name, data_dir) / INDEX).is_file()
-
-
 def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
+    """Return the directory of the data set, which another process may have prepared in the meantime."""
     directory = own_directory(name, data_dir)
-    if directory.exists():
-        raise FrepoError(f"data set '{name}' is prepared already in {directory}; remove it to prepare it again")
-    if is_published(name) and (there := versions(data_dir / name)):
-        raise FrepoError(f"data set '{name}' is prepared already, by TFDS, in {there[-1]}")
+    if directory.exists() and not (directory / INDEX).is_file():  # it comes into being with all that it holds
+        raise FrepoError(f"{directory} is damaged: it has no {INDEX}; remove it and prepare '{name}' again")
     if origin is not None and not origin.exists():
         raise FrepoError(f"--from {origin}: there is no such file or folder")
     known = KNOWN[name]
     note(f"{name}: licence: {known.licence}; to cite: {known.citation}")
     if origin is None and name not in PUBLISHED:
         raise FrepoError(
-            f"'{name}' has no published digest and is not fetched: get its archive, then frepo data prepare {name} "
-            "--from ARCHIVE (specs/guide.md has the address)"
+            f"'{name}' has no published digest and is not fetched: get {ARCHIVES[name]}, then: frepo data prepare "
+            f"{name} --from ARCHIVE"
         )
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -90,7 +89,7 @@ def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
 
 
 def _from_files(name: str, paths: list[Path], data_dir: Path) -> Path:
-    if is_own(name):
+    if comes_from(name) == "archive":
         return prepare_own(name, paths[0], data_dir)
     from frepo.data.fetch.readers import read_published  # not before: SciPy and DuckDB take half a second
 
@@ -112,7 +111,10 @@ def _fetched(name: str, data_dir: Path) -> Path:
 
 @contextmanager
 def _alone(lock: Path) -> Generator[None]:
-    """Hold a lock while the block runs, after waiting for other processes that fetch the same."""
+    """Hold a lock while the block runs, after waiting for other processes that fetch the same.
+
+    The file stays: if it were removed, one could hold the lock of the old file and another that of a new one.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     said = False
     with lock.open("w") as file:
@@ -126,4 +128,3 @@ def _alone(lock: Path) -> Generator[None]:
             raise_if_stopping()
             time.sleep(0.5)
         yield
-        lock.unlink(missing_ok=True)

@@ -94,6 +94,9 @@ class Server:
             def end(self, start, _):  # of a file that is shorter here
                 self.head(416, length=0) if start else self.good(start, 0)
 
+            def beyond(self, *_):  # whatever is asked for
+                self.head(416, length=0)
+
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.handle_error = lambda *_: None  # the other side has hung up, as it may
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -156,6 +159,7 @@ def test_a_damaged_file_in_place_is_fetched_again(server, tmp_path):
     [
         ("stuck", r"the connection ended after 0 of 300,000 bytes", ["file.part"]),
         ("missing", r"/missing/file: 404 Not Found", []),
+        ("beyond", r"/beyond/file: 416 ", []),
         ("other", rf"is another file than the published one: its SHA-256 is .*, not {DIGEST}", []),
         ("longer", r"is larger than the 300,000 bytes", ["file.part"]),
     ],
@@ -164,7 +168,7 @@ def test_what_a_source_does_wrong_is_named_and_never_taken_for_the_file(server, 
     with pytest.raises(DownloadError, match=expected):
         download(server.file(way), tmp_path, hurry=False)
     assert names(tmp_path) == left
-    assert len(server.asked) == (module.TRIES if way == "stuck" else 1)
+    assert len(server.asked) == (module.TRIES if way in ("stuck", "beyond") else 1)
     assert download(server.file("good"), tmp_path, hurry=False).read_bytes() == CONTENT
 
 

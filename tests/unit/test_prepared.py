@@ -1,6 +1,7 @@
 """Data sets from their publishers' archives, and where prepared data sets are looked for."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from frepo.data.catalog import catalog
+from frepo.data.fetch.publishers import ARCHIVES
 from frepo.data.prepare import prepare
-from frepo.data.sources.places import INDEX, not_there, own_directory, versions
+from frepo.data.sources.places import INDEX, not_there, own_directory, prepared_in, versions
 from frepo.data.sources.prepared import own_source, prepare_own
 from frepo.errors import FrepoError
 
@@ -128,6 +130,21 @@ def test_the_newest_version_is_the_one_of_the_highest_numbers(data_dir):
     rows = {row[0]: row[-1] for row in catalog(data_dir)}
     assert rows["cifar10"] == str(data_dir / "cifar10" / "10.0.0")
     assert rows["mnist"] == ""
+
+
+def test_a_data_set_that_comes_as_an_archive_is_not_read_from_what_tfds_has_prepared(tmp_path):
+    version = tmp_path / "imagenette" / "1.0.0"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text(json.dumps({"name": "imagenette"}))
+    rows = {row[0]: row[-1] for row in catalog(tmp_path)}
+    assert rows["imagenette"] == ""
+    assert prepared_in("imagenette", tmp_path) is None
+
+
+def test_of_an_archive_that_is_not_fetched_the_address_is_named(tmp_path):
+    said = f"get {ARCHIVES['imagewoof']}, then: frepo data prepare imagewoof --from ARCHIVE"
+    with pytest.raises(FrepoError, match=re.escape(said)):
+        prepare("imagewoof", None, tmp_path / "data")
 
 
 @pytest.mark.parametrize(

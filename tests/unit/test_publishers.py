@@ -7,10 +7,13 @@ import json
 import os
 import pickle
 import re
+import signal
 import tarfile
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import numpy as np
@@ -18,19 +21,22 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from frepo import progress
 from frepo.data import prepare as preparing
 from frepo.data.catalog import catalog
 from frepo.data.fetch.class_names import CLASS_NAMES
 from frepo.data.fetch.download import Remote
 from frepo.data.fetch.obtain import MIRROR
-from frepo.data.fetch.pickled import read_pickled
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
+from frepo.data.fetch.readers import read_published
 from frepo.data.load import forget, load_dataset
 from frepo.data.outside import mark_of_files
 from frepo.data.prepare import fetch_missing, prepare
 from frepo.data.sources.known import KNOWN
 from frepo.data.sources.places import own_directory
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, Interrupted
+from frepo.exchange.imports.imported import Said, imported
+from frepo.runtime import RuntimeOptions
 from frepo.spec import Dataset
 
 PER_BATCH = {"train": 5 * 40, "test": 20}
@@ -84,16 +90,38 @@ def binary(name, splits, folder):
     return write_tar(folder / f"cifar-{number}-binary.tar.gz", f"cifar-{number}-batches-bin", files)
 
 
+class Python2(pickle._Pickler):
+    """Writes what Python 2 wrote, in which text is bytes."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_text(self, value):
+        content = value if isinstance(value, bytes) else value.encode("latin-1")
+        size = len(content)
+        short = size < 256
+        self.write((pickle.SHORT_BINSTRING if short else pickle.BINSTRING) + size.to_bytes(1 if short else 4, "little"))
+        self.write(content)
+        self.memoize(value)
+
+    dispatch[bytes] = dispatch[str] = save_text
+
+
+def by_python2(value):
+    buffer = io.BytesIO()
+    Python2(buffer, protocol=2).dump(value)
+    return buffer.getvalue()
+
+
 def pickles(name, splits):
     for batch, images, labels in batches(name, splits):
-        fine = {b"labels": labels.tolist()} if name == "cifar10" else {b"fine_labels": labels.tolist()}
-        content = {b"batch_label": b"a batch", b"data": planes(images), b"filenames": [b"x.png"] * len(labels), **fine}
-        yield batch, pickle.dumps(content, protocol=2)
+        kept = {"labels": labels.tolist()} if name == "cifar10" else {"fine_labels": labels.tolist()}
+        names = [f"{number}.png" for number in range(len(labels))]
+        yield batch, by_python2({"batch_label": "a batch", "data": planes(images), "filenames": names, **kept})
 
 
 def pickled(name, splits, folder):
     number = name.removeprefix("cifar")
-    files = {**dict(pickles(name, splits)), "batches.meta": pickle.dumps({b"label_names": [b"a"]}, protocol=2)}
+    files = {**dict(pickles(name, splits)), "batches.meta": by_python2({"label_names": ["a"]})}
     return write_tar(folder / f"cifar-{number}-python.tar.gz", f"cifar-{number}-batches-py", files)
 
 
@@ -233,6 +261,56 @@ def test_damaged_files_are_named_and_nothing_is_prepared(tmp_path, name, write, 
     assert not list((tmp_path / "data").rglob("*.*"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes([0, 0, 8]),
+        bytes([0, 0, 8, 3, 0, 0]),
+        bytes([0, 0, 8, 3, 0, 0, 0, 0]),
+        bytes([0, 0, 8, 3]) + np.array([2**31, 2**31, 4], ">u4").tobytes(),  # 2**64 pixels, which is 0 in 64 bits
+    ],
+)
+def test_an_idx_file_that_lies_about_its_size_or_ends_in_its_header_is_damaged(tmp_path, content):
+    idx("mnist", generated("mnist"), tmp_path, pack=bytes, suffix="")
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(FrepoError, match="train-images-idx3-ubyte is damaged"):
+        read_published("mnist", [tmp_path])
+
+
+def broken_png():
+    content = bytearray(png(np.zeros((32, 32, 3), np.uint8)))
+    content[content.index(b"IHDR") - 1] = 5  # the length of the header
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [(png(np.zeros((32, 32, 3), np.uint8)), 2**40), (broken_png(), 0), (b"", 0), (None, 0)],
+    ids=["a large label", "a broken image", "an empty image", "no image"],
+)
+def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label):
+    paths = parquet("cifar10", generated("cifar10"), tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t (img STRUCT(bytes BLOB, path VARCHAR), label BIGINT)")
+        connection.execute("INSERT INTO t VALUES (?, ?)", [{"bytes": image, "path": None}, label])
+        connection.execute(f"COPY t TO '{paths[0]}' (FORMAT parquet)")
+    with pytest.raises(FrepoError, match=r"train-00000-of-00001\.parquet cannot be read \(.+\)"):
+        read_published("cifar10", [tmp_path])
+
+
+def bytes_read():
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
+
+
+@pytest.mark.parametrize("write", [binary, pickled])
+def test_an_archive_is_unpacked_once(tmp_path, write):
+    (archive,) = write("cifar10", generated("cifar10"), tmp_path)
+    before = bytes_read()
+    read_published("cifar10", [archive])
+    assert bytes_read() - before < 1.5 * archive.stat().st_size
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_a_folder_without_them_says_what_is_needed(tmp_path, name):
     with pytest.raises(FrepoError, match=f"does not hold .*{name}"):
@@ -255,15 +333,32 @@ class Hostile:
         return self._call
 
 
+PLANES = np.zeros((2, 3 * 32 * 32), np.uint8)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         pickle.dumps(Hostile(os.mkdir, "made")),
-        pickle.dumps({b"data": Hostile(eval, "open('made', 'w')")}, protocol=2),
-        pickle.dumps(Hostile(print, 1)),
-        pickle.dumps(np.array([os.getcwd], object)),
-        pickle.dumps(np.zeros(3, np.float64)),
-        pickle.dumps({"a"}),
+        pickle.dumps(Hostile(os.mkdir, "made"), protocol=2),
+        pickle.dumps({"data": Hostile(eval, "open('made', 'w')")}, protocol=2),
+        by_python2({"data": PLANES, "labels": [1, Hostile(os.mkdir, "made")]}),
+        by_python2({"data": PLANES, "labels": [1, 2], "more": Hostile(print, 1)}),
+        by_python2({"data": np.array([os.getcwd], object), "labels": [1, 2]}),
+        by_python2({"data": PLANES.astype(np.float64), "labels": [1, 2]}),
+        by_python2({"data": PLANES[:, 1:], "labels": [1, 2]}),
+        by_python2({"data": PLANES.tobytes(), "labels": [1, 2]}),
+        by_python2({"data": PLANES, "labels": [1, 2.0]}),
+        by_python2({"data": PLANES, "labels": [1, True]}),
+        by_python2({"data": PLANES, "labels": [1, 2**31]}),
+        by_python2({"data": PLANES, "labels": [1, [2]]}),
+        by_python2({"data": PLANES, "labels": "12"}),
+        by_python2({"data": PLANES, "labels": PLANES[0, :2]}),
+        by_python2({"data": PLANES}),
+        by_python2([PLANES, [1, 2]]),
+        by_python2({"data": PLANES, "labels": [1, 2]})[:-100],
+        b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n)RU\x06labels](K\x01K\x02eu.",
+        b"\x80\x02" + b"]q\x00" + 2**19 * b"h\x00a" + b".",
         b"cos\nmkdir\n(S'made'\ntR.",
         b"cnumpy\nndarray\n((I1000000\ntR.",
         b"\x80\x02cnumpy\nndarray\n.",
@@ -271,22 +366,26 @@ class Hostile:
         b"",
     ],
 )
-def test_a_pickle_that_would_call_or_build_anything_else_is_refused(tmp_path, monkeypatch, content):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="not a pickle of plain values"):
-        read_pickled(content)
-    assert not list(tmp_path.iterdir())
+def test_a_pickle_of_anything_else_than_a_batch_is_refused(tmp_path, monkeypatch, content):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = dict(pickles("cifar10", generated("cifar10")))
+    (archive,) = write_tar(tmp_path / "cifar-10-python.tar.gz", "batches", {**files, "data_batch_3": content})
+    with pytest.raises(
+        FrepoError, match=r"cifar-10-python\.tar\.gz/batches/data_batch_3 is not a batch of cifar10: \S"
+    ):
+        read_published("cifar10", [archive])
+    assert not list((tmp_path / "here").iterdir())
 
 
-def test_plain_pickles_of_all_protocols_are_read():
-    content = {b"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2], "name": b"\xff\x00", "n": None}
-    for protocol in range(2, 6):
-        if protocol == 5:
-            continue  # arrays have another form there, which no publisher uses
-        found = read_pickled(pickle.dumps(content, protocol=protocol))
-        found = {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
-        np.testing.assert_array_equal(found.pop("data"), content[b"data"])
-        assert found == {"labels": [1, 2], "name": b"\xff\x00", "n": None}
+def test_as_many_labels_and_names_as_cifar100_has_are_read(tmp_path):
+    labels = (np.arange(50_000) % 100).tolist()
+    train = {"filenames": [f"{number}.png" for number in labels], "fine_labels": labels, "coarse_labels": labels}
+    files = dict(pickles("cifar100", generated("cifar100")))
+    content = by_python2({**train, "data": np.zeros((1, 3 * 32 * 32), np.uint8)})
+    (archive,) = write_tar(tmp_path / "cifar-100-python.tar.gz", "batches", {**files, "train": content})
+    with pytest.raises(FrepoError, match="1 images with 50,000 labels"):  # a small file, read to its end
+        read_published("cifar100", [archive])
 
 
 def test_a_damaged_prepared_data_set_is_found(tmp_path):
@@ -368,9 +467,75 @@ def test_what_tfds_has_prepared_here_or_nearby_is_not_fetched(tmp_path, publishe
     (version / "dataset_info.json").write_text("{}")
     fetch_missing("mnist", tmp_path / "data")
     fetch_missing("mnist", tmp_path / "data" / "mnist")
-    with pytest.raises(FrepoError, match=r"is prepared already, by TFDS, in .*3\.0\.1"):
+    with pytest.raises(FrepoError, match=r"is prepared already in .*3\.0\.1"):
         prepare("mnist", None, tmp_path / "data")
     assert published[1] == []
+
+
+def test_what_another_process_has_prepared_in_the_meantime_is_taken(tmp_path, published, monkeypatch):
+    def note(_):  # said when it was seen that the data set is not there
+        monkeypatch.setattr(preparing, "note", progress.note)
+        prepare("mnist", published[0], tmp_path / "data")
+
+    monkeypatch.setattr(preparing, "note", note)
+    fetch_missing("mnist", tmp_path / "data")
+    assert published[1] == []
+    assert own_directory("mnist", tmp_path / "data").is_dir()
+
+
+def test_a_data_set_without_its_index_is_said_to_be_damaged(tmp_path, published):
+    own_directory("mnist", tmp_path / "data").mkdir(parents=True)
+    with pytest.raises(FrepoError, match=r"mnist/frepo is damaged: it has no index\.json; remove it"):
+        fetch_missing("mnist", tmp_path / "data")
+
+
+def test_one_that_has_waited_for_another_holds_the_lock_against_a_third(tmp_path):
+    lock, second_has, second_may_end, third_has = (tmp_path / "mnist.lock", *(threading.Event() for _ in range(3)))
+
+    def second():
+        with preparing._alone(lock):
+            second_has.set()
+            second_may_end.wait(10)
+
+    def third():
+        with preparing._alone(lock):
+            third_has.set()
+
+    threads = [threading.Thread(target=second), threading.Thread(target=third)]
+    with preparing._alone(lock):
+        threads[0].start()
+        assert not second_has.wait(0.1)
+    assert second_has.wait(10)
+    threads[1].start()
+    assert not third_has.wait(0.1)
+    second_may_end.set()
+    for thread in threads:
+        thread.join(10)
+    assert third_has.is_set()
+
+
+class Interrupting(BaseHTTPRequestHandler):
+    """Stops this process, as Ctrl-C does, when it asks for a file."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        self.send_error(404)
+
+
+def test_a_signal_while_an_import_fetches_its_data_set_stops_it(tmp_path, published, monkeypatch):
+    (tmp_path / "spec.toml").write_text('name = "a"\ndataset.name = "mnist"\ndistill = {method = "frepo", ipc = 1}')
+    np.savez(tmp_path / "set.npz", images=np.zeros((10, 28, 28, 1), np.float32), labels=np.arange(10))
+    options = RuntimeOptions(runs_dir=tmp_path / "runs", database=tmp_path / "r.duckdb", data_dir=tmp_path / "data")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Interrupting) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv(MIRROR, f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(Interrupted, match="stopped by SIGINT"):
+            imported(tmp_path / "set.npz", tmp_path / "spec.toml", (), options, Said())
+        server.shutdown()
+    assert not (tmp_path / "data" / "mnist").exists()
 
 
 def test_a_process_waits_for_another_that_fetches_the_same(tmp_path, published, capsys):

@@ -71,7 +71,7 @@ def download(remote: Remote, into: Path, *, hurry: bool) -> Path:
     _fill(remote, part, hurry)
     found = sha256_of_file(part)
     if found != remote.sha256:
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise DownloadError(
             f"{remote.url} is another file than the published one: its SHA-256 is {found}, not {remote.sha256}"
         )
@@ -84,7 +84,7 @@ def _fill(remote: Remote, part: Path, hurry: bool) -> None:
     """Bring the part to its full size, in as many tries as it takes while each brings something."""
     left, pause = TRIES, PAUSE_SECONDS
     if _size(part) > remote.size:
-        part.unlink()
+        part.unlink(missing_ok=True)
     with byte_progress(remote.name, _size(part), remote.size) as progress:
         while (before := _size(part)) < remote.size:
             try:
@@ -125,7 +125,7 @@ def _request(remote: Remote, part: Path, hurry: bool, progress: ByteProgress) ->
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the range is beyond this source's file
-            part.unlink()
+            part.unlink(missing_ok=True)
         elif error.code < 500 and error.code not in WORTH_A_RETRY:
             raise DownloadError(f"{remote.url}: {error.code} {error.reason}") from None
         raise _PassingError(f"{error.code} {error.reason}") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from frepo.errors import FrepoError
 
@@ -64,16 +64,20 @@ def _add(
 
 
 def _read_archive(archive: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
-    """Return the content of members whose plain names match, after reading all of the archive: its checksum is last."""
+    """Return the content of members whose plain names match.
+
+    All of the archive is read, as its checksum is last, and only once: to go back would unpack it again.
+    """
     try:
         with archive.open("rb") as file:
             zipped = file.read(2) == GZIP
             file.seek(0)
             stream: Any = gzip.GzipFile(fileobj=file) if zipped else file
-            with tarfile.open(fileobj=stream, mode="r:") as opened:
-                members = [member for member in opened if member.isfile() and wanted.fullmatch(_plain(member.name))]
-                found = {member.name: opened.extractfile(member) for member in members}
-                contents = {name: content.read() for name, content in found.items() if content is not None}
+            contents: dict[str, bytes] = {}
+            with tarfile.open(fileobj=stream, mode="r|") as opened:
+                for member in opened:
+                    if member.isfile() and wanted.fullmatch(_plain(member.name)):
+                        contents[member.name] = cast("IO[bytes]", opened.extractfile(member)).read()
             while stream.read(AT_ONCE):
                 pass
             return contents

@@ -38,7 +38,9 @@ def read_parquet(
         if pixels.shape[1:] != shape:
             raise ValueError(f"images of {pixels.shape[1:]}, not {shape}")
         return pixels, np.array(labels, np.int32)
-    except (duckdb.Error, OSError, ValueError, TypeError) as error:
+    except FrepoError:
+        raise
+    except Exception as error:  # DuckDB, Pillow and NumPy raise a dozen kinds for damaged files
         reason = " ".join(str(error).split())[:200]
         raise FrepoError(f"{', '.join(files)} cannot be read ({reason})") from None
 

@@ -1,6 +1,7 @@
 """Publishers' files -> images and labels, without TensorFlow."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,8 @@ from frepo.data.dataset import RawSplits
 from frepo.data.fetch.class_names import CLASS_NAMES
 from frepo.data.fetch.found import Found, files_below, find
 from frepo.data.fetch.parquet import read_parquet
-from frepo.data.fetch.pickled import read_pickled
+from frepo.data.pickles.arrays import NAMES, NumpyArray
+from frepo.data.pickles.plain import PlainPickle
 from frepo.errors import FrepoError
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -61,8 +63,8 @@ def _parse_idx(place: Found, name: str) -> np.ndarray:
     content = place.files[name]()
     dimensions = 3 if "idx3" in name else 1
     start = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != np.prod(shape):
+    shape = [int.from_bytes(content[byte : byte + 4]) for byte in range(4, start, 4)]
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(shape):
         raise FrepoError(f"{place.where}/{name} is damaged: its {len(content):,} bytes are not those of its header")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -77,10 +79,12 @@ def _cifar(name: str, origin: list[Path]) -> tuple[Split, Split]:
         return train, test
     tests, trains = ("test", "train") if name == "cifar100" else ("test_batch", "data_batch_[1-5]")
     enough = 2 if name == "cifar100" else 6
-    for suffix, parse in ((r"\.bin", _parse_binary), ("", _parse_pickled)):
-        found = find(origin, re.compile(f"({tests}|{trains}){suffix}"), enough)
-        if found:
-            return _batches(name, found[0], tests, parse)
+    found = find(origin, re.compile(rf"({tests}|{trains})(\.bin)?"), enough)
+    for suffix, parse in ((".bin", _parse_binary), ("", _parse_pickled)):
+        for place in found:
+            files = {file: read for file, read in place.files.items() if Path(file).suffix == suffix}
+            if len(files) >= enough:
+                return _batches(name, Found(place.where, files), tests, parse)
     number = name.removeprefix("cifar")
     forms = (
         f"cifar-{number}-python.tar.gz, cifar-{number}-binary.tar.gz, or train*.parquet and test*.parquet of the Hub"
@@ -91,9 +95,10 @@ def _cifar(name: str, origin: list[Path]) -> tuple[Split, Split]:
 def _batches(name: str, place: Found, tests: str, parse: Callable[[str, bytes], Split]) -> tuple[Split, Split]:
     splits: dict[bool, list[Split]] = {True: [], False: []}
     for file, read in sorted(place.files.items()):
+        content = read()
         try:
-            splits[file.startswith(tests)].append(parse(name, read()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            splits[file.startswith(tests)].append(parse(name, content))
+        except Exception as error:  # of many kinds, for bytes that are no such batch
             raise FrepoError(f"{place.where}/{file} is not a batch of {name}: {error}") from None
     train, test = (
         (np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts]))
@@ -109,10 +114,20 @@ def _parse_binary(name: str, content: bytes) -> Split:
 
 
 def _parse_pickled(name: str, content: bytes) -> Split:
-    batch: dict[Any, Any] = read_pickled(content)
-    batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    labels = np.asarray(batch["labels" if name == "cifar10" else "fine_labels"], np.int32)
-    return _planes(batch["data"]), labels
+    batch = PlainPickle(_known, lambda _: None).load(io.BytesIO(content))
+    data, labels = batch["data"], batch["labels" if name == "cifar10" else "fine_labels"]
+    if not isinstance(data, NumpyArray) or data.array is None:
+        raise TypeError("its data are no array")
+    if type(labels) is not list or not all(type(label) is int for label in labels):
+        raise TypeError("its labels are no list of numbers")
+    return _planes(data.array.load()), np.array(labels, np.int32)
+
+
+def _known(name: str) -> Any:
+    """Return what stands for a name."""
+    if name not in NAMES:
+        raise ValueError(f"it names {name[:60]!a}, which no array needs")
+    return NAMES[name]
 
 
 def _planes(rows: np.ndarray) -> np.ndarray:

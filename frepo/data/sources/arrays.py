@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 
 from frepo.data.dataset import RawSplits
-from frepo.data.sources.known import KNOWN
+from frepo.data.sources.known import warn_of_counts
 from frepo.data.sources.places import INDEX, must_be_readable, not_there, own_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.errors import FrepoError
-from frepo.progress import warn
 from frepo.rundir.files import directory_written_atomically, sha256_of_file
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-def is_published(name: str) -> bool:
-    """Return whether `name` is a data set that is prepared as arrays."""
-    return name in KNOWN and KNOWN[name].comes_from == "publisher"
 
 
 def arrays_source(name: str, data_dir: Path) -> Source:
@@ -86,10 +80,9 @@ def write_arrays(name: str, raw: RawSplits, data_dir: Path) -> Path:
     directory = own_directory(name, data_dir)
     with directory_written_atomically(directory) as temporary:
         digests: dict[str, str] = {}
-        for split, expected in (("train", KNOWN[name].train), ("test", KNOWN[name].test)):
+        warn_of_counts(name, len(raw.train_labels), len(raw.test_labels))
+        for split in ("train", "test"):
             images, labels = getattr(raw, f"{split}_images"), getattr(raw, f"{split}_labels")
-            if len(labels) != expected:
-                warn(f"{name} has {expected:,} images for {split}ing, but {len(labels):,} are here")
             order = _order(images, labels)
             for array, values in ((f"{split}_images", images[order]), (f"{split}_labels", labels[order])):
                 np.save(temporary / f"{array}.npy", values, allow_pickle=False)

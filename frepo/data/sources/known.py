@@ -1,7 +1,9 @@
-"""The data sets that frepo knows by name."""
+"""The data sets that frepo knows by name, and what is known of them."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from frepo.progress import warn
 
 From = Literal["built in", "publisher", "archive", "TFDS", "your folder"]
 """`publisher`: arrays read from the publisher's files; `archive`: a folder of images in the publisher's archive."""
@@ -77,3 +79,16 @@ KNOWN: dict[str, Known] = {
     "caltech_birds2011": Known("TFDS", 200, 5_994, 5_794, "various", "research, not commercial"),
     "image_folder": Known("your folder", None, None, None, "various"),
 }
+
+
+def comes_from(name: str) -> From:
+    """Return where the data set `name` comes from: TFDS, if it is none of `KNOWN`."""
+    return KNOWN[name].comes_from if name in KNOWN else "TFDS"
+
+
+def warn_of_counts(name: str, train: int, test: int) -> None:
+    """Warn if the numbers of images differ from the published ones: results of a part are not those of the whole."""
+    known = KNOWN[name]
+    for split, expected, count in (("training", known.train, train), ("testing", known.test, test)):
+        if count != expected:
+            warn(f"{name} has {expected:,} images for {split}, but {count:,} are here")

@@ -7,17 +7,28 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from frepo.data.sources.known import KNOWN
+from frepo.data.sources.known import KNOWN, comes_from
 from frepo.errors import FrepoError
 
 INDEX = "index.json"
-"""Written last when a data set is prepared from its archive."""
+"""Written last when a data set is prepared from its publisher's files."""
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def own_directory(name: str, data_dir: Path) -> Path:
-    """Return the directory of the data set `name` when it is prepared from its archive."""
+    """Return the directory of the data set `name` when it is prepared from its publisher's files."""
     return data_dir / name / "frepo"
+
+
+def prepared_in(name: str, data_dir: Path) -> Path | None:
+    """Return the directory that the data set `name` is read from; None if it is not prepared in `data_dir`.
+
+    What TFDS has prepared comes first, its newest version; data sets that come as an archive are not read from it.
+    """
+    if comes_from(name) != "archive" and (there := versions(data_dir / name)):
+        return there[-1]
+    own = own_directory(name, data_dir)
+    return own if (own / INDEX).is_file() else None
 
 
 def versions(directory: Path) -> list[Path]:
@@ -67,7 +78,7 @@ def elsewhere(data_dir: Path, names: Iterable[str] = KNOWN) -> tuple[Path, list[
 
 def _holds(place: Path, name: str) -> bool:
     try:
-        return bool(versions(place / name)) or (own_directory(name, place) / INDEX).is_file()
+        return prepared_in(name, place) is not None
     except OSError:  # without permission to read it
         return False
 

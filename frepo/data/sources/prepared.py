@@ -17,12 +17,12 @@ from pathlib import Path
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.pixels import read_pixels, silent_pillow
 from frepo.data.sources.folder import files_source
-from frepo.data.sources.known import KNOWN
+from frepo.data.sources.known import warn_of_counts
 from frepo.data.sources.places import INDEX, not_there, own_directory
 from frepo.data.sources.source import Source
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError
-from frepo.progress import note, warn
+from frepo.progress import note
 from frepo.rundir.files import directory_written_atomically, sha256_of_file
 from frepo.signals import raise_if_stopping
 
@@ -58,11 +58,6 @@ WORDS = {
         "n02115641": "dingo",
     },
 }
-
-
-def is_own(name: str) -> bool:
-    """Return whether `name` is a data set that is prepared from its archive."""
-    return name in KNOWN and KNOWN[name].comes_from == "archive"
 
 
 def own_source(name: str, data_dir: Path) -> Source:
@@ -217,13 +212,6 @@ def _copy(name: str, found: list[Image], words: dict[str, str], directory: Path)
         index[split].append((str(relative), classes.index(wnid)))
     if wrong:
         raise one_error(wrong)
-    _compare_counts(name, index)
+    warn_of_counts(name, len(index["train"]), len(index["test"]))
     content = {"class_names": [words[wnid] for wnid in classes], **index}
     (directory / INDEX).write_text(json.dumps(content))
-
-
-def _compare_counts(name: str, index: dict[str, list[tuple[str, int]]]) -> None:
-    """Warn if the numbers of images differ from the published ones: results of a part are not those of the whole."""
-    for split, expected in (("train", KNOWN[name].train), ("test", KNOWN[name].test)):
-        if len(index[split]) != expected:
-            warn(f"{name} has {expected:,} images for {split}ing, but {len(index[split]):,} are here")

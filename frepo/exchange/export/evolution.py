@@ -7,6 +7,7 @@ import numpy as np
 
 from frepo.errors import FrepoError
 from frepo.exchange.export import MotionFormat, render
+from frepo.exchange.export.exported import EVOLUTIONS
 from frepo.exchange.export.find import FoundStage, provenance
 from frepo.exchange.export.write import README, new_directory
 from frepo.rundir.record import ImageSheet
@@ -41,7 +42,7 @@ def write_evolution(found: FoundStage, kind: MotionFormat, out: Path) -> None:
     if kind == "webp" and max(shape) > WEBP_LIMIT:
         raise FrepoError(f"{shape[1]}x{shape[0]} pixels are more than WebP can hold ({WEBP_LIMIT} a side); export gif")
     with new_directory(out) as directory:
-        (directory / f"evolution.{kind}").write_bytes(animation(frames, kind))
+        (directory / EVOLUTIONS[kind]).write_bytes(animation(frames, kind))
         steps = [sheet.step for sheet in sheets]
         text = render.evolution_readme(provenance(found), kind, steps, (shape[1], shape[0]))
         (directory / README).write_text(text, encoding="utf-8")

@@ -5,16 +5,20 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import safe_open
 
 from frepo.data.preprocess import FittedPreprocess
 from frepo.errors import FrepoError
+from frepo.exchange.export import MotionFormat
 
 NPZ = "data.npz"
 SAFETENSORS = "data.safetensors"
+RECIPE = "recipe.json"
+PROVENANCE = "provenance.json"
+EVOLUTIONS: dict[MotionFormat, str] = {kind: f"evolution.{kind}" for kind in get_args(MotionFormat)}
 FORMAT = "frepo distilled data 1"
 """Its number is raised when what is stored changes its meaning."""
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 import frepo
 from frepo.exchange.export import DataFormat, MotionFormat
-from frepo.exchange.export.exported import Exported
+from frepo.exchange.export.exported import SAFETENSORS, Exported
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
 from frepo.networks.layers import margin
@@ -95,5 +95,5 @@ def _common(exported: Exported) -> dict[str, Any]:
         "classes": len(exported.class_names),
         "recipe": exported.recipe,
         "augment": augment,
-        "data_file": "data.safetensors",
+        "data_file": SAFETENSORS,
     }

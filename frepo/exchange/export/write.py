@@ -10,10 +10,19 @@ import numpy as np
 
 from frepo.errors import FrepoError
 from frepo.exchange.export import DataFormat, render
-from frepo.exchange.export.exported import NPZ, SAFETENSORS, Exported, preprocess_arrays, to_arrays, to_texts
+from frepo.exchange.export.exported import (
+    NPZ,
+    PROVENANCE,
+    RECIPE,
+    SAFETENSORS,
+    Exported,
+    preprocess_arrays,
+    to_arrays,
+    to_texts,
+)
 from frepo.rundir.files import directory_written_atomically
 
-README, RECIPE, PROVENANCE, PREPROCESS = "README.md", "recipe.json", "provenance.json", "preprocess.npz"
+README, PREPROCESS = "README.md", "preprocess.npz"
 
 
 def write(exported: Exported, kind: DataFormat, out: Path) -> None:

@@ -10,8 +10,9 @@ from typing import IO, Any
 import msgpack
 import numpy as np
 
+from frepo.data.pickles.header import DTYPES, Stored
 from frepo.errors import FrepoError
-from frepo.exchange.imports.stored import DTYPES, Found, Stored, listed
+from frepo.exchange.imports.stored import Found, listed
 
 TABLES = ("ema_average/", "params/", "")
 """Where Flax checkpoints have x_proto and y_proto, the place to be preferred first.

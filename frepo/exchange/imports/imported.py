@@ -14,6 +14,7 @@ from frepo.exchange.imports.stored import Layout
 from frepo.methods.imported import keep
 from frepo.progress import note, warn
 from frepo.runtime import RuntimeOptions
+from frepo.signals import raise_if_stopping, stop_on_signals
 from frepo.spec import Full, LoadedSpec, load_spec
 
 
@@ -52,20 +53,25 @@ def imported(
     loaded.overridden(_distill(ipc, "0" * 64))  # a spec that imported images do not suit is refused at once
     foreign = read_arrays(checkpoint, said.labels)
     table = loaded.spec.dataset
-    if not options.offline:
-        fetch_missing(table.name, options.tfds_dir)
-    info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
-    found = interpret(
-        *(foreign, info.image_shape, info.num_classes, ipc), pixels=said.pixels, layout=said.layout, logits=said.logits
-    )
-    for line in found.notes:
-        note(f"{checkpoint}: {line}")
-    for line in found.doubts:
-        warn(f"{checkpoint}: {line}")
-    images = found.images
-    if found.are_pixels:
-        dataset = load_dataset(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
-        images = dataset.preprocess.apply(images)
+    with stop_on_signals():
+        if not options.offline:
+            fetch_missing(table.name, options.tfds_dir)
+        info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
+        found = interpret(
+            *(foreign, info.image_shape, info.num_classes, ipc),
+            pixels=said.pixels,
+            layout=said.layout,
+            logits=said.logits,
+        )
+        for line in found.notes:
+            note(f"{checkpoint}: {line}")
+        for line in found.doubts:
+            warn(f"{checkpoint}: {line}")
+        images = found.images
+        if found.are_pixels:
+            dataset = load_dataset(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
+            images = dataset.preprocess.apply(images)
+        raise_if_stopping()
     digest = keep(np.asarray(images, np.float32), found.labels, options.cache_dir)
     return loaded.overridden(_distill(ipc, digest))
 

@@ -30,7 +30,6 @@ class Interpreted:
     Attributes:
         images: [C * ipc, h, w, c], class by class: network inputs or pixels in 0..1, float32, or pixels, uint8.
         labels: float32 [C * ipc, C], centred: one-hot labels minus 1/C are their like.
-        classes: int32 [C * ipc], 0 to C - 1, ipc times each.
         are_pixels: whether the images still have to be preprocessed.
         notes: a sentence for the user about each thing that the file does not say itself.
         doubts: a sentence about each thing that may be wrong.
@@ -38,7 +37,6 @@ class Interpreted:
 
     images: np.ndarray
     labels: np.ndarray
-    classes: np.ndarray
     are_pixels: bool
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
@@ -71,15 +69,14 @@ def interpret(
     labels, hard, centring, label_doubts = _centred(foreign, given, num_classes, logits)
     _check_counts(foreign, labels, hard, ipc)
     images, are_pixels, kind, doubts = _numbers(foreign, images, pixels)
-    classes = np.repeat(np.arange(num_classes, dtype=np.int32), ipc)
-    order, sorting = _class_by_class(foreign, labels, classes, hard)
+    order, sorting = _class_by_class(foreign, labels, hard)
     if order is not None:
         images, labels = images[order], labels[order]
     elsewhere = f" of {foreign.path} and labels {foreign.names[1]} of {foreign.labels_path}"
     here = f" and labels {foreign.names[1]} of {foreign.path}"
     notes = (f"images are {foreign.names[0]}{elsewhere if foreign.labels_path else here}", *foreign.notes)
     notes += moved + kind + centring + sorting
-    return Interpreted(np.ascontiguousarray(images), labels, classes, are_pixels, notes, doubts + label_doubts)
+    return Interpreted(np.ascontiguousarray(images), labels, are_pixels, notes, doubts + label_doubts)
 
 
 def _channels_last(
@@ -245,10 +242,10 @@ def _soft(path: Path, labels: np.ndarray, *, from_torch: bool) -> tuple[tuple[st
     return (AS_THEY_ARE,), ()
 
 
-def _class_by_class(
-    foreign: Foreign, labels: np.ndarray, classes: np.ndarray, hard: bool
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the order of the rows in which they have the `classes`, None for the order given."""
+def _class_by_class(foreign: Foreign, labels: np.ndarray, hard: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the order of the rows in which they go class by class, None for the order given."""
+    ipc = len(labels) // labels.shape[1]
+    classes = np.repeat(np.arange(labels.shape[1]), ipc)
     largest = labels.argmax(axis=1)
     strays = int(np.sum(largest != classes))
     if not strays:
@@ -257,7 +254,6 @@ def _class_by_class(
     if counts.min() == counts.max():
         return np.argsort(largest, kind="stable"), ("rows were put in order, class by class, by their labels",)
     if hard or 2 * strays > len(classes):
-        ipc = len(classes) // len(counts)
         raise FrepoError(f"{foreign.path} holds {_uneven(counts)}; the spec wants {ipc} of each, class by class")
     return None, (
         f"{strays} of {len(classes)} labels are largest at another class than that of their place; the order given, "

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from frepo.exchange.imports.stored import DTYPES, Found, Stored, pair_of
+from frepo.data.pickles.header import DTYPES, NPY_DTYPES, Stored
+from frepo.exchange.imports.stored import Found, pair_of
 
 PIECE = 2**20
 """Bytes that are unpacked at once."""
-NPY_DTYPES = {dtype.str.lstrip("<|"): name for name, dtype in DTYPES.items() if name != "bfloat16"}
 NPY_HEADER = re.compile(rb"\{'descr': (.+?), 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? ?\} *\n")
 
 

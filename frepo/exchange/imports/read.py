@@ -14,20 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
+from frepo.data.pickles.header import Stored
 from frepo.errors import FrepoError
+from frepo.exchange.export.exported import EVOLUTIONS, NPZ, PROVENANCE, RECIPE, SAFETENSORS
 from frepo.exchange.imports.flax import open_flax
 from frepo.exchange.imports.npz import open_npz
-from frepo.exchange.imports.stored import PAIRS, Found, Layout, Stored, check, listed, refuse_pickled
+from frepo.exchange.imports.stored import PAIRS, Found, Layout, check, listed, refuse_pickled
 from frepo.exchange.imports.tensors import open_safetensors
 from frepo.exchange.imports.torch_file import is_saved_by_torch
 from frepo.exchange.imports.torch_layouts import labels_beside, open_labels, open_torch
 
 ORBAX = ("_CHECKPOINT_METADATA", "_METADATA", "_sharding", "manifest.ocdbt")
 """What lies in the directory of an Orbax checkpoint, among other things."""
-OTHER_EXPORTS = ({"recipe.json", "provenance.json"}, {"evolution.webp"}, {"evolution.gif"})
+OTHER_EXPORTS = ({RECIPE, PROVENANCE}, *({name} for name in EVOLUTIONS.values()))
 """What lies in an export of frepo that has no file with images and labels, among other things: png and tfds, or one to
 look at."""
-DATA_OF_EXPORTS = {"data.npz", "data.safetensors"}
+DATA_OF_EXPORTS = {NPZ, SAFETENSORS}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|!--|\?xml)", re.IGNORECASE)
 
@@ -85,8 +87,14 @@ def read_arrays(path: Path, labels_path: Path | None = None) -> Foreign:
             check(path, [found.images])
             labels, numbers = _labels(labels_path)
         return Foreign(
-            *(found.images.load(), numbers, path, (found.images.name, labels.name if labels else "their places")),
-            *(labels_path, found.layout, found.from_torch or labels_path is not None, found.notes),
+            images=found.images.load(),
+            labels=numbers,
+            path=path,
+            names=(found.images.name, labels.name if labels else "their places"),
+            labels_path=labels_path,
+            layout=found.layout,
+            from_torch=found.from_torch or labels_path is not None,
+            notes=found.notes,
         )
 
 

@@ -1,14 +1,12 @@
-"""What the readers of all formats share: arrays whose headers were read, and what can be images and labels."""
+"""What the readers of all formats share: what can be images and labels."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import ml_dtypes
-import numpy as np
-
+from frepo.data.pickles.header import DTYPES, Stored
 from frepo.errors import FrepoError
 
 PAIRS = (
@@ -18,24 +16,8 @@ PAIRS = (
 """Names of images and labels in .npz and .safetensors files."""
 LARGEST = 2**34
 """Bytes of images and labels together; more is refused as an attack or a mistake."""
-MOST_DIMENSIONS = 8
 Layout = Literal["nchw", "nhwc"]
 """Where images have their channels: before height and width, or behind."""
-DTYPES: dict[str, np.dtype[Any]] = {
-    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
-
-
-class Stored(NamedTuple):
-    """An array whose header was read."""
-
-    name: str
-    dtype: str
-    """As the file calls it where it is none of `DTYPES`."""
-    shape: tuple[int, ...]
-    load: Callable[[], np.ndarray]
 
 
 class Found(NamedTuple):
@@ -52,19 +34,6 @@ class Found(NamedTuple):
     """Whether images without labels are as many of each class, class by class."""
     from_torch: bool = False
     """Whether PyTorch wrote them: soft labels may be logits then."""
-
-
-def numbers(values: Any) -> tuple[int, ...]:
-    """Return a shape, or the steps between its entries, which a stranger's file declares.
-
-    Raises:
-        ValueError: it is no such thing.
-    """
-    if not isinstance(values, tuple | list) or len(values) > MOST_DIMENSIONS:
-        raise ValueError("it has an array without a shape")
-    if not all(type(number) is int and 0 <= number < 2**63 for number in values):
-        raise ValueError("it has an array without a shape")
-    return tuple(values)
 
 
 def check(path: Path, pair: Sequence[Stored]) -> None:

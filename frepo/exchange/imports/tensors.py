@@ -6,7 +6,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from frepo.exchange.imports.stored import Found, Stored, pair_of
+from frepo.data.pickles.header import Stored
+from frepo.exchange.imports.stored import Found, pair_of
 
 SAFETENSORS_DTYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},

@@ -15,10 +15,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from frepo.data.pickles.arrays import NAMES
+from frepo.data.pickles.header import DTYPES, Stored, numbers
+from frepo.data.pickles.plain import Maker, PlainPickle
 from frepo.errors import FrepoError
-from frepo.exchange.imports import numpy_pickle
-from frepo.exchange.imports.plain_pickle import Maker, PlainPickle
-from frepo.exchange.imports.stored import DTYPES, Stored, listed, numbers
+from frepo.exchange.imports.stored import listed
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of PyTorch before 1.6 begin: a pickle of one large number."""
@@ -173,7 +174,7 @@ def _pickle(path: Path, read: Read, order: str, storages: dict[str, Storage] | N
         **{f"torch {name}Storage": Kind(dtype) for name, dtype in STORAGES.items()},
         **{f"torch {dtype}": Kind(dtype) for dtype in SIZES},
         **{f"torch.storage {name}": Kind(None) for name in ("UntypedStorage", "_UntypedStorage")},
-        **numpy_pickle.NAMES,
+        **NAMES,
     }
     return PlainPickle(lambda name: names[name] if name in names else _refuse(path, name), persistent)
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from frepo.data.pickles.arrays import NumpyArray
+from frepo.data.pickles.header import Stored
 from frepo.errors import FrepoError
-from frepo.exchange.imports.numpy_pickle import NumpyArray
-from frepo.exchange.imports.stored import PAIRS, Found, Stored, listed
+from frepo.exchange.imports.stored import PAIRS, Found, listed
 from frepo.exchange.imports.torch_file import open_saved
 
 WHOLE = "images are taken whole: where IDC, DREAM and NCFM train on parts of each (their factor), that is not done here"

@@ -1,4 +1,4 @@
-"""NumPy's arrays and numbers in pickles, as they are written for Python 3 by protocol 2."""
+"""NumPy's arrays and numbers in pickles of protocol 2, as Python 2 and 3 write them."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from frepo.exchange.imports.npz import NPY_DTYPES
-from frepo.exchange.imports.plain_pickle import Maker
-from frepo.exchange.imports.stored import DTYPES, Stored, numbers
+from frepo.data.pickles.header import DTYPES, NPY_DTYPES, Stored, numbers
+from frepo.data.pickles.plain import Maker
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,13 @@ class NumpyArray:
         if not isinstance(dtype, NumpyType):
             raise TypeError("it has an array without a type")
         shape = numbers(shape)
+        data = Text(data) if isinstance(data, str) else data  # the strings of Python 2
 
         def load() -> np.ndarray:
             if not isinstance(data, Text | bytes) or len(data) != math.prod(shape) * dtype.stored.itemsize:
                 raise ValueError("an array has not the size that its shape asks for")
             array = np.frombuffer(bytes(data), dtype.stored).reshape(shape, order="F" if fortran else "C")
-            return array.astype(DTYPES[dtype.name])
+            return array.astype(DTYPES[dtype.name], copy=False)
 
         self.array = Stored("", dtype.name, shape, load)
 
