@@ -55,7 +55,8 @@ class Hub:
     """One data set. `asked` are the paths and tokens of all requests."""
 
     def __init__(self):
-        self.files, self.asked, self.private, self.page = {}, [], False, 1000
+        self.files, self.asked, self.page = {}, [], 1000
+        self.private = self.gated = False
         self.facts = {"cardData": {"license": ["mit", "other"]}, "citation": "@misc{one,\n  title={\x1b[2JBirds}}"}
         self.branches = {"main": COMMIT, COMMIT: COMMIT}
         self.mirrored = {}
@@ -70,7 +71,8 @@ class Hub:
                 owner.asked.append((self.path, token))
                 path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
                 kind, _, rest = path.lstrip("/").partition("/")
-                if kind in ("api", "datasets") and owner.private and token != f"Bearer {SECRET}":
+                closed = owner.private or (owner.gated and kind == "datasets")
+                if kind in ("api", "datasets") and closed and token != f"Bearer {SECRET}":
                     self.reply(401, b"{}")
                 elif kind == "api":
                     status, content, *headers = owner.api(
@@ -254,6 +256,16 @@ def test_a_private_data_set_needs_a_token_that_no_other_host_gets(hub, tmp_path,
     for path, token in hub.asked[before:]:
         assert token == (None if path.startswith("/store/") else f"Bearer {SECRET}"), path
     assert sum(path.startswith("/store/") for path in hub.paths()) == 3
+
+
+def test_files_of_a_gated_data_set_that_is_listed_need_a_token(hub, tmp_path, monkeypatch):
+    hub.gated = True
+    with pytest.raises(
+        FrepoError, match=r"resolve/.*: 401 Unauthorized\n.*set HF_TOKEN, which files of private and gated"
+    ):
+        fetched(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    assert fetched(tmp_path).info.num_train == len(LABELS)
 
 
 def test_the_mirror_gives_files_only_and_gets_no_token(hub, tmp_path, monkeypatch):

@@ -285,17 +285,28 @@ def broken_png():
 
 
 @pytest.mark.parametrize(
-    ("image", "label"),
-    [(png(np.zeros((32, 32, 3), np.uint8)), 2**40), (broken_png(), 0), (b"", 0), (None, 0)],
-    ids=["a large label", "a broken image", "an empty image", "no image"],
+    ("image", "label", "expected"),
+    [
+        (png(np.zeros((32, 32, 3), np.uint8)), 2**40, "1 images with 1 labels, not all 0 to 9"),
+        (png(np.zeros((32, 32, 3), np.uint8)), None, "1 images with 1 labels, not all 0 to 9"),
+        (
+            png(np.zeros((32, 30, 3), np.uint8)),
+            0,
+            r"row 0 of .*\.parquet has an image of \(32, 30, 3\), not \(32, 32, 3\)",
+        ),
+        (broken_png(), 0, r"row 0 of .*train-00000-of-00001\.parquet cannot be read as an image \(.+\)"),
+        (b"", 0, r"row 0 of .*\.parquet cannot be read as an image \(.+\)"),
+        (None, 0, r"row 0 of .*\.parquet has no image in the file"),
+    ],
+    ids=["a large label", "no label", "another size", "a broken image", "an empty image", "no image"],
 )
-def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label):
+def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label, expected):
     paths = parquet("cifar10", generated("cifar10"), tmp_path)
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE t (img STRUCT(bytes BLOB, path VARCHAR), label BIGINT)")
         connection.execute("INSERT INTO t VALUES (?, ?)", [{"bytes": image, "path": None}, label])
         connection.execute(f"COPY t TO '{paths[0]}' (FORMAT parquet)")
-    with pytest.raises(FrepoError, match=r"train-00000-of-00001\.parquet cannot be read \(.+\)"):
+    with pytest.raises(FrepoError, match=expected):
         read_published("cifar10", [tmp_path])
 
 

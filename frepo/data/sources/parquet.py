@@ -60,10 +60,10 @@ def parquet_source(table: Dataset, folder: Path, chosen: Chosen, key: Any) -> So
         FrepoError: a file cannot be read, or the columns of images and labels are not clear.
     """
     columns = find_columns(folder / chosen.train[0], table)
-    train = _Rows(folder, chosen.train, columns)
+    train = Rows([folder / path for path in chosen.train], columns)
     names = columns.class_names
     numbers = None if names is not None else sorted({label for label in train.labels.tolist() if label >= 0})
-    test = None if chosen.test is None else _Rows(folder, chosen.test, columns)
+    test = None if chosen.test is None else Rows([folder / path for path in chosen.test], columns)
 
     def both() -> tuple[Examples, Examples | None]:
         channels = 1 if train.modes() | (test.modes() if test else set()) <= set(GRAY_MODES) else 3
@@ -74,16 +74,16 @@ def parquet_source(table: Dataset, folder: Path, chosen: Chosen, key: Any) -> So
     return Source(table.name, class_names, facts, str(folder), both)
 
 
-class _Rows:
+class Rows:
     """The rows of several files, one after the other."""
 
-    def __init__(self, folder: Path, paths: Sequence[str], columns: Columns) -> None:
+    def __init__(self, files: Sequence[Path], columns: Columns) -> None:
         """Count the rows of the files.
 
         Raises:
             FrepoError: a file cannot be read.
         """
-        self._files, self._columns = [folder / path for path in paths], columns
+        self._files, self._columns = files, columns
         self._connection = duckdb.connect()
         counts = self._query("SELECT num_rows FROM parquet_file_metadata(?)", list(map(literal, self._files)))
         self._starts = [0, *itertools.accumulate(count for (count,) in counts)]
