@@ -308,7 +308,7 @@ def test_a_commit_without_parquet_files_names_the_one_of_the_conversion(hub, tmp
         ({"path": "a\n/train.parquet"}, "which is no plain path"),
         ({"lfs": None}, r"states no SHA-256 of train\.parquet to check it by"),
         ({"lfs": {"oid": "1"}}, "states no SHA-256"),
-        ({"size": "1"}, "does not answer as the Hub does; check HF_ENDPOINT"),
+        ({"lfs": {"oid": "a" * 64, "size": "1"}}, "does not answer as the Hub does; check HF_ENDPOINT"),
     ],
 )
 def test_a_list_of_files_that_cannot_be_trusted_is_refused(hub, tmp_path, change, expected):

@@ -103,7 +103,7 @@ def _parquet_file(name: str, entry: dict[str, Any]) -> HubFile | None:
         raise FrepoError(f"{name}: the Hub states a file {path[:100]!a}, which is no plain path; use another commit")
     if not isinstance(lfs, dict) or not re.fullmatch("[0-9a-f]{64}", str(lfs.get("oid"))):
         raise FrepoError(f"{name}: the Hub states no SHA-256 of {path} to check it by; use another commit")
-    size = entry.get("size")
+    size = lfs.get("size")
     if not isinstance(size, int) or size <= 0:
         raise _unexpected(name)
     return HubFile(path, size, lfs["oid"])
