@@ -25,10 +25,25 @@ def data_prepare(
     origin: Annotated[
         Path | None, typer.Option("--from", help="The publisher's file, or a folder of them.", show_default=False)
     ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Of hf://OWNER/NAME: a commit, branch or tag; left out: the newest.", show_default=False),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Of hf://OWNER/NAME: its configuration.", show_default=False)
+    ] = None,
+    train_split: Annotated[
+        str | None, typer.Option(help="Of hf://OWNER/NAME: the split to train on.", show_default=False)
+    ] = None,
+    test_split: Annotated[
+        str | None, typer.Option(help="Of hf://OWNER/NAME: the split to test on.", show_default=False)
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Prepare a data set: fetch it, or take the publisher's files; those of TFDS need the extra `tf`."""
     from frepo.data.prepare import prepare
     from frepo.runtime import RuntimeOptions
 
-    typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir))
+    given = {"revision": revision, "config": config, "train_split": train_split, "test_split": test_split}
+    fields = {field: value for field, value in given.items() if value}
+    typer.echo(prepare(name, origin, RuntimeOptions(data_dir=data_dir).tfds_dir, fields))

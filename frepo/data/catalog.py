@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from frepo.data.sources.hub import hub_sets
 from frepo.data.sources.known import KNOWN
 from frepo.data.sources.places import elsewhere, names_in, prepared_in
 from frepo.progress import note
@@ -10,7 +11,7 @@ COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "licence"
 
 
 def catalog(data_dir: Path) -> list[tuple[object, ...]]:
-    """Return a row of `COLUMNS` for each known data set, and for each other one that TFDS has prepared in `data_dir`.
+    """Return a row of `COLUMNS` for each known data set, and for each other one of the Hub or TFDS in `data_dir`.
 
     If nothing is prepared there, a note names a directory nearby that may be meant.
     """
@@ -18,6 +19,8 @@ def catalog(data_dir: Path) -> list[tuple[object, ...]]:
     for name, known in KNOWN.items():
         facts = (known.classes, known.train, known.test, known.pixels, known.comes_from, known.licence)
         rows.append((name, *facts, _prepared_in(name, data_dir)))
+    for name, licence, directory in hub_sets(data_dir):
+        rows.append((name, None, None, None, "", "Hub", licence, str(directory)))
     families = {name.partition("/")[0] for name in KNOWN}
     there = names_in(data_dir)
     for name in there:

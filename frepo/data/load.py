@@ -14,6 +14,7 @@ from frepo.data.preprocess import FittedPreprocess, chunks, fit_preprocess
 from frepo.data.sources.arrays import arrays_source
 from frepo.data.sources.digits import read_digits
 from frepo.data.sources.folder import folder_source
+from frepo.data.sources.hub import hub_source
 from frepo.data.sources.known import comes_from
 from frepo.data.sources.places import versions
 from frepo.data.sources.prepared import own_source
@@ -108,7 +109,7 @@ def _without_chunk(table: DatasetTable) -> DatasetTable:
 
 @lru_cache(maxsize=1)
 def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tuple[RawSplits, DatasetInfo]:
-    raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    raw, digest = _load_raw(table.as_stored(), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     if table.classes is None and table.train_fraction is None and table.chunk_size is None:
         return raw, _info(table, raw, digest)
     _classes_must_exist("dataset.classes", table.classes, table, raw)
@@ -126,12 +127,6 @@ def _load_selected(table: DatasetTable, data_dir: Path, cache_dir: Path) -> tupl
     if len(selected.test_labels) == 0:
         raise FrepoError(f"dataset.classes: {table.name} has no test images of {', '.join(class_names)}")
     return selected, _info(table, selected, selection)
-
-
-def _whole(table: DatasetTable) -> DatasetTable:
-    """Return the part of a table that decoding depends on, the same for all selections from one data set."""
-    kept = ("name", "path", "test_fraction", "resolution")
-    return DatasetTable.model_construct(**{name: getattr(table, name) for name in kept})
 
 
 def _chunk_of(table: DatasetTable) -> list[int | None]:
@@ -162,7 +157,7 @@ def _chunk(table: DatasetTable, count: int) -> np.ndarray:
 def _fitted_to_classes(table: DatasetTable, data_dir: Path, cache_dir: Path) -> FittedPreprocess:
     """Return the preprocessing of a table, fitted to the training images of the classes in `fitted_to`."""
     classes = table.preprocess.fitted_to
-    raw, digest = _load_raw(_whole(table), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
+    raw, digest = _load_raw(table.as_stored(), data_dir, cache_dir)  # pyright: ignore[reportArgumentType]
     _classes_must_exist("dataset.preprocess.fitted_to", classes, table, raw)
     labels = np.asarray(raw.train_labels)
     chosen = np.flatnonzero(np.isin(labels, list(classes or ())))
@@ -223,6 +218,12 @@ def _source(table: DatasetTable, data_dir: Path) -> Source:
     if table.name == "image_folder":
         assert table.path is not None
         return folder_source(Path(table.path).expanduser())
+    if table.name == "parquet":
+        from frepo.data.sources.parquet import local_source  # not before: DuckDB takes a while
+
+        return local_source(table)
+    if comes_from(table.name) == "Hub":
+        return hub_source(table, data_dir)
     if comes_from(table.name) == "archive":
         return own_source(table.name, data_dir)
     if comes_from(table.name) == "publisher" and not versions(

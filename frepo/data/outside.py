@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from frepo.data.sources.hub import hub_directory
 from frepo.data.sources.known import comes_from
 from frepo.data.sources.places import INDEX, own_directory
 from frepo.spec import Dataset
@@ -26,8 +27,10 @@ def mark_of_files(table: Dataset, data_dir: Path) -> str | None:
 
 def _place(table: Dataset, data_dir: Path) -> Path:
     """Return the folder, or the single file, that holds the data set."""
-    if table.name == "image_folder":
-        return Path(table.path or "").expanduser()
+    if table.path is not None:
+        return Path(table.path).expanduser()
+    if table.revision is not None:
+        return hub_directory(table.name, table.revision, data_dir)
     if comes_from(table.name) == "archive":
         return own_directory(table.name, data_dir) / INDEX
     return data_dir / table.name.partition(":")[0]

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -35,39 +36,41 @@ def silent_pillow() -> Generator[None]:
         yield
 
 
-def read_header(path: Path) -> tuple[str, tuple[int, int]]:
+def read_header(file: Path | BinaryIO, name: object = None) -> tuple[str, tuple[int, int]]:
     """Return mode and size (width, height) of an image file.
+
+    Messages call it `name`; left out: its path.
 
     Raises:
         FrepoError: it is not an image, or its kind has no 8-bit pixels.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             mode, size = image.mode, image.size
     except Exception as error:  # Pillow raises many kinds for files of unknown formats
-        raise unreadable(path, error) from None
+        raise unreadable(name or file, error) from None
     if mode not in GRAY_MODES + COLOR_MODES:
-        raise FrepoError(f"{path} has pixels of mode {mode!r}; save it as 8-bit grey or colour")
+        raise FrepoError(f"{name or file} has pixels of mode {mode!r}; save it as 8-bit grey or colour")
     if size[0] * size[1] > LARGEST:
-        raise FrepoError(f"{path} has {size[0]} x {size[1]} pixels, more than {LARGEST:,} in all")
+        raise FrepoError(f"{name or file} has {size[0]} x {size[1]} pixels, more than {LARGEST:,} in all")
     return mode, size
 
 
-def read_pixels(path: Path, channels: int) -> np.ndarray:
+def read_pixels(file: Path | BinaryIO, channels: int, name: object = None) -> np.ndarray:
     """Return the pixels of an image file, uint8 [height, width, channels], in its EXIF orientation.
 
     Grey becomes three equal channels if `channels` is 3; transparency is dropped. A damaged EXIF block is ignored in
-    all file formats, as Pillow does for JPEGs.
+    all file formats, as Pillow does for JPEGs. Messages call the file `name`; left out: its path.
 
     Raises:
         FrepoError: the file is damaged.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(file) as opened:
             opened.load()  # before reading the orientation: loading turns TIFF files upright
             return eight_bits(_upright(opened), channels)
     except Exception as error:  # truncated and damaged files raise many kinds
-        raise unreadable(path, error) from None
+        raise unreadable(name or file, error) from None
 
 
 def eight_bits(image: Image.Image, channels: int) -> np.ndarray:
@@ -96,10 +99,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def unreadable(path: Path, error: Exception) -> FrepoError:
+def unreadable(file: object, error: Exception) -> FrepoError:
     """Return the error for a file that is not an intact image."""
     reason = " ".join(str(error).split())[:200]
-    return FrepoError(f"{path} cannot be read as an image ({reason}); repair it or remove it")
+    return FrepoError(f"{file} cannot be read as an image ({reason}); repair it or remove it")
 
 
 def fit(pixels: np.ndarray, resolution: int, name: str) -> np.ndarray:

@@ -1,12 +1,11 @@
-"""Preparing data sets: from the publisher's files, fetched or at hand, or through TFDS."""
+"""Preparing data sets: from the publisher's files, fetched or at hand, from the Hub, or through TFDS."""
 
-import fcntl
 import shutil
-import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from frepo.data.fetch.lock import alone
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.sources.arrays import write_arrays
 from frepo.data.sources.known import KNOWN, comes_from
@@ -14,24 +13,26 @@ from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_d
 from frepo.data.sources.prepared import prepare_own
 from frepo.errors import FrepoError, SpecError
 from frepo.progress import note
-from frepo.signals import raise_if_stopping, stop_on_signals
+from frepo.signals import stop_on_signals
+from frepo.spec import Dataset
 from frepo.spec.names import must_be_known
 
 OWN = ("publisher", "archive")
 """Where data sets come from that are prepared here, without TFDS."""
 
 
-def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
+def prepare(name: str, origin: Path | None, data_dir: Path, fields: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Prepare the data set `name` in `data_dir`, from the publisher's files or by download, and return its directory.
 
-    `origin` is a file, an archive or a folder of them.
+    `origin` is a file, an archive or a folder of them. `fields` of the table `[dataset]` say what of a data set of the
+    Hub is fetched.
 
     Raises:
         FrepoError: it cannot be prepared; the message says why.
         SpecError: there is no such data set.
         Interrupted: a signal came; nothing is half prepared, and what was downloaded is kept.
     """
-    if name in ("digits", "image_folder"):
+    if name in ("digits", "image_folder", "parquet"):
         raise FrepoError(f"'{name}' needs no preparation")
     if advice := misplaced_version(name):
         raise SpecError(f"there is no data set '{name}'. {advice}")
@@ -39,6 +40,11 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
         must_be_known(name)
     except ValueError as error:
         raise SpecError(str(error)) from None
+    if comes_from(name) == "Hub":
+        return _prepare_of_hub(name, origin, data_dir, fields)
+    if fields:
+        options = ", ".join(f"--{field.replace('_', '-')}" for field in fields)
+        raise SpecError(f"{options}: for data sets of the Hugging Face Hub only, hf://OWNER/NAME")
     if comes_from(name) in OWN:
         if there := prepared_in(name, data_dir):
             raise FrepoError(f"data set '{name}' is prepared already in {there}; remove that to prepare it again")
@@ -52,8 +58,16 @@ def prepare(name: str, origin: Path | None, data_dir: Path) -> Path:
     return prepare_tfds(name, data_dir)
 
 
-def fetch_missing(name: str, data_dir: Path) -> None:
-    """Fetch and prepare the data set `name` if it can be fetched and is not there.
+def _prepare_of_hub(name: str, origin: Path | None, data_dir: Path, fields: Mapping[str, str]) -> Path:
+    from frepo.data.fetch.hub_files import prepare_hub
+
+    if origin is not None:
+        raise SpecError("--from: parquet files at hand need no preparation: name = 'parquet' with path = 'FOLDER'")
+    return prepare_hub(name, fields, data_dir)
+
+
+def fetch_missing(table: Dataset, data_dir: Path) -> None:
+    """Fetch and prepare the data set that `table` names if it can be fetched and is not there.
 
     One that is prepared in a directory nearby is left to the error that names this directory.
 
@@ -61,6 +75,12 @@ def fetch_missing(name: str, data_dir: Path) -> None:
         FrepoError: it cannot be fetched.
         Interrupted: a signal came; inside `stop_on_signals` only, which is the caller's.
     """
+    if comes_from(table.name) == "Hub":
+        from frepo.data.fetch.hub_files import fetch_hub
+
+        fetch_hub(table, data_dir)
+        return
+    name = table.name
     unusable = data_dir.exists() and not data_dir.is_dir()
     if name in PUBLISHED and not unusable and not prepared_in(name, data_dir) and elsewhere(data_dir, [name]) is None:
         note(f"{name} is not in {data_dir} and is fetched now, once (--offline forbids it)")
@@ -102,29 +122,8 @@ def _fetched(name: str, data_dir: Path) -> Path:
     from frepo.data.fetch.obtain import obtain
 
     folder = data_dir / "downloads" / "frepo" / name
-    with _alone(folder.with_name(f"{name}.lock")):
+    with alone(folder.with_name(f"{name}.lock")):
         if not own_directory(name, data_dir).exists():  # by another process, in the meantime
             _from_files(name, obtain(name, folder), data_dir)
         shutil.rmtree(folder, ignore_errors=True)
     return own_directory(name, data_dir)
-
-
-@contextmanager
-def _alone(lock: Path) -> Generator[None]:
-    """Hold a lock while the block runs, after waiting for other processes that fetch the same.
-
-    The file stays: if it were removed, one could hold the lock of the old file and another that of a new one.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    said = False
-    with lock.open("w") as file:
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if not said:
-                note(f"waiting for another process that fetches the same ({lock})")
-            said = True
-            raise_if_stopping()
-            time.sleep(0.5)
-        yield

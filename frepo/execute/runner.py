@@ -24,7 +24,7 @@ from frepo.rundir.status import is_done
 from frepo.rundir.tensorboard import write_events
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping, stop_on_signals
-from frepo.spec import LoadedSpec
+from frepo.spec import Dataset, LoadedSpec
 from frepo.store.connect import DatabaseBusyError
 
 if TYPE_CHECKING:
@@ -108,16 +108,16 @@ class _Run:
             return
         from frepo.data.prepare import fetch_missing  # not before it is needed: this takes a while
 
-        failed: dict[str, FrepoError] = {}
+        failed: dict[Dataset, FrepoError] = {}
         for stage in stages:
-            name = stage.dataset.name
+            table = stage.dataset.as_stored()
             with self._failures.of_stage(stage):
-                if name in failed:
-                    raise failed[name]
+                if table in failed:
+                    raise failed[table]
                 try:
-                    fetch_missing(name, self._options.tfds_dir)
+                    fetch_missing(table, self._options.tfds_dir)
                 except FrepoError as error:
-                    failed[name] = error
+                    failed[table] = error
                     raise
 
     def _check(self, pending: Sequence[Stage], *, fresh: bool) -> None:

@@ -11,6 +11,7 @@ from frepo.rundir import record
 from frepo.rundir.directory import StageBusyError, locked
 from frepo.rundir.layout import stage_directory
 from frepo.runtime import RuntimeOptions
+from frepo.spec import Dataset
 
 if TYPE_CHECKING:
     from frepo.data.dataset import DatasetInfo
@@ -24,16 +25,15 @@ class DataOfToday:
 
     def __init__(self, options: RuntimeOptions) -> None:
         self._options = options
-        self._marks: dict[tuple[str, str | None], str | None] = {}
+        self._marks: dict[Dataset, str | None] = {}
         self._has_read = False
 
     def files(self, stage: Stage) -> str | None:
         """Return the mark of the files that the data of `stage` is read from; None where they are not there."""
-        table = stage.dataset
-        key = table.name, table.path
-        if key not in self._marks:
-            self._marks[key] = mark_of_files(table, self._options.tfds_dir)
-        return self._marks[key]
+        table = stage.dataset.as_stored()
+        if table not in self._marks:
+            self._marks[table] = mark_of_files(table, self._options.tfds_dir)
+        return self._marks[table]
 
     def facts(self, stage: Stage) -> "DatasetInfo":
         """Return the facts of the data of `stage`.

@@ -1,11 +1,12 @@
 """The table `[dataset]`."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from frepo.spec.names import DatasetName
-from frepo.spec.table import Count, Distinct, Fraction, Index, Positive, Side, Table
+from frepo.spec.names import HUB, DatasetName, is_of_hub
+from frepo.spec.table import Count, Distinct, Fraction, Index, Positive, Side, Table, without_defaults
 
 Class = Index
 
@@ -43,20 +44,70 @@ class Zca(Fitted):
 Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]
 
 
+COMMIT = r"^[0-9a-f]{40}$"
+
+
+def _must_be_commit(revision: str) -> str:
+    """Refuse a branch or a tag, which may stand for other images tomorrow."""
+    if not re.fullmatch(COMMIT, revision):
+        raise ValueError(
+            f"{revision!r} is no commit of 40 hex digits; `frepo data prepare hf://OWNER/NAME` prints the newest one"
+        )
+    return revision
+
+
+Commit = Annotated[str, AfterValidator(_must_be_commit), Field(json_schema_extra={"pattern": COMMIT})]
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+IN_PARQUET = ("config", "train_split", "test_split", "image_column", "label_column")
+READ_BY = {
+    "path": ("image_folder", "parquet"),
+    "test_fraction": ("image_folder", "parquet", HUB),
+    "revision": (HUB,),
+    **dict.fromkeys(IN_PARQUET, ("parquet", HUB)),
+}
+"""Fields that some data sets read only, by their names."""
+STORED = ("name", *READ_BY, "resolution")
+"""Fields that say which images are decoded, and how; all others select and prepare what was decoded."""
+
+
 class Dataset(Table):
     """Which images to distill and how their pixels are prepared."""
 
     name: DatasetName
-    """`digits` (built in: 1,797 real 8x8 digits), `image_folder` (your own images, see `path`), a data set listed by
-    `frepo data list`, or any prepared TFDS image-classification data set, `name/config:1.0.0`; a data set that TFDS
-    itself does not know needs its version."""
+    """`digits` (built in: 1,797 real 8x8 digits), `image_folder` or `parquet` (your own images, see `path`), a data
+    set listed by `frepo data list`, `hf://OWNER/NAME` (of the Hugging Face Hub, see `revision`), or any prepared TFDS
+    image-classification data set, `name/config:1.0.0`; a data set that TFDS itself does not know needs its version."""
 
     path: str | None = None
-    """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone. A
-    folder may move: a data set is identified by its pixels and labels alone."""
+    """Folder of an `image_folder`: `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`), or `CLASS/*.png` alone. Or
+    folder of `parquet` files: `train*.parquet` and `test*.parquet` (or `validation`), `train/*.parquet`, or as the Hub
+    names them. A folder may move: a data set is identified by its pixels and labels alone."""
+
+    revision: Commit | None = None
+    """Commit of the data set of the Hub, 40 hex digits: its images stay what they are, and so do the results. `frepo
+    data prepare hf://OWNER/NAME` prints the newest."""
+
+    config: NonEmpty | None = None
+    """Configuration, or subset, of parquet files: the folder that they lie in. Left out: the only one, or `default`."""
+
+    train_split: NonEmpty | None = None
+    """Split of parquet files to train on. Left out: `train`."""
+
+    test_split: NonEmpty | None = None
+    """Split of parquet files to test on. Left out: the first there is of `test`, `validation`, `valid` and `val`."""
+
+    image_column: NonEmpty | None = None
+    """Column of parquet files with encoded images, or with structs of `bytes` and `path`. Left out: the only one, or
+    the one called `image` or `img`."""
+
+    label_column: NonEmpty | None = None
+    """Column of parquet files with labels, integers. Left out: the one called `label`, `labels` or `fine_label`, or the
+    only one whose classes the file names."""
 
     test_fraction: Fraction | None = None
-    """Share of each class of an `image_folder` to split off for testing, if the folder has no test images."""
+    """Share of each class to split off for testing, if an `image_folder`, parquet files or a data set of the Hub have
+    no test images."""
 
     resolution: Side | None = None
     """Cut images to their middle square and resize it, by area, to this many pixels a side. Left out: keep their
@@ -101,13 +152,29 @@ class Dataset(Table):
         return self
 
     @model_validator(mode="after")
-    def a_path_belongs_to_an_image_folder(self) -> "Dataset":
-        """Reject a folder that nothing would read, and an image folder without a path."""
-        if self.name == "image_folder" and self.path is None:
-            raise ValueError("name = 'image_folder' needs path = 'FOLDER'")
-        if self.name != "image_folder" and (self.path is not None or self.test_fraction is not None):
-            raise ValueError("path and test_fraction are read by name = 'image_folder' only")
+    def fields_belong_to_the_name(self) -> "Dataset":
+        """Reject a field that nothing would read, and a name without what it needs."""
+        if self.name in READ_BY["path"] and self.path is None:
+            raise ValueError(f"name = '{self.name}' needs path = 'FOLDER'")
+        if is_of_hub(self.name) and self.revision is None:
+            raise ValueError(
+                f"name = '{self.name}' needs revision = 'COMMIT', 40 hex digits, by which its images stay the same: "
+                f"`frepo data prepare {self.name}` fetches the newest commit and prints it"
+            )
+        kind = HUB if is_of_hub(self.name) else self.name
+        for field, kinds in READ_BY.items():
+            if getattr(self, field) is not None and kind not in kinds:
+                names = " and ".join(f"'{HUB}OWNER/NAME'" if name == HUB else f"'{name}'" for name in kinds)
+                raise ValueError(f"{field} is read by name = {names} only")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, handler(self), ("revision", *IN_PARQUET))
+
+    def as_stored(self) -> "Dataset":
+        """Return the part of the table that decoding depends on, the same for all selections from one data set."""
+        return type(self).model_construct(**{name: getattr(self, name) for name in STORED})
 
 
 def without_place(tables: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 NAME = r"^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:\d+\.\d+\.\d+)?$"
-OWN = ("digits", "image_folder", "tiny_imagenet", "imagenette", "imagewoof")
+HUB = "hf://"
+HUB_NAME = r"^hf://[A-Za-z0-9][A-Za-z0-9_.\-]*/[A-Za-z0-9][A-Za-z0-9_.\-]*$"
+OWN = ("digits", "image_folder", "parquet", "tiny_imagenet", "imagenette", "imagewoof")
 """Data sets that frepo reads itself."""
 TFDS = """
     beans binary_alpha_digits caltech101 caltech_birds2010 caltech_birds2011 cars196 cassava cats_vs_dogs cifar10
@@ -41,8 +43,15 @@ MIRROR_CHANGES_CLASS = (
 does not mirror either."""
 
 
+def is_of_hub(name: str) -> bool:
+    """Return whether the data set `name` is one of the Hugging Face Hub, `hf://OWNER/NAME`."""
+    return name.startswith(HUB)
+
+
 def family_of(name: str) -> str:
-    """Return the name of a data set without its config and version."""
+    """Return the name of a data set without its config and version; of one of the Hub, without its owner."""
+    if is_of_hub(name):
+        return name.rpartition("/")[2].replace("-", "_")
     return re.split("[/:]", name, maxsplit=1)[0]
 
 
@@ -54,6 +63,10 @@ def must_be_known(name: str) -> str:
     Raises:
         ValueError: it is not a valid name, or not a known one.
     """
+    if is_of_hub(name):
+        if not re.fullmatch(HUB_NAME, name):
+            raise ValueError(f"{name!r} is not allowed; a data set of the Hugging Face Hub is hf://OWNER/NAME")
+        return name
     family = family_of(name)
     is_name = re.fullmatch(NAME, name)
     if is_name and family in KNOWN:
@@ -61,7 +74,7 @@ def must_be_known(name: str) -> str:
     near = _nearest(family)
     if not is_name:
         meant = f", did you mean `{near}`?" if near else ""
-        raise ValueError(f"{name!r} is not allowed{meant}; it must match {NAME}")
+        raise ValueError(f"{name!r} is not allowed{meant}; it must match {NAME}{_as_of_hub(name)}")
     misspelt = near is not None and _bare(near) == _bare(family)
     if ":" in name and not misspelt:
         return name
@@ -71,7 +84,7 @@ def must_be_known(name: str) -> str:
     own = (
         "" if misspelt else f"; of a data set of your own that TFDS has prepared, name the version too: {family}:1.0.0"
     )
-    raise ValueError(f"{name!r} is no known data set{meant}{own}")
+    raise ValueError(f"{name!r} is no known data set{meant}{own}{_as_of_hub(name)}")
 
 
 def _nearest(family: str) -> str | None:
@@ -81,9 +94,14 @@ def _nearest(family: str) -> str | None:
     return by_bare[near[0]] if near else None
 
 
+def _as_of_hub(name: str) -> str:
+    """Return how a data set of the Hub of this name would be written, if it can be one."""
+    return f"; of the Hugging Face Hub it is {HUB}{name}" if re.fullmatch(HUB_NAME, f"{HUB}{name}") else ""
+
+
 def _bare(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
-DatasetName = Annotated[str, AfterValidator(must_be_known), Field(json_schema_extra={"pattern": NAME})]
-"""The name of a data set, optionally with its TFDS config and version: `name/config:1.0.0`."""
+DatasetName = Annotated[str, AfterValidator(must_be_known), Field(json_schema_extra={"pattern": f"{NAME}|{HUB_NAME}"})]
+"""The name of a data set, optionally with its TFDS config and version: `name/config:1.0.0`; or `hf://OWNER/NAME`."""

@@ -193,6 +193,12 @@ WITH parts AS (
             AS resolution,
         nullif(concat_ws(', ',
             dataset->>'$.path',
+            dataset->>'$.config',
+            'trained on ' || (dataset->>'$.train_split'),
+            'tested on ' || (dataset->>'$.test_split'),
+            'labels of ' || (dataset->>'$.label_column'),
+            'images of ' || (dataset->>'$.image_column'),
+            'commit ' || left(dataset->>'$.revision', 7),
             format('{:g}% of them for testing', 100 * (dataset->>'$.test_fraction')::DOUBLE),
             nullif(json_array_length(dataset, '$.classes'), 0) || ' classes',
             format('{:g}% of the training images', 100 * (dataset->>'$.train_fraction')::DOUBLE),
@@ -230,7 +236,7 @@ WITH parts AS (
             CASE WHEN m.source = 'distilled' AND m.labels = 'hard' THEN 'hard labels' END
         ), '') AS differs
     FROM means m
-    LEFT JOIN published p ON p.method = m.as_published AND p.dataset = regexp_replace(m.dataset, ':.*', '')
+    LEFT JOIN published p ON p.method = m.as_published AND p.dataset = regexp_replace(m.dataset, ':[0-9].*', '')
         AND p.ipc = m.ipc AND p.metric = 'test_accuracy_percent'
         AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
 )
@@ -332,7 +338,7 @@ SELECT dataset, part, resolution, ipc,
     * EXCLUDE (dataset, part, resolution, ipc)
 FROM (
     SELECT
-        regexp_replace(dataset, ':.*', '') AS dataset, part, resolution, ipc,
+        regexp_replace(dataset, ':[0-9].*', '') AS dataset, part, resolution, ipc,
         CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
         top1_mean, top1_seeds_std, top1_seeds_ci95, num_seeds, top1_std, top1_ci95, num_models, architecture,
         normalization, width, depth, predictor, labels, array_to_string(run_ids, ', ') AS found_in

@@ -285,17 +285,28 @@ def broken_png():
 
 
 @pytest.mark.parametrize(
-    ("image", "label"),
-    [(png(np.zeros((32, 32, 3), np.uint8)), 2**40), (broken_png(), 0), (b"", 0), (None, 0)],
-    ids=["a large label", "a broken image", "an empty image", "no image"],
+    ("image", "label", "expected"),
+    [
+        (png(np.zeros((32, 32, 3), np.uint8)), 2**40, "1 images with 1 labels, not all 0 to 9"),
+        (png(np.zeros((32, 32, 3), np.uint8)), None, "1 images with 1 labels, not all 0 to 9"),
+        (
+            png(np.zeros((32, 30, 3), np.uint8)),
+            0,
+            r"row 0 of .*\.parquet has an image of \(32, 30, 3\), not \(32, 32, 3\)",
+        ),
+        (broken_png(), 0, r"row 0 of .*train-00000-of-00001\.parquet cannot be read as an image \(.+\)"),
+        (b"", 0, r"row 0 of .*\.parquet cannot be read as an image \(.+\)"),
+        (None, 0, r"row 0 of .*\.parquet has no image in the file"),
+    ],
+    ids=["a large label", "no label", "another size", "a broken image", "an empty image", "no image"],
 )
-def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label):
+def test_a_parquet_file_with_a_bad_image_or_label_is_named(tmp_path, image, label, expected):
     paths = parquet("cifar10", generated("cifar10"), tmp_path)
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE t (img STRUCT(bytes BLOB, path VARCHAR), label BIGINT)")
         connection.execute("INSERT INTO t VALUES (?, ?)", [{"bytes": image, "path": None}, label])
         connection.execute(f"COPY t TO '{paths[0]}' (FORMAT parquet)")
-    with pytest.raises(FrepoError, match=r"train-00000-of-00001\.parquet cannot be read \(.+\)"):
+    with pytest.raises(FrepoError, match=expected):
         read_published("cifar10", [tmp_path])
 
 
@@ -429,7 +440,7 @@ def published(tmp_path, monkeypatch):
 
 def test_a_data_set_is_fetched_once_and_only_the_prepared_form_is_kept(tmp_path, published, capsys):
     data_dir = tmp_path / "data"
-    fetch_missing("mnist", data_dir)
+    fetch_missing(Dataset(name="mnist"), data_dir)
     said = capsys.readouterr().err
     assert f"mnist is not in {data_dir} and is fetched now, once (--offline forbids it)" in said
     assert "licence: CC BY-SA 3.0; to cite: LeCun" in said
@@ -438,7 +449,7 @@ def test_a_data_set_is_fetched_once_and_only_the_prepared_form_is_kept(tmp_path,
     assert not list(data_dir.rglob("*.gz"))
     assert mark_of_files(Dataset(name="mnist"), data_dir) is not None
     assert len(published[1]) == 4
-    fetch_missing("mnist", data_dir)
+    fetch_missing(Dataset(name="mnist"), data_dir)
     assert len(published[1]) == 4
     images, _ = in_order(*generated("mnist")["train"])
     np.testing.assert_array_equal(load("mnist", tmp_path, data_dir).train_images, images)
@@ -453,10 +464,10 @@ def test_a_failed_fetch_leaves_no_data_set_and_goes_on_later(tmp_path, published
     last = folder / "t10k-labels-idx1-ubyte.gz"
     last.rename(folder / "away")
     with pytest.raises(FrepoError, match="'mnist' could not be fetched"):
-        fetch_missing("mnist", tmp_path / "data")
+        fetch_missing(Dataset(name="mnist"), tmp_path / "data")
     assert not (tmp_path / "data" / "mnist").exists()
     (folder / "away").rename(last)
-    fetch_missing("mnist", tmp_path / "data")
+    fetch_missing(Dataset(name="mnist"), tmp_path / "data")
     assert len(asked) == 6  # two of them for the last file: 404 is logged twice
     assert own_directory("mnist", tmp_path / "data").is_dir()
 
@@ -465,8 +476,8 @@ def test_what_tfds_has_prepared_here_or_nearby_is_not_fetched(tmp_path, publishe
     version = tmp_path / "data" / "mnist" / "3.0.1"
     version.mkdir(parents=True)
     (version / "dataset_info.json").write_text("{}")
-    fetch_missing("mnist", tmp_path / "data")
-    fetch_missing("mnist", tmp_path / "data" / "mnist")
+    fetch_missing(Dataset(name="mnist"), tmp_path / "data")
+    fetch_missing(Dataset(name="mnist"), tmp_path / "data" / "mnist")
     with pytest.raises(FrepoError, match=r"is prepared already in .*3\.0\.1"):
         prepare("mnist", None, tmp_path / "data")
     assert published[1] == []
@@ -478,7 +489,7 @@ def test_what_another_process_has_prepared_in_the_meantime_is_taken(tmp_path, pu
         prepare("mnist", published[0], tmp_path / "data")
 
     monkeypatch.setattr(preparing, "note", note)
-    fetch_missing("mnist", tmp_path / "data")
+    fetch_missing(Dataset(name="mnist"), tmp_path / "data")
     assert published[1] == []
     assert own_directory("mnist", tmp_path / "data").is_dir()
 
@@ -486,23 +497,23 @@ def test_what_another_process_has_prepared_in_the_meantime_is_taken(tmp_path, pu
 def test_a_data_set_without_its_index_is_said_to_be_damaged(tmp_path, published):
     own_directory("mnist", tmp_path / "data").mkdir(parents=True)
     with pytest.raises(FrepoError, match=r"mnist/frepo is damaged: it has no index\.json; remove it"):
-        fetch_missing("mnist", tmp_path / "data")
+        fetch_missing(Dataset(name="mnist"), tmp_path / "data")
 
 
 def test_one_that_has_waited_for_another_holds_the_lock_against_a_third(tmp_path):
     lock, second_has, second_may_end, third_has = (tmp_path / "mnist.lock", *(threading.Event() for _ in range(3)))
 
     def second():
-        with preparing._alone(lock):
+        with preparing.alone(lock):
             second_has.set()
             second_may_end.wait(10)
 
     def third():
-        with preparing._alone(lock):
+        with preparing.alone(lock):
             third_has.set()
 
     threads = [threading.Thread(target=second), threading.Thread(target=third)]
-    with preparing._alone(lock):
+    with preparing.alone(lock):
         threads[0].start()
         assert not second_has.wait(0.1)
     assert second_has.wait(10)
@@ -543,13 +554,13 @@ def test_a_process_waits_for_another_that_fetches_the_same(tmp_path, published, 
     held, done = threading.Event(), threading.Event()
 
     def other():
-        with preparing._alone(lock):
+        with preparing.alone(lock):
             held.set()
             done.wait(10)
 
     threads = [
         threading.Thread(target=other),
-        threading.Thread(target=fetch_missing, args=("mnist", tmp_path / "data")),
+        threading.Thread(target=fetch_missing, args=(Dataset(name="mnist"), tmp_path / "data")),
     ]
     threads[0].start()
     assert held.wait(10)

@@ -635,7 +635,7 @@ def test_a_spec_from_a_pipe_is_read_once():
         ("imagefolder", "'imagefolder' is no known data set, did you mean `image_folder`?"),
         (
             "no_such_set",
-            "'no_such_set' is no known data set; known are digits, image_folder, tiny_imagenet, imagenette, ",
+            "'no_such_set' is no known data set; known are digits, image_folder, parquet, tiny_imagenet, ",
         ),
         ("no_such_set/config", "'no_such_set/config' is no known data set; known are"),
     ],

@@ -2,21 +2,17 @@
 
 import errno
 import http.client
-import socket
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frepo.data.fetch.request import DownloadError, PassingError, ask, reason
 from frepo.errors import FrepoError
 from frepo.progress import ByteProgress, byte_progress, note
 from frepo.rundir.files import sha256_of_file, sync
 from frepo.signals import raise_if_stopping
 
-TIMEOUT_SECONDS = 30.0
-"""Of a connection, and of a read that brings nothing."""
 TRIES = 4
 """In a row without a new byte; after each one the pause is doubled."""
 PAUSE_SECONDS = 1.0
@@ -25,8 +21,6 @@ SLOW_BYTES_PER_SECOND = 200_000
 SLOW_SECONDS = 20.0
 READ_BYTES = 2**18
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-WORTH_A_RETRY = (408, 425, 429)
-"""Client errors that pass by themselves, as all server errors may."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +28,17 @@ class Remote:
     """A file as one source offers it."""
 
     name: str
+    """Relative path that it gets."""
     size: int
     """Bytes."""
     sha256: str
     url: str
-
-
-class DownloadError(FrepoError):
-    """A source does not give the file."""
+    token: str = field(default="", repr=False)
+    """What the host of `url` wants to be shown, if anything."""
 
 
 class SlowSourceError(DownloadError):
     """A source is below `SLOW_BYTES_PER_SECOND`."""
-
-
-class _PassingError(Exception):
-    """A failure that another try may not have."""
 
 
 def download(remote: Remote, into: Path, *, hurry: bool) -> Path:
@@ -64,6 +53,7 @@ def download(remote: Remote, into: Path, *, hurry: bool) -> Path:
         Interrupted: a signal came.
     """
     target, part = into / remote.name, into / f"{remote.name}.part"
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         if sha256_of_file(target) == remote.sha256:
             return target
@@ -90,7 +80,7 @@ def _fill(remote: Remote, part: Path, hurry: bool) -> None:
             try:
                 _request(remote, part, hurry, progress)
                 problem = f"the connection ended after {_size(part):,} of {remote.size:,} bytes"
-            except _PassingError as error:
+            except PassingError as error:
                 problem = str(error)
             if _size(part) == remote.size:
                 return
@@ -100,7 +90,7 @@ def _fill(remote: Remote, part: Path, hurry: bool) -> None:
             if not left:
                 raise DownloadError(f"{remote.url}: {problem}")
             note(f"{remote.name}: {problem}; trying again")
-            _wait(pause)
+            wait(pause)
             pause *= 2
 
 
@@ -108,7 +98,12 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _wait(seconds: float) -> None:
+def wait(seconds: float) -> None:
+    """Wait, unless a signal comes.
+
+    Raises:
+        Interrupted: it came.
+    """
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         raise_if_stopping()
@@ -118,25 +113,12 @@ def _wait(seconds: float) -> None:
 def _request(remote: Remote, part: Path, hurry: bool, progress: ByteProgress) -> None:
     """Ask once for what is missing, and append what comes."""
     start = _size(part)
-    headers = {"User-Agent": "frepo", **({"Range": f"bytes={start}-"} if start else {})}
-    asked = urllib.request.Request(remote.url, headers=headers)  # noqa: S310 (constants, or the user's own mirror)
     try:
-        answer = urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        error.close()
+        answer = ask(remote.url, start, remote.token)
+    except PassingError as error:
         if error.code == 416:  # the range is beyond this source's file
             part.unlink(missing_ok=True)
-        elif error.code < 500 and error.code not in WORTH_A_RETRY:
-            raise DownloadError(f"{remote.url}: {error.code} {error.reason}") from None
-        raise _PassingError(f"{error.code} {error.reason}") from None
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, socket.gaierror):  # without a network, waiting does not help
-            raise DownloadError(f"{remote.url}: {error.reason.strerror}") from None
-        raise _PassingError(str(error.reason)) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(_reason(error)) from None
-    except ValueError as error:
-        raise DownloadError(f"{remote.url} is no address ({error})") from None
+        raise
     with answer:
         goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         _receive(answer, remote, part, goes_on, hurry, progress)
@@ -154,7 +136,7 @@ def _receive(answer: Any, remote: Remote, part: Path, goes_on: bool, hurry: bool
             try:
                 content = answer.read1(READ_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise _PassingError(_reason(error)) from None
+                raise PassingError(reason(error)) from None
             if not content:
                 return
             _write(file, content, part)
@@ -181,7 +163,3 @@ def _write(file: Any, content: bytes, part: Path) -> None:
             f"the disk of {part.parent} is full ({error.strerror}): {part.stat().st_size:,} bytes are kept in {part}; "
             "make room and run the same command again, or name another place with --data-dir"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

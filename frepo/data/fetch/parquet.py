@@ -1,18 +1,15 @@
-"""Parquet files of encoded images, as the Hub keeps them, through DuckDB and Pillow."""
+"""Parquet files of encoded images, as the Hub keeps them, to arrays."""
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
-import duckdb
 import numpy as np
-from PIL import Image
 
-from frepo.data.pixels import eight_bits
+from frepo.data.sources.columns import Columns, quoted
+from frepo.data.sources.parquet import Rows
+from frepo.data.sources.source import AT_ONCE
 from frepo.errors import FrepoError
 from frepo.signals import raise_if_stopping
-
-AT_ONCE = 2048
 
 
 def read_parquet(
@@ -20,31 +17,21 @@ def read_parquet(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, uint8 [n, *shape], of a column of encoded ones, and the labels, int32 [n], of another.
 
+    Missing labels are -1, and those that 32 bits do not hold the largest that they do.
+
     Raises:
         FrepoError: the files are damaged or have other columns, or an image is of another size.
         Interrupted: a signal came.
     """
-    files = sorted(map(str, paths))
-    images: list[np.ndarray] = []
-    labels: list[int] = []
-    try:
-        with duckdb.connect() as connection:
-            rows = connection.execute(f'SELECT "{image}".bytes, "{label}" FROM read_parquet(?)', [files])  # noqa: S608
-            while part := rows.fetchmany(AT_ONCE):
-                raise_if_stopping()
-                images += [_decoded(content, shape[2]) for content, _ in part]
-                labels += [value for _, value in part]
-        pixels = np.stack(images).astype(np.uint8, casting="safe")
-        if pixels.shape[1:] != shape:
-            raise ValueError(f"images of {pixels.shape[1:]}, not {shape}")
-        return pixels, np.array(labels, np.int32)
-    except FrepoError:
-        raise
-    except Exception as error:  # DuckDB, Pillow and NumPy raise a dozen kinds for damaged files
-        reason = " ".join(str(error).split())[:200]
-        raise FrepoError(f"{', '.join(files)} cannot be read ({reason})") from None
-
-
-def _decoded(content: bytes, channels: int) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as opened:
-        return eight_bits(opened, channels)
+    rows = Rows(sorted(paths), Columns(f"{quoted(image)}.bytes", quoted(label), None))
+    examples = rows.examples(shape[2], None)
+    pixels = np.empty((examples.count, *shape), np.uint8)
+    for start in range(0, examples.count, AT_ONCE):
+        raise_if_stopping()
+        places = list(range(start, min(start + AT_ONCE, examples.count)))
+        for place, stored in zip(places, examples.fetch(places), strict=True):
+            decoded = examples.decode(stored, place)[0]
+            if decoded.shape != shape:
+                raise FrepoError(f"{examples.describe(place)} has an image of {decoded.shape}, not {shape}")
+            pixels[place] = decoded
+    return pixels, np.clip(rows.labels, -1, np.iinfo(np.int32).max).astype(np.int32)

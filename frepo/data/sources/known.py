@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from frepo.progress import warn
+from frepo.spec.names import is_of_hub
 
-From = Literal["built in", "publisher", "archive", "TFDS", "your folder"]
-"""`publisher`: arrays read from the publisher's files; `archive`: a folder of images in the publisher's archive."""
+From = Literal["built in", "publisher", "archive", "TFDS", "your folder", "Hub"]
+"""`publisher`: arrays read from the publisher's files; `archive`: a folder of images in the publisher's archive; `Hub`:
+parquet files of the Hugging Face Hub."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,14 @@ KNOWN: dict[str, Known] = {
     ),
     "caltech_birds2011": Known("TFDS", 200, 5_994, 5_794, "various", "research, not commercial"),
     "image_folder": Known("your folder", None, None, None, "various"),
+    "parquet": Known("your folder", None, None, None, "various"),
 }
 
 
 def comes_from(name: str) -> From:
-    """Return where the data set `name` comes from: TFDS, if it is none of `KNOWN`."""
+    """Return where the data set `name` comes from: TFDS, if it is none of `KNOWN` and none of the Hub."""
+    if is_of_hub(name):
+        return "Hub"
     return KNOWN[name].comes_from if name in KNOWN else "TFDS"
 
 

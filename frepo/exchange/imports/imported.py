@@ -55,7 +55,7 @@ def imported(
     table = loaded.spec.dataset
     with stop_on_signals():
         if not options.offline:
-            fetch_missing(table.name, options.tfds_dir)
+            fetch_missing(table, options.tfds_dir)
         info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
         found = interpret(
             *(foreign, info.image_shape, info.num_classes, ipc),

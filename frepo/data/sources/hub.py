@@ -1,0 +1,141 @@
+"""Data sets of the Hugging Face Hub below a data directory: a folder for each commit, with an index of its files.
+
+The index states all parquet files of the commit, the folder holds those that were fetched, each in place only when
+whole.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from frepo.data.sources.places import INDEX
+from frepo.data.sources.source import Examples, Source
+from frepo.data.sources.splits import Chosen, choose
+from frepo.errors import FrepoError
+from frepo.rundir.files import sha256_of_file, write_atomically
+from frepo.spec import Dataset
+from frepo.spec.names import HUB
+
+FOLDER = "hf"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file as the Hub states it."""
+
+    path: str
+    """Within the data set, with slashes."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class HubIndex:
+    """What the Hub states of a data set at one commit."""
+
+    licence: str
+    citation: str
+    files: tuple[HubFile, ...]
+    """Its parquet files."""
+
+    def write(self, directory: Path) -> None:
+        """Write the index into `directory`, which comes into being.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / INDEX, json.dumps(asdict(self)).encode())
+
+
+def hub_directory(name: str, revision: str, data_dir: Path) -> Path:
+    """Return the directory of a data set `hf://OWNER/NAME` at a commit."""
+    return data_dir.joinpath(FOLDER, *name.removeprefix(HUB).split("/"), revision)
+
+
+def read_index(directory: Path) -> HubIndex | None:
+    """Return the index in `directory`; None if there is none.
+
+    Raises:
+        FrepoError: it is damaged.
+    """
+    try:
+        content = json.loads((directory / INDEX).read_text())
+        files = tuple(HubFile(str(file["path"]), int(file["size"]), str(file["sha256"])) for file in content["files"])
+        return HubIndex(str(content["licence"]), str(content["citation"]), files)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FrepoError(f"{directory / INDEX} is damaged ({error}); remove it, and it is fetched again") from None
+
+
+def choose_files(table: Dataset, index: HubIndex) -> tuple[Chosen, list[HubFile]]:
+    """Return the files that `table` names by its config and splits, by split and as the Hub states them.
+
+    Raises:
+        FrepoError: there are none, or not these.
+    """
+    chosen = choose([file.path for file in index.files], table, f"{table.name} at commit {table.revision}")
+    wanted = set(chosen.paths)
+    return chosen, [file for file in index.files if file.path in wanted]
+
+
+def is_there(directory: Path, file: HubFile) -> bool:
+    """Return whether a file is in the directory of its data set."""
+    path = directory / file.path
+    return path.is_file() and path.stat().st_size == file.size
+
+
+def is_plain(path: str) -> bool:
+    """Return whether a path that a server states leads to a file below the folder that it is relative to."""
+    parts = PurePosixPath(path).parts
+    inside = bool(parts) and not path.startswith("/") and ".." not in parts
+    return inside and path == "/".join(parts) and path.isprintable() and "\\" not in path
+
+
+def hub_source(table: Dataset, data_dir: Path) -> Source:
+    """Return the data set of the Hub that `table` names, from the files that were fetched.
+
+    Raises:
+        FrepoError: files are missing or damaged, or the table does not say which to take.
+    """
+    from frepo.data.sources.parquet import parquet_source  # not before: DuckDB takes a while
+
+    assert table.revision is not None
+    directory = hub_directory(table.name, table.revision, data_dir)
+    index = read_index(directory)
+    advice = f"`frepo run` fetches it unless --offline forbids it; ahead of time: {how_to_prepare(table)}"
+    if index is None:
+        raise FrepoError(f"{table.name} at commit {table.revision} is not in {data_dir}; {advice}")
+    chosen, files = choose_files(table, index)
+    missing = [file.path for file in files if not is_there(directory, file)]
+    if missing:
+        raise FrepoError(f"{directory} lacks {len(missing)} of {len(files)} files, first {missing[0]}; {advice}")
+    source = parquet_source(table, directory, chosen, [[file.path, file.sha256] for file in files])
+
+    def checked() -> tuple[Examples, Examples | None]:
+        for file in files:
+            if sha256_of_file(directory / file.path) != file.sha256:
+                raise FrepoError(f"{directory / file.path} is damaged: its SHA-256 is not that of the Hub; remove it")
+        return source.open()
+
+    return Source(source.name, source.class_names, source.key, source.where, checked)
+
+
+def how_to_prepare(table: Dataset) -> str:
+    """Return the command that fetches what `table` names."""
+    fields = ("revision", "config", "train_split", "test_split")
+    given = ((field, getattr(table, field)) for field in fields)
+    options = [f"--{field.replace('_', '-')} {value}" for field, value in given if value is not None]
+    return " ".join(["frepo data prepare", table.name, *options])
+
+
+def hub_sets(data_dir: Path) -> list[tuple[str, str, Path]]:
+    """Return name, licence and directory of each data set of the Hub in `data_dir`, sorted."""
+    found: list[tuple[str, str, Path]] = []
+    for path in sorted(data_dir.glob(f"{FOLDER}/*/*/*/{INDEX}")):
+        index = read_index(path.parent)
+        owner, name, _ = path.parent.relative_to(data_dir / FOLDER).parts
+        found.append((f"{HUB}{owner}/{name}", index.licence if index else "", path.parent))
+    return found
