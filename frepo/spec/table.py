@@ -1,7 +1,7 @@
 """What every table of a spec has in common."""
 
-from collections.abc import Collection
-from typing import Annotated, TypeVar
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -18,6 +18,16 @@ class Table(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+
+def without_defaults(table: Table, written: dict[str, Any], added: Iterable[str]) -> dict[str, Any]:
+    """Return what is `written` of a table without those of the fields `added` later that have their defaults.
+
+    Fingerprints from before there were such fields stay what they were, and so do the results.
+    """
+    fields = type(table).model_fields
+    left_out = {name for name in added if name in fields and getattr(table, name) == fields[name].default}
+    return {name: value for name, value in written.items() if name not in left_out}
 
 
 def _refuse_repeated(value: Entries) -> Entries:
