@@ -129,9 +129,12 @@ def _by_regression(
     work: Evaluation, data: DistilledData, trainer: Trainer, networks: list[Network], dataset: Dataset, chunk: int
 ) -> list[Score]:
     recipe = work.recipe
-    labels = recipes.targets(recipe.model_copy(update={"loss": "mse"}), jax.numpy.asarray(data.labels))
+    images, centered = np.asarray(data.images), np.asarray(data.labels)
+    if recipe.mirrored:
+        images, centered = np.concatenate([images, images[:, :, ::-1]]), np.concatenate([centered, centered])
+    labels = recipes.targets(recipe.model_copy(update={"loss": "mse"}), jax.numpy.asarray(centered))
     score = Scorer(regression(trainer), input_maker(dataset.preprocess), dataset.info.num_classes)
-    weights = [regression_weights(trainer, n, data.images, labels, recipe.krr_reg, chunk) for n in networks]
+    weights = [regression_weights(trainer, n, images, labels, recipe.krr_reg, chunk) for n in networks]
     return [
         score((network, found), dataset.test_images, np.asarray(dataset.test_labels))
         for network, found in zip(networks, weights, strict=True)
@@ -152,7 +155,7 @@ def _add(
             "loss": recipe.loss,
             "optimizer": recipe.optimizer,
             "learning_rate": recipe.learning_rate,
-            "augmentation": "+".join(recipe.operations) or "none",
+            "augmentation": recipes.augmentation_text(recipe),
             "augmentation_mode": recipe.augmentation_mode,
             "seed": work.seed,
             "steps": steps,

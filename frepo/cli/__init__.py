@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from frepo.cli import data, export, results, run, running, specs, work
+from frepo.cli import data, export, foreign, results, run, running, specs, work
 from frepo.errors import FrepoError, SpecError
 
 
@@ -26,8 +26,15 @@ app.command(
     )
 )(run.run)
 app.command("import", epilog=example("frepo import checkpoint_65.13 --spec specs/paper/cifar10_ipc10.toml"))(
-    run.import_
+    foreign.import_
 )
+app.command(
+    epilog=example(
+        "frepo score images_best.pt --dataset cifar10 --recipe mtt",
+        "frepo score set.npz --dataset mnist --pixels --set application.num_models=3 --no-fair-scores",
+    )
+)(foreign.score)
+app.command(epilog=example("frepo recipes"))(foreign.recipes)
 app.command(epilog=example("frepo export quickstart --format torch --out exported"))(export.export)
 app.command(epilog=example("frepo check specs/quickstart.toml"))(specs.check)
 app.command(

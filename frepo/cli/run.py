@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from frepo.cli import executors
-from frepo.cli.completion import spec_files
 from frepo.cli.options import (
     AsJson,
     Chunk,
@@ -21,7 +20,7 @@ from frepo.cli.options import (
     SpecFiles,
 )
 from frepo.cli.specs import experiments
-from frepo.errors import SpecError, SpecsFailedError
+from frepo.errors import SpecsFailedError
 from frepo.runtime import DEFAULT_CHUNK, DEFAULT_DATABASE, DEFAULT_RUNS_DIR, Residency
 
 
@@ -96,69 +95,16 @@ def run(
             run_ids = runner.run(loaded, options, fresh=fresh, executor=choice.executor())
     except SpecsFailedError as failed:
         if failed.finished:
-            _print_results(db, failed.finished, as_json)
+            print_results(db, failed.finished, as_json)
         raise
     if run_ids:
-        _print_results(db, run_ids, as_json)
+        print_results(db, run_ids, as_json)
 
 
-def _print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
+def print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
+    """Print the results of runs, as text or as JSON."""
     from frepo.store.query import json_text
     from frepo.store.tables import results_json, results_text
 
     found = json_text(results_json(database, run_ids)) if as_json else results_text(database, run_ids)
     typer.echo(found, nl=False)
-
-
-def import_(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A checkpoint, .npz, .safetensors, .pt, or export as these or torch.",
-            show_default=False,
-        ),
-    ],
-    spec: Annotated[
-        Path,
-        typer.Option(
-            "--spec", metavar="SPEC", help="What to do with it.", show_default=False, autocompletion=spec_files
-        ),
-    ],
-    overrides: Overrides = None,
-    pixels: Annotated[
-        bool, typer.Option("--pixels", help="Images are pixels in 0..1, not yet standardised or whitened.")
-    ] = False,
-    pixels_255: Annotated[bool, typer.Option("--pixels-255", help="The same, of pixels in 0..255.")] = False,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="A .pt file of the labels.", show_default=False)
-    ] = None,
-    layout: Annotated[
-        Literal["nchw", "nhwc"] | None,
-        typer.Option("--layout", help="Channels come before height and width, or behind.", show_default=False),
-    ] = None,
-    logits: Annotated[
-        bool | None,
-        typer.Option("--logits/--no-logits", help="Whether soft labels are logits.", show_default=False),
-    ] = None,
-    offline: Offline = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    db: Database = DEFAULT_DATABASE,
-    data_dir: DataDir = None,
-) -> None:
-    """Take somebody else's distilled images in place of those that a spec would learn, and run the rest of it."""
-    from frepo.exchange.imports.imported import Said, imported
-    from frepo.execute import runner
-    from frepo.progress import silenced
-    from frepo.runtime import RuntimeOptions
-
-    if pixels and pixels_255:
-        raise SpecError("--pixels and --pixels-255 say different things of the same images: give one of them")
-    said = Said(labels, 1 if pixels else 255 if pixels_255 else None, layout, logits)
-    options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir, offline=offline)
-    with silenced(quiet):
-        loaded = imported(checkpoint, spec, tuple(overrides or ()), options, said)
-        run_ids = runner.run([loaded], options)
-    _print_results(db, run_ids, as_json)

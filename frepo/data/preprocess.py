@@ -107,14 +107,22 @@ def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -
     Raises:
         Interrupted: a signal came.
     """
-    mean, deviation = _channel_moments(name, pixels)
     match settings:
         case Standardize():
-            return FittedPreprocess(mean, deviation)
-        case Zca(reg=reg, block=block):
+            return FittedPreprocess(*_channel_moments(name, pixels))
+        case Zca(eps=None, reg=reg, block=block):
+            mean, deviation = _channel_moments(name, pixels)
             center, covariance = _covariance(pixels, mean, deviation, block)
             whiten, color = zca_matrices(covariance, reg, len(pixels))
             return FittedPreprocess(mean, deviation, center, whiten, color, block)
+        case Zca():
+            assert settings.eps is not None
+            mean, deviation = np.zeros(pixels.shape[-1], np.float32), np.ones(pixels.shape[-1], np.float32)
+            center, covariance = _covariance(pixels, mean, deviation, None)
+            unbiased = covariance * (len(pixels) / (len(pixels) - 1))
+            values, vectors = linalg.eigh(unbiased, driver="evd", check_finite=False)
+            whiten, color = _roots(values, vectors, settings.eps)
+            return FittedPreprocess(mean, deviation, center, whiten, color)
 
 
 def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +136,12 @@ def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[n
     values, vectors = linalg.eigh(covariance, driver="evd", check_finite=False)
     regularised = np.maximum(values, 0.0) + reg * np.trace(covariance) / dimension
     regularised[: max(0, dimension - num_images)] = 1.0  # eigh sorts ascending: these are the smallest
-    scales = np.sqrt(regularised)
+    return _roots(regularised, vectors)
+
+
+def _roots(values: np.ndarray, vectors: np.ndarray, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return U diag(l + eps)^-1/2 U^T and its inverse for eigenvalues l and eigenvectors U, float32."""
+    scales = np.sqrt(np.maximum(values, 0.0) + eps)
     return (
         ((vectors / scales) @ vectors.T).astype(np.float32),
         ((vectors * scales) @ vectors.T).astype(np.float32),

@@ -4,13 +4,15 @@ Images are whitened or standardised: zero is the mean colour, values have no bou
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key
 
-from frepo.spec.recipe import Augmentation, AugmentationMode
+from frepo.networks import siamese
+from frepo.spec.recipe import Augmentation, AugmentationMode, Strategy
 
 COLOR = 0.25
 ZOOM = (0.8, 1.25)
@@ -22,19 +24,30 @@ Operation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def augment(
-    operations: tuple[Augmentation, ...], mode: AugmentationMode, key: Key[Array, ""], images: Float[Array, "n h w c"]
+    operations: tuple[Augmentation, ...],
+    mode: AugmentationMode,
+    key: Key[Array, ""],
+    images: Float[Array, "n h w c"],
+    strategy: Strategy = "frepo",
 ) -> Float[Array, "n h w c"]:
     """Return `images` float32 [n, h, w, c] after `operations`, same shape; without operations, unchanged.
 
-    `one` draws one operation uniformly for the whole batch; `all` applies each in the given order, with its own key.
+    `one` draws one operation uniformly for the whole batch, `each` one for every image; `all` applies each in the given
+    order, with its own key.
     """
-    chosen = [OPERATIONS[name] for name in operations]
+    chosen = [OPERATIONS[strategy][name] for name in operations]
     if not chosen:
         return images
     match mode:
         case "one":
             which, parameters = jax.random.split(key)
             return jax.lax.switch(jax.random.randint(which, (), 0, len(chosen)), chosen, parameters, images)
+        case "each":
+            which, parameters = jax.random.split(key)
+            drawn = jax.random.randint(which, (len(images), 1, 1, 1), 0, len(chosen))
+            keys = jax.random.split(parameters, len(chosen))
+            results = [operation(own, images) for operation, own in zip(chosen, keys, strict=True)]
+            return jnp.select([drawn == number for number in range(len(chosen))], results)
         case "all":
             for operation, parameters in zip(chosen, jax.random.split(key, len(chosen)), strict=True):
                 images = operation(parameters, images)
@@ -111,11 +124,14 @@ def _warp(
     return jax.vmap(sample)(images, matrix, offset)
 
 
-OPERATIONS: dict[Augmentation, Operation] = {
-    "flip": _flip,
-    "color": _color,
-    "crop": _crop,
-    "rotate": _rotate,
-    "translate": _translate,
-    "cutout": _cutout,
+OPERATIONS: dict[Strategy, dict[Augmentation, Operation]] = {
+    "frepo": {
+        "flip": _flip,
+        "color": _color,
+        "crop": _crop,
+        "rotate": _rotate,
+        "translate": _translate,
+        "cutout": _cutout,
+    },
+    "dsa": {name: partial(siamese.for_each, name) for name in siamese.OPERATIONS},
 }

@@ -12,7 +12,7 @@ from frepo.engine.randomness import Stream
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
-from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop
+from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop, with_mirror_images
 from frepo.plan import Evaluation
 from frepo.runtime import Residency
 
@@ -47,18 +47,14 @@ def prepare(
     Real images are all of them, or for each network those at its `positions`, int [networks, n].
     """
     recipe = work.recipe
-    source, everything = _source(work, data, dataset, residency)
+    source, everything, count = _source(work, data, dataset, residency)
     positions = everything if positions is None else positions
+    if recipe.mirrored:
+        source, positions = with_mirror_images(source, count), np.concatenate([positions, positions + count], axis=-1)
     steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
     trainer = trainer_of(work, dataset.info, steps)
     seeds = [(work.seed, stream, i) for i in range(recipe.num_models)]
-    regime = Regime(
-        steps,
-        recipe.batch_size,
-        recipe.operations,
-        recipe.augmentation_mode,
-        lambda labels: recipes.targets(recipe, labels),
-    )
+    regime = Regime(steps, recipe.batch_size, recipes.examples(recipe))
     return Prepared(trainer, training_loop(trainer, source, positions, seeds, regime))
 
 
@@ -70,11 +66,12 @@ def trainer_of(work: Evaluation, info: DatasetInfo, steps: int) -> Trainer:
 
 def _source(
     work: Evaluation, data: Labelled | None, dataset: Dataset, residency: Residency
-) -> tuple[TrainingImages, np.ndarray]:
-    """Return images with centred labels, and the positions of those used for training."""
+) -> tuple[TrainingImages, np.ndarray, int]:
+    """Return images with centred labels, the positions of those used for training, and how many there are."""
     if data is not None:
-        return fixed_data(data.images, data.labels), np.arange(len(data.images))
+        return fixed_data(data.images, data.labels), np.arange(len(data.images)), len(data.images)
     kept, _ = split(work.validation_fraction, dataset.train_labels)
     dtype = numerics(work.architecture.precision).dtype
     images = training_images(dataset, work.recipe.batch_size, residency, dtype)
-    return centered_data(images, dataset.info.num_classes, dataset.info.label_classes), kept
+    labelled = centered_data(images, dataset.info.num_classes, dataset.info.label_classes)
+    return labelled, kept, dataset.info.num_train

@@ -8,37 +8,53 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float32
 
+from frepo.networks.augmentation import augment
 from frepo.networks.losses import cross_entropy, half_squared_error
+from frepo.networks.mixing import mix
 from frepo.spec import Recipe
 
 DEFAULT_STEPS = ((10, 1000), (100, 2000), (500, 5000), (1000, 10_000))
 """(at most this many images, training steps)."""
 MOST_STEPS = 40_000
+MIXING = 1
+"""Number of the key of mixtures among those of a step."""
 
 
 def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
     """Return a network's training steps: from passes over the data, from the recipe, or from the number of images."""
     if epochs is not None:
-        return -(-epochs * num_images // min(recipe.batch_size, num_images))
+        return _passes(epochs, recipe, num_images)
     if recipe.steps is not None:
         return recipe.steps
+    if recipe.epochs is not None:
+        return _passes(recipe.epochs, recipe, num_images)
     return next((steps for most, steps in DEFAULT_STEPS if num_images <= most), MOST_STEPS)
+
+
+def _passes(epochs: int, recipe: Recipe, num_images: int) -> int:
+    return -(-epochs * num_images // min(recipe.batch_size, num_images))
 
 
 def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
     """Return the optimiser for a training of `steps` steps, with its schedule."""
     schedule = _schedule(recipe, steps)
+    decay = optax.add_decayed_weights(recipe.weight_decay)
+    coupled = recipe.decay == "coupled"
     match recipe.optimizer:
         case "adam" if recipe.weight_decay:
-            return optax.adamw(schedule, weight_decay=recipe.weight_decay)
+            return (
+                optax.chain(decay, optax.adam(schedule))
+                if coupled
+                else optax.adamw(schedule, weight_decay=recipe.weight_decay)
+            )
         case "adam":
             return optax.adam(schedule)
         case "lamb":
             return optax.lamb(schedule, weight_decay=recipe.weight_decay)
         case "sgd":
             momentum = optax.trace(0.9 if recipe.momentum is None else recipe.momentum)
-            decay = optax.add_decayed_weights(recipe.weight_decay)
-            return optax.chain(momentum, decay, optax.scale_by_learning_rate(schedule))
+            parts = (decay, momentum) if coupled else (momentum, decay)
+            return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
 
 
 def _schedule(recipe: Recipe, steps: int) -> optax.Schedule:
@@ -56,6 +72,26 @@ def _schedule(recipe: Recipe, steps: int) -> optax.Schedule:
 def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return (logits [n, C], targets [n, C]) -> loss."""
     return half_squared_error if recipe.loss == "mse" else cross_entropy
+
+
+def examples(recipe: Recipe) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Return (key, images [n, h, w, c], centred labels [n, C]) -> (augmented and mixed images, targets of the loss)."""
+
+    def example(key: jax.Array, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        wanted = targets(recipe, labels)
+        images = augment(recipe.operations, recipe.augmentation_mode, key, images, recipe.augmentation_strategy)
+        if recipe.mix is None:
+            return images, wanted
+        return mix(recipe.mix, recipe.mix_alpha, jax.random.fold_in(key, MIXING), images, wanted)
+
+    return example
+
+
+def augmentation_text(recipe: Recipe) -> str:
+    """Return what is done to images before a network is trained on them: `mirrored+dsa:color+dsa:crop+cutmix`."""
+    strategy = "" if recipe.augmentation_strategy == "frepo" else f"{recipe.augmentation_strategy}:"
+    parts = ["mirrored"] * recipe.mirrored + [f"{strategy}{name}" for name in recipe.operations]
+    return "+".join([*parts, *([recipe.mix] if recipe.mix else [])]) or "none"
 
 
 def targets(recipe: Recipe, labels: Float32[Array, "n C"]) -> Float32[Array, "n C"]:

@@ -16,11 +16,9 @@ from frepo.engine.blocks import on_cpu
 from frepo.engine.devices import compiled, in_shares, place, share_evenly
 from frepo.engine.loop import Loop, SavedForm
 from frepo.engine.randomness import key_data
-from frepo.networks.augmentation import augment
 from frepo.networks.base import ImageNetwork, num_parameters
 from frepo.networks.losses import centered_one_hot, half_squared_error
 from frepo.signals import raise_if_stopping
-from frepo.spec.recipe import Augmentation, AugmentationMode
 
 Params = Any
 """A pytree of float32 arrays, as Flax keeps it."""
@@ -94,15 +92,27 @@ def centered_data(images: TrainingImages, num_classes: int, label_classes: int) 
     return replace(images, take=take)
 
 
+def with_mirror_images(images: TrainingImages, count: int) -> TrainingImages:
+    """Return `count` training images and their mirror images: number `count` + i is that of number i."""
+
+    def given(indices: np.ndarray) -> tuple[Any, np.ndarray]:
+        return images.given(indices % count), indices >= count
+
+    def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
+        own, mirrored = given
+        inputs, labels = images.take(constants, own)
+        return jnp.where(mirrored[:, None, None, None], inputs[:, :, ::-1], inputs), labels
+
+    return replace(images, given=given, take=take)
+
+
 class Regime(NamedTuple):
     """The parts of a training that a `Trainer` does not define."""
 
     steps: int
     batch_size: int
-    augmentation: tuple[Augmentation, ...] = ()
-    augmentation_mode: AugmentationMode = "one"
-    targets: Callable[[jax.Array], jax.Array] = lambda labels: labels
-    """Maps centred labels [n, C] to the targets of the loss."""
+    example: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] = lambda _, x, y: (x, y)
+    """Maps a key, images [n, h, w, c] and centred labels [n, C] to network inputs and targets of the loss."""
 
 
 class _Constants(NamedTuple):
@@ -132,12 +142,11 @@ def training_loop(
     count = positions.shape[-1]
     own_positions = np.broadcast_to(positions, (len(seeds), count))
     size = min(regime.batch_size, count)
-    operations, mode = regime.augmentation, regime.augmentation_mode
 
     def train_one(network: Network, key: jax.Array, batch: Any, step: Any, stored: Any) -> Any:
         images, labels = data.take(stored, batch)
-        images = augment(operations, mode, jax.random.fold_in(key, step), images)
-        return trainer.step(network, share_evenly(images), regime.targets(labels))
+        images, targets = regime.example(jax.random.fold_in(key, step), images, labels)
+        return trainer.step(network, share_evenly(images), targets)
 
     def step(networks: Any, constants: _Constants, given: _Given) -> Any:
         keys = jax.random.wrap_key_data(constants.keys)

@@ -53,7 +53,8 @@ def recipe_for(recipe: Recipe, source: Source, dataset: Dataset) -> Recipe:
     fields = recipe.model_fields_set & set(Recipe.model_fields)
     common = Recipe.model_construct(**{name: getattr(recipe, name) for name in sorted(fields)})
     if common.augmentation is None:
-        common = common.model_copy(update={"augmentation": default_augmentation(dataset.name)})
+        operations = default_augmentation(dataset.name, common.augmentation_strategy)
+        common = common.model_copy(update={"augmentation": operations})
     if source.name != "distilled":
         common = common.model_copy(update=hard_labels(common.loss))
     if source.stage is None:  # the kernel of all real images would be too large

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 import frepo
+from frepo.data.sources.known import KNOWN
 from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.caveats import caveats
@@ -118,6 +119,14 @@ def repeat_text(run: RowDict) -> str:
     return shlex.join(["frepo", "run", run["spec_file"], *settings])
 
 
+def terms_of(dataset: str) -> str:
+    """Return the licence of a data set's images and the work to cite, or nothing where they are not known."""
+    known = KNOWN.get(dataset.partition(":")[0])
+    if known is None or not known.licence:
+        return ""
+    return f"licence of the images: {known.licence}" + (f"; to cite: {known.citation}" if known.citation else "")
+
+
 def environment() -> Environment:
     """Return the templates of pages, with all that several of them need."""
     found = templates(html=True)
@@ -131,6 +140,7 @@ def environment() -> Environment:
     found.globals["network_text"] = network_text
     found.globals["source_text"] = source_text
     found.globals["repeat_text"] = repeat_text
+    found.globals["terms_of"] = terms_of
     found.globals["version"] = frepo.__version__
     found.globals["written"] = now()
     return found

@@ -5,7 +5,7 @@ from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
 from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, method_tables
 from frepo.spec.experiment import ExperimentSpec
-from frepo.spec.load import LoadedSpec, load_spec, load_specs, load_table
+from frepo.spec.load import LoadedSpec, load_spec, load_specs, load_table, made_specs, read_override
 from frepo.spec.pool import Pool
 from frepo.spec.recipe import Recipe
 from frepo.spec.schema import json_schema
@@ -44,6 +44,8 @@ __all__ = [
     "load_spec",
     "load_specs",
     "load_table",
+    "made_specs",
     "method_tables",
+    "read_override",
     "without_place",
 ]

@@ -1,12 +1,13 @@
 """The tables `[[application]]`: the uses of the distilled data."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from frepo.spec.architecture import Architecture, Normalization
 from frepo.spec.dataset import Class
 from frepo.spec.recipe import Recipe
+from frepo.spec.recipes import RecipeName, with_recipe
 from frepo.spec.table import Count, Distinct, Epochs, Few, Index, Seed, Steps
 
 Baseline = Literal[
@@ -21,7 +22,25 @@ Baseline = Literal[
 ]
 
 
-class Compared(Recipe):
+class Named(Recipe):
+    """A recipe that may start from one of the literature."""
+
+    recipe: RecipeName | None = None
+    """Start from a recipe of the literature: it sets the fields that are left out, for example `dsa` the augmentation,
+    optimiser and length of Zhao and Bilen (2021). `frepo recipes` lists them, with their networks."""
+
+    replaced: ClassVar[tuple[str, ...]] = ()
+    """Fields of a recipe that the application has others for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_the_recipe(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return with_recipe(cast("dict[str, Any]", table), set(cls.model_fields) - set(cls.replaced))
+
+
+class Compared(Named):
     """A recipe that is also applied to other sources of data."""
 
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), Distinct] = ()
@@ -36,7 +55,7 @@ class Compared(Recipe):
     """Passes over all real images by the network whose features serve the baselines `..._features`."""
 
 
-class OfOneNetwork(Recipe):
+class OfOneNetwork(Named):
     """A recipe for networks of the spec's architecture."""
 
     normalization: Normalization = "identity"
@@ -153,6 +172,8 @@ class Membership(Lone):
     type: Literal["membership"]
     """Train networks on images distilled from the members, and on the members themselves, and attack both."""
 
+    replaced = ("steps", "epochs", "predictors")
+
     chunk_size: Count
     """Number of members, a chunk of the training images. The test images are the non-members."""
 
@@ -177,7 +198,7 @@ class Membership(Lone):
     @model_validator(mode="after")
     def lengths_replace_steps(self) -> "Membership":
         """Reject steps, which the list of lengths replaces."""
-        for name in ("steps", "predictors"):
+        for name in self.replaced:
             if name in self.model_fields_set:
                 raise ValueError(f"{name} is not read by type = 'membership'; train_steps lists the training lengths")
         return self

@@ -35,10 +35,25 @@ class Zca(Fitted):
     """Regularisation as a share of the mean eigenvalue: reg * tr(cov) / d is added to every eigenvalue. Where there are
     fewer images than dimensions, the smallest sums, as many as images are missing, are set to one."""
 
+    eps: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Whiten pixels in 0..1 that are not standardised, and add this to every eigenvalue in place of `reg` (0.1: the
+    whitening by kornia in which sets of MTT and DATM are made)."""
+
     block: Side | None = None
     """Whiten checkerboard blocks, squares of this many pixels a side that take every s-th pixel of every s-th row,
     independently, with one covariance, the mean over all blocks (the paper: 64 at 128 pixels, so s = 2). Left out:
     whole images."""
+
+    @model_validator(mode="after")
+    def there_is_one_regularisation(self) -> "Zca":
+        """Reject two that replace each other, and blocks, which whitening of bare pixels does not have."""
+        if self.eps is not None and (self.reg != type(self).model_fields["reg"].default or self.block is not None):
+            raise ValueError("eps goes without reg and without block")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, handler(self), ("eps",))
 
 
 Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]

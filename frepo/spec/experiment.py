@@ -9,6 +9,7 @@ from frepo.spec.architecture import Architecture, Conv, require_groups_to_divide
 from frepo.spec.dataset import Dataset
 from frepo.spec.distill import Distill, Full, method_tables
 from frepo.spec.pool import Pool
+from frepo.spec.recipe import is_never_mirrored
 from frepo.spec.table import Seed, Table
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]*$"
@@ -64,6 +65,17 @@ class ExperimentSpec(Table):
                     require_groups_to_divide(info.data["architecture"], application.normalization)
                 case _:
                     pass
+        return value
+
+    @field_validator("application")
+    @classmethod
+    def mirror_images_must_keep_their_class(
+        cls, value: tuple[Application, ...], info: ValidationInfo
+    ) -> tuple[Application, ...]:
+        """Reject mirror images of digits and of other things that are something else mirrored."""
+        dataset = info.data.get("dataset")
+        if dataset and is_never_mirrored(dataset.name) and any(entry.mirrored for entry in value):
+            raise ValueError(f"mirror images of {dataset.name} are not of their class: set mirrored = false")
         return value
 
     @field_validator("application")

@@ -105,6 +105,15 @@ def load_table(path: Path, table: type[Whole]) -> Whole:
         raise SpecError("\n".join(fault.line for fault in faults)) from None
 
 
+def made_specs(path: Path, text: str) -> list[LoadedSpec]:
+    """Return the experiments of a text that was made here, as if it were the content of the file `path`.
+
+    Raises:
+        SpecError: as `load_specs`.
+    """
+    return _validated(Document((SpecText(path, text),)), ())
+
+
 class _Failure(NamedTuple):
     """An experiment that is not valid."""
 
@@ -170,7 +179,7 @@ def _given(document: Document, overrides: Sequence[str]) -> tuple[list[Given], _
     states = [Given(data)]
     written: list[Written] = []
     for override in overrides:
-        path, value = _read_override(override)
+        path, value = read_override(override)
         written.append(Written(f"--set {override}", (path,), override))
         if path[0] == SWEEP and sweep is not None:
             sweep = _set(sweep, path, value, override)
@@ -235,7 +244,12 @@ def _summed_up(failures: Sequence[_Failure], axes: Sequence[Axis]) -> list[str]:
     return list(lines)
 
 
-def _read_override(override: str) -> tuple[KeyPath, Any]:
+def read_override(override: str) -> tuple[KeyPath, Any]:
+    """Return the field and the value of `table.field=value`; a bare word is text.
+
+    Raises:
+        SpecError: it is no such setting.
+    """
     key, equals, text = override.partition("=")
     path: KeyPath = ()
     if equals:

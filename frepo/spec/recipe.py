@@ -2,27 +2,51 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from frepo.spec.names import MIRROR_CHANGES_CLASS, family_of
-from frepo.spec.table import Count, Distinct, Few, LearningRate, Positive, Steps, Table, Waiting
+from frepo.spec.table import (
+    Count,
+    Distinct,
+    Epochs,
+    Few,
+    LearningRate,
+    Positive,
+    Steps,
+    Table,
+    Waiting,
+    without_defaults,
+)
 
-Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout"]
-AugmentationMode = Literal["one", "all"]
+Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout", "scale"]
+Strategy = Literal["frepo", "dsa"]
+Mix = Literal["mixup", "cutmix"]
+AugmentationMode = Literal["one", "each", "all"]
 Predictor = Literal["network", "krr"]
 Loss = Literal["mse", "xent", "soft_xent"]
 Labels = Literal["soft", "hard"]
+Decay = Literal["decoupled", "coupled"]
 
-ALL_AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "color", "crop", "rotate", "translate", "cutout")
+OPERATIONS: dict[Strategy, tuple[Augmentation, ...]] = {
+    "frepo": ("flip", "color", "crop", "rotate", "translate", "cutout"),
+    "dsa": ("color", "crop", "cutout", "flip", "scale", "rotate"),
+}
+"""What each strategy has, in the order of its authors' code."""
+ADDED_LATER = ("epochs", "decay", "augmentation_strategy", "mirrored", "mix", "mix_alpha")
+"""Fields that came later: see `without_defaults`."""
 SHORTEST_STEPS = 1000
 SHORT_WARMUP = 5
 
 
-def default_augmentation(dataset: str) -> tuple[Augmentation, ...]:
-    """Return the operations for a data set if a spec names none: those of the paper."""
-    if family_of(dataset) in MIRROR_CHANGES_CLASS:
-        return tuple(name for name in ALL_AUGMENTATIONS if name != "flip")
-    return ALL_AUGMENTATIONS
+def default_augmentation(dataset: str, strategy: Strategy = "frepo") -> tuple[Augmentation, ...]:
+    """Return the operations for a data set if a spec names none: all of the strategy that keep the class."""
+    names = OPERATIONS[strategy]
+    return tuple(name for name in names if name != "flip") if is_never_mirrored(dataset) else names
+
+
+def is_never_mirrored(dataset: str) -> bool:
+    """Return whether mirror images of a data set may be of another class, or of none."""
+    return family_of(dataset) in MIRROR_CHANGES_CLASS
 
 
 def hard_labels(loss: Loss) -> dict[str, Any]:
@@ -31,6 +55,12 @@ def hard_labels(loss: Loss) -> dict[str, Any]:
     Recipes that differ only in wording become equal.
     """
     return {"labels": "hard", "loss": "xent" if loss == "soft_xent" else loss, "temperature": None}
+
+
+def complete(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe, as JSON, with the fields that it was written without."""
+    added = {name: Recipe.model_fields[name].default for name in ADDED_LATER}
+    return {**added, **Recipe().model_dump(mode="json"), **recipe}
 
 
 class Recipe(Table):
@@ -42,6 +72,9 @@ class Recipe(Table):
     steps: Steps | None = None
     """Training steps of each network. Left out: 1,000 for up to 10 images, 2,000 up to 100, 5,000 up to 500,
     10,000 up to 1,000 and 40,000 for more."""
+
+    epochs: Epochs | None = None
+    """Passes over the images, in place of `steps`."""
 
     batch_size: Count = 500
     """Images in one training step, at most all of them."""
@@ -65,6 +98,9 @@ class Recipe(Table):
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the weights, decoupled from the gradient (AdamW, SGDW)."""
 
+    decay: Decay = "decoupled"
+    """`coupled`: the decay is part of the gradient, before momentum and scaling, as in PyTorch's `SGD` and `Adam`."""
+
     learning_rate: LearningRate = 3e-4
     """Peak learning rate."""
 
@@ -79,12 +115,27 @@ class Recipe(Table):
     """Steps over which the learning rate rises linearly from 0."""
 
     augmentation: Annotated[tuple[Augmentation, ...] | None, Field(strict=False), Distinct] = None
-    """Operations on each batch; `[]` for no augmentation. Left out: all operations, without `flip` for data sets that
-    are never mirrored: `digits`, `mnist`, `fashion_mnist`, `svhn_cropped`, `emnist`, `kmnist`, `mnist_corrupted`,
+    """Operations on each batch; `[]` for no augmentation. Left out: all of the strategy, without `flip` for data sets
+    that are never mirrored: `digits`, `mnist`, `fashion_mnist`, `svhn_cropped`, `emnist`, `kmnist`, `mnist_corrupted`,
     `binary_alpha_digits`, `cmaterdb` and `omniglot`."""
 
     augmentation_mode: AugmentationMode = "one"
-    """`one`: one operation drawn for each batch; `all`: all operations, in this order."""
+    """`one`: one operation drawn for each batch; `each`: one drawn for each image; `all`: all operations, in this
+    order."""
+
+    augmentation_strategy: Strategy = "frepo"
+    """Strengths of the operations: `frepo`, those of the paper (`translate`, no `scale`); `dsa`, of differentiable
+    siamese augmentation (Zhao and Bilen 2021; `scale`, no `translate`), drawn for each image as in its evaluation."""
+
+    mirrored: bool = False
+    """Train on the mirror images too, with the same labels: twice as many images."""
+
+    mix: Mix | None = None
+    """After the augmentation, mix each image and its target with those of another image of the batch: `mixup` (Zhang et
+    al. 2018) blends them, `cutmix` (Yun et al. 2019) pastes a rectangle."""
+
+    mix_alpha: Positive = 1.0
+    """The share of an image in its mixture is drawn from Beta(alpha, alpha), once for each batch."""
 
     predictors: Annotated[tuple[Predictor, ...], Field(strict=False, min_length=1), Distinct] = ("network",)
     """Predictors: the trained `network`, and kernel ridge regression (`krr`) from the training images, on the network's
@@ -96,6 +147,10 @@ class Recipe(Table):
     accuracy_points: Few = 5
     """Number of points of the curve of test accuracy against training steps, evenly spread; the last one is the
     result."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, handler(self), (*ADDED_LATER, "recipe"))
 
     @property
     def operations(self) -> tuple[Augmentation, ...]:
@@ -111,7 +166,7 @@ class Recipe(Table):
     def warmup_must_end_before_training(self) -> "Recipe":
         """Reject a warm-up that leaves no step for the schedule."""
         shortest = self.steps if self.steps is not None else SHORTEST_STEPS
-        if self.warmup_steps >= shortest:
+        if self.epochs is None and self.warmup_steps >= shortest:
             raise ValueError(f"warmup_steps = {self.warmup_steps} must be less than steps = {shortest}")
         return self
 
@@ -124,6 +179,23 @@ class Recipe(Table):
             raise ValueError("momentum is read by optimizer = 'sgd' only")
         if self.learning_rates and "learning_rate" in self.model_fields_set:
             raise ValueError("set learning_rate or learning_rates, not both")
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("set steps or epochs, not both")
+        if self.decay == "coupled" and self.optimizer == "lamb":
+            raise ValueError("decay = 'coupled' is read by optimizer = 'adam' and 'sgd' only")
+        if self.mix is None and self.mix_alpha != 1.0:
+            raise ValueError("mix_alpha is read by mix = 'mixup' and 'cutmix' only")
+        return self
+
+    @model_validator(mode="after")
+    def operations_must_be_of_the_strategy(self) -> "Recipe":
+        """Reject an operation that the strategy does not have."""
+        has = OPERATIONS[self.augmentation_strategy]
+        for name in self.augmentation or ():
+            if name not in has:
+                raise ValueError(
+                    f"{name} is no operation of '{self.augmentation_strategy}', which has {', '.join(has)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -42,15 +42,15 @@ def accuracy_text(database: Path, run_ids: Sequence[str]) -> str:
     Runs that are seeds of one experiment share a line, whose ± is the std over seeds.
     """
     places = places_of(database, run_ids)
-    return _aligned(_accuracy_cells(row, experiment_text(row, places)) for row in seed_rows(database, run_ids))
+    return aligned(_accuracy_cells(row, experiment_text(row, places)) for row in seed_rows(database, run_ids))
 
 
 def results_text(database: Path, run_ids: Sequence[str]) -> str:
     """Return the results of the given runs as lines of text: accuracies, courses of steps, attacks."""
     return (
         accuracy_text(database, run_ids)
-        + _aligned(_continual_cells(row) for row in _of_runs(database, "continual_summary", run_ids))
-        + _aligned(_attack_cells(row) for row in _of_runs(database, "attack_table", run_ids))
+        + aligned(_continual_cells(row) for row in _of_runs(database, "continual_summary", run_ids))
+        + aligned(_attack_cells(row) for row in _of_runs(database, "attack_table", run_ids))
     )
 
 
@@ -101,7 +101,8 @@ def _attack_cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _aligned(lines: Iterable[tuple[str, ...]]) -> str:
+def aligned(lines: Iterable[tuple[str, ...]]) -> str:
+    """Return lines of cells as text, columns aligned; columns without content are left out."""
     lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width) for line in lines)

@@ -15,7 +15,7 @@ from frepo.networks.augmentation import augment
 
 WARPS = ["crop", "rotate", "translate"]
 OUTSIDE = {"order": 1, "mode": "grid-constant", "cval": 0.0}
-OPERATIONS = {name: jax.jit(operation) for name, operation in module.OPERATIONS.items()}
+OPERATIONS = {name: jax.jit(operation) for name, operation in module.OPERATIONS["frepo"].items()}
 LINEAR = [name for name in OPERATIONS if name != "color"]
 
 
@@ -270,3 +270,18 @@ def test_batches_of_several_networks_are_augmented_side_by_side_as_each_alone(mo
 def test_no_augmentation_changes_nothing(mode):
     x = images()
     assert augment((), mode, jax.random.key(0), x) is x
+
+
+@pytest.mark.parametrize("strategy", ["frepo", "dsa"])
+def test_an_operation_of_its_own_is_drawn_for_each_image(strategy):
+    x, names = images(60), ("flip", "cutout", "rotate")
+    operations = [jax.jit(module.OPERATIONS[strategy][name]) for name in names]
+    key = jax.random.key(12)
+    which, parameters = jax.random.split(key)
+    drawn = np.asarray(jax.random.randint(which, (60, 1, 1, 1), 0, 3)).ravel()
+    keys = jax.random.split(parameters, 3)
+    each = [np.asarray(operation(own, x)) for operation, own in zip(operations, keys, strict=True)]
+    found = np.asarray(jax.jit(augment, static_argnums=(0, 1, 4))(names, "each", key, x, strategy))
+    for number, operation in enumerate(drawn):
+        np.testing.assert_allclose(found[number], each[operation][number], atol=1e-6)
+    assert np.all(np.bincount(drawn, minlength=3) > 10)

@@ -17,6 +17,7 @@ from frepo.methods.chosen import with_labels
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
 from frepo.networks.prepare import prepare as prepare_training
+from frepo.networks.recipe import examples
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 from frepo.plan import DistillStage, EvaluateStage, Stage
 from frepo.runtime import Cadence, RuntimeOptions
@@ -110,7 +111,7 @@ def test_networks_trained_together_are_those_trained_alone(as_on_a_gpu, tmp_path
     random = np.random.default_rng(1)
     images = jnp.asarray(random.normal(size=(12, *SHAPE)), jnp.float32)
     data = fixed_data(images, centered_one_hot(jnp.arange(12) % 3, 3))
-    regime = Regime(15, 5, ("flip", "rotate", "cutout"))
+    regime = Regime(15, 5, examples(Recipe(augmentation=("flip", "rotate", "cutout"))))
     trainer = Trainer(build_model(Conv(width=4, depth=2, normalization="batch"), 3, SHAPE), optax.adam(1e-3), SHAPE)
 
     def train(seeds, name):

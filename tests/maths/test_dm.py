@@ -15,7 +15,6 @@ from frepo.data.sources.digits import read_digits
 from frepo.engine.randomness import key_data
 from frepo.methods.base import DistilledData
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
-from frepo.methods.dm.siamese import OPERATIONS, draw
 from frepo.methods.dm.step import (
     DmConstants,
     DmInput,
@@ -30,6 +29,7 @@ from frepo.methods.dm.step import (
 from frepo.methods.select import random_per_class
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
+from frepo.networks.siamese import OPERATIONS, draw
 from frepo.networks.training import Trainer
 from frepo.spec.architecture import DcConv
 
@@ -93,8 +93,8 @@ def differences(function, x, step=1e-6):
 
 def test_two_steps_are_those_of_numpy(monkeypatch):
     """Each under a network of its own, with momentum, and one change of brightness for each class."""
-    monkeypatch.setattr("frepo.methods.dm.siamese.SATURATION", (1.0, 1.0))
-    monkeypatch.setattr("frepo.methods.dm.siamese.CONTRAST", (1.0, 1.0))
+    monkeypatch.setattr("frepo.networks.siamese.SATURATION", (1.0, 1.0))
+    monkeypatch.setattr("frepo.networks.siamese.CONTRAST", (1.0, 1.0))
     real, start = small_world()
     model, optimizer, key = small_model(), image_optimizer(0.3, 0.5), jax.random.key(7)
     constants = constants_of(real, 7)

@@ -160,3 +160,15 @@ def test_what_is_fitted_does_not_depend_on_the_size_of_the_pieces(settings_, mon
     for name, value in vars(whole).items():
         if isinstance(value, np.ndarray):
             np.testing.assert_allclose(value, getattr(pieces, name), atol=2e-4)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_whitening_with_eps_is_of_bare_pixels(count):
+    pixels = photographs(count)
+    fitted = fit_preprocess(Zca(type="zca", eps=0.1), "some", pixels)
+    x = pixels.reshape(count, -1) / 255
+    x = x - x.mean(axis=0)
+    values, vectors = np.linalg.eigh(x.T @ x / (count - 1))
+    whiten = (vectors / np.sqrt(np.maximum(values, 0) + 0.1)) @ vectors.T
+    np.testing.assert_allclose(fitted.apply(pixels).reshape(count, -1), x @ whiten, atol=1e-4)
+    np.testing.assert_allclose(fitted.invert(fitted.apply(pixels)), pixels / 255, atol=1e-4)

@@ -1,117 +1,92 @@
-"""Optimisers, schedules, losses and labels of a recipe against what they say, by hand and in NumPy."""
+"""From a recipe to optimisers, steps and examples: against PyTorch's rules in NumPy float64."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy.special import log_softmax, softmax
 
 from frepo.networks import recipe as recipes
+from frepo.networks.training import fixed_data, with_mirror_images
 from frepo.spec import Recipe
 
-LABELS = jnp.asarray([[0.6, -0.1, -0.5], [0.1, 0.3, -0.4]])
-LOGITS = jnp.asarray([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
+CONSTANT = {"schedule": "constant", "warmup_steps": 0}
 
 
-def rates(recipe: Recipe, steps: int) -> np.ndarray:
-    """Return the learning rate of each step: what plain gradient descent does to a gradient of minus one."""
-    plain = recipe.model_copy(update={"optimizer": "sgd", "momentum": 0.0})
-    optimizer = recipes.optimizer(plain, steps)
-    state, found = optimizer.init(jnp.zeros(())), []
-    for _ in range(steps):
-        update, state = optimizer.update(-jnp.ones(()), state, jnp.zeros(()))
-        found.append(float(update))
-    return np.array(found)
+def trained(recipe, start, gradients):
+    """Return weights after steps with the given gradients."""
+    optimizer = recipes.optimizer(recipe, 10)
+    weights = jnp.asarray(start)
+    state = optimizer.init(weights)
+    for gradient in gradients:
+        updates, state = optimizer.update(jnp.asarray(gradient), state, weights)
+        weights = optax.apply_updates(weights, updates)
+    return np.asarray(weights)
 
 
-def test_the_cosine_rises_to_the_peak_and_falls_to_a_hundredth():
-    found = rates(Recipe(learning_rate=0.5, warmup_steps=4, steps=20), 20)
-    np.testing.assert_allclose(found[:5], 0.5 * np.arange(5) / 4, rtol=1e-6)
-    share = np.arange(16) / 16
-    np.testing.assert_allclose(found[4:], 0.5 * (0.01 + 0.99 * (1 + np.cos(np.pi * share)) / 2), rtol=1e-5)
+def sgd(start, gradients, rate, momentum, decay):
+    """Return what `torch.optim.SGD` makes of them."""
+    weights, buffer = start.astype(np.float64), None
+    for gradient in gradients:
+        gradient = gradient + decay * weights
+        buffer = gradient if buffer is None else momentum * buffer + gradient
+        weights = weights - rate * buffer
+    return weights
 
 
-@pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 7), (3, 50), (500, 13)])
-def test_the_cosine_has_the_bits_of_its_two_parts(warmup, steps):
-    recipe = Recipe(learning_rate=3e-4, warmup_steps=warmup)
-    waiting = recipe.warmup_of(steps)
-    rise = optax.linear_schedule(0.0, 3e-4, waiting)
-    fall = optax.cosine_decay_schedule(3e-4, steps - waiting, alpha=0.01)
-    each = [rise(step) if step < waiting else fall(step - waiting) for step in range(steps)]
-    np.testing.assert_array_equal(rates(recipe, steps), each)
+def adam(start, gradients, rate, decay):
+    """Return what `torch.optim.Adam` makes of them."""
+    weights, first, second = start.astype(np.float64), 0.0, 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        gradient = gradient + decay * weights
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        weights = weights - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    return weights
 
 
-def test_the_step_falls_to_a_tenth_halfway_and_the_constant_stays():
-    step = rates(Recipe(learning_rate=0.5, warmup_steps=2, steps=10, schedule="step"), 10)
-    np.testing.assert_allclose(step, [0, 0.25, *[0.5] * 3, *[0.05] * 5], rtol=1e-6, atol=1e-9)
-    constant = rates(Recipe(learning_rate=0.5, warmup_steps=0, steps=5, schedule="constant"), 5)
-    np.testing.assert_allclose(constant, 0.5, rtol=1e-6)
-
-
-def test_passes_over_little_data_are_warmed_up_in_their_first_fifth():
-    found = rates(Recipe(learning_rate=1.0), 10)
-    np.testing.assert_allclose(found[:3], [0, 0.5, 1.0], rtol=1e-6)
+def test_coupled_decay_is_that_of_pytorch():
+    random = np.random.default_rng(0)
+    start, gradients = random.normal(size=5).astype(np.float32), random.normal(size=(6, 5)).astype(np.float32)
+    common = {"learning_rate": 0.05, "weight_decay": 0.1, "decay": "coupled", **CONSTANT}
+    found = trained(Recipe(optimizer="sgd", momentum=0.8, **common), start, gradients)
+    np.testing.assert_allclose(found, sgd(start, gradients, 0.05, 0.8, 0.1), atol=1e-6)
+    found = trained(Recipe(optimizer="adam", **common), start, gradients)
+    np.testing.assert_allclose(found, adam(start, gradients, 0.05, 0.1), atol=1e-5)
+    other = Recipe(optimizer="sgd", momentum=0.8, learning_rate=0.05, weight_decay=0.1, **CONSTANT)
+    assert not np.allclose(trained(other, start, gradients), sgd(start, gradients, 0.05, 0.8, 0.1), atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "expected"),
+    ("recipe", "images", "epochs", "expected"),
     [
-        (Recipe(), optax.adam),
-        (Recipe(weight_decay=0.1), lambda rate: optax.adamw(rate, weight_decay=0.1)),
-        (Recipe(optimizer="lamb"), optax.lamb),
-        (Recipe(optimizer="sgd"), lambda rate: optax.sgd(rate, momentum=0.9)),
-        (Recipe(optimizer="sgd", momentum=0.5), lambda rate: optax.sgd(rate, momentum=0.5)),
+        (Recipe(), 10, None, 1000),
+        (Recipe(steps=7, warmup_steps=0), 10, None, 7),
+        (Recipe(epochs=300), 10, None, 300),
+        (Recipe(epochs=300, batch_size=256), 500, None, 586),
+        (Recipe(epochs=300), 5000, 2, 20),  # of all real images
     ],
 )
-def test_an_optimizer_is_that_of_its_name(recipe, expected):
-    constant = recipe.model_copy(update={"schedule": "constant", "warmup_steps": 0, "learning_rate": 0.01})
-    ours, theirs = recipes.optimizer(constant, 100), expected(0.01)
-    params = {"w": jnp.asarray([1.0, -2.0, 3.0])}
-    one, other = (params, ours.init(params)), (params, theirs.init(params))
-    for step in range(4):
-        gradient = {"w": jnp.asarray([0.1, 0.2, -0.3]) * (step + 1)}
-        one, other = (_updated(o, gradient, *pair) for o, pair in ((ours, one), (theirs, other)))
-    np.testing.assert_allclose(one[0]["w"], other[0]["w"], rtol=1e-6)
+def test_epochs_are_passes_over_the_images(recipe, images, epochs, expected):
+    assert recipes.training_steps(recipe, images, epochs) == expected
 
 
-def _updated(optimizer, gradient, params, state):
-    updates, state = optimizer.update(gradient, state, params)
-    return optax.apply_updates(params, updates), state
+def test_mirror_images_follow_the_images_with_their_labels():
+    random = np.random.default_rng(0)
+    images, labels = jnp.asarray(random.normal(size=(4, 3, 5, 2)), jnp.float32), jnp.eye(4)
+    data = with_mirror_images(fixed_data(images, labels), 4)
+    indices = np.array([[1, 5], [7, 0]], np.int32)
+    given = data.given(indices)
+    for row in range(2):
+        found, wanted = data.take(data.constants, jax.tree.map(lambda leaf, row=row: leaf[row], given))
+        for image, label, index in zip(found, wanted, indices[row], strict=True):
+            own = images[index % 4]
+            np.testing.assert_array_equal(image, own[:, ::-1] if index >= 4 else own)
+            np.testing.assert_array_equal(label, labels[index % 4])
 
 
-def test_decay_of_sgd_is_decoupled_from_its_momentum():
-    recipe = Recipe(optimizer="sgd", weight_decay=0.1, learning_rate=0.5, schedule="constant", warmup_steps=0)
-    optimizer, params = recipes.optimizer(recipe, 10), jnp.asarray(2.0)
-    params, state = _updated(optimizer, jnp.asarray(0.0), params, optimizer.init(params))
-    params, _ = _updated(optimizer, jnp.asarray(0.0), params, state)
-    assert float(params) == pytest.approx(2.0 * 0.95**2)
-
-
-def test_steps_follow_from_passes_the_recipe_or_the_number_of_images():
-    assert [recipes.training_steps(Recipe(), n, None) for n in (10, 11, 100, 500, 1000, 1001)] == [
-        *(1000, 2000, 2000, 5000, 10_000, 40_000)
-    ]
-    assert recipes.training_steps(Recipe(steps=2000), 10, None) == 2000
-    assert recipes.training_steps(Recipe(steps=2000), 1437, 3) == 9  # 4,311 images in batches of 500
-    assert recipes.training_steps(Recipe(), 100, 3) == 3  # batches of 100
-
-
-def test_each_loss_is_its_formula():
-    error = 0.5 * np.mean(np.sum((np.asarray(LOGITS) - np.asarray(LABELS)) ** 2, axis=1))
-    soft = recipes.targets(Recipe(), LABELS)
-    assert float(recipes.loss(Recipe())(LOGITS, soft)) == pytest.approx(error, rel=1e-6)
-    hard = Recipe(loss="xent", labels="hard")
-    expected = -np.mean(log_softmax(np.asarray(LOGITS), axis=1)[[0, 1], [0, 1]])
-    assert float(recipes.loss(hard)(LOGITS, recipes.targets(hard, LABELS))) == pytest.approx(expected, rel=1e-6)
-    warm = Recipe(loss="soft_xent", temperature=0.5)
-    target = softmax(np.asarray(LABELS) / 0.5, axis=1)
-    expected = -np.mean(np.sum(target * log_softmax(np.asarray(LOGITS), axis=1), axis=1))
-    assert float(recipes.loss(warm)(LOGITS, recipes.targets(warm, LABELS))) == pytest.approx(expected, rel=1e-6)
-
-
-def test_hard_labels_are_centred_for_the_squared_error():
-    found = recipes.targets(Recipe(labels="hard"), LABELS)
-    np.testing.assert_allclose(found, [[2 / 3, -1 / 3, -1 / 3], [-1 / 3, 2 / 3, -1 / 3]], rtol=1e-6)
-    assert found.dtype == jnp.float32
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), recipes.targets(Recipe(), LABELS), LABELS))
+def test_what_is_done_to_images_is_named():
+    named = recipes.augmentation_text
+    assert named(Recipe(augmentation=())) == "none"
+    assert named(Recipe(augmentation=("flip", "crop"))) == "flip+crop"
+    every = Recipe(augmentation=("crop", "scale"), augmentation_strategy="dsa", mirrored=True, mix="cutmix")
+    assert named(every) == "mirrored+dsa:crop+dsa:scale+cutmix"

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
-from frepo.methods.dm.siamese import siamese
 from frepo.networks.build import build_model
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import half_squared_error
+from frepo.networks.siamese import siamese
 from frepo.spec import Conv
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from frepo.methods.dm.siamese import OPERATIONS, apply, draw, siamese, unchanged
+from frepo.networks.siamese import OPERATIONS, apply, draw, for_each, siamese, unchanged
 
 ALL = tuple(OPERATIONS)
 SHAPE = (12, 8, 3)
@@ -185,3 +185,14 @@ def test_a_rotation_turns_by_up_to_15_degrees():
     degrees = np.degrees(np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]))
     assert -15 - 1e-4 <= degrees.min() < -14.5
     assert 14.5 < degrees.max() <= 15 + 1e-4
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_image_has_a_change_of_its_own_where_networks_are_tested(name):
+    x, key = images(6), jax.random.key(4)
+    shares = jax.random.uniform(key, (6, 3))
+    found = np.asarray(jax.jit(for_each, static_argnums=0)(name, key, x))
+    for image, own, share in zip(x, found, shares, strict=True):
+        change = OPERATIONS[name](share, *SHAPE[:2])
+        np.testing.assert_allclose(own, reference(change, np.asarray(image[None], np.float64))[0], atol=2e-5)
+    assert len({own.tobytes() for own in found - np.asarray(x)}) > 1

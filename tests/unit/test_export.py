@@ -42,7 +42,7 @@ from frepo.networks.training import Network, Trainer
 from frepo.rundir import record
 from frepo.runtime import RuntimeOptions
 from frepo.spec import AlexNet, Conv, Evaluate, Recipe, Standardize, Zca
-from frepo.spec.recipe import ALL_AUGMENTATIONS
+from frepo.spec.recipe import OPERATIONS, complete
 
 CLASSES, IPC = 3, 2
 NAMES = ("../x", "<b>", "née")
@@ -71,7 +71,7 @@ def make(
         np.eye(classes, dtype=np.float32)[hard] - np.float32(1 / classes) + random.normal(0, 0.01, (len(hard), classes))
     )
     table = architecture or Conv(width=8, depth=2, normalization="identity")
-    settings_json = Recipe(**{"augmentation": ALL_AUGMENTATIONS, **recipe}).model_dump(mode="json")
+    settings_json = complete(Recipe(**{"augmentation": OPERATIONS["frepo"], **recipe}).model_dump(mode="json"))
     row = {
         "exported_recipe": True,
         "predictor": "network",

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from frepo.data.sheet import contact_sheet
+from frepo.data.sources.known import KNOWN
 from frepo.plan import DistillStage
-from frepo.report.page import write_report
+from frepo.report.page import terms_of, write_report
 from frepo.rundir import record
 from frepo.rundir.record import ImageSheet
 from frepo.store.ingest import ingest
@@ -128,3 +129,13 @@ def test_runs_side_by_side_can_be_read_by_all(write, browse, violations):
     assert page.trouble == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.locator("#comparison ~ .panels .tile").count() == 40
+
+
+def test_whose_the_images_are_and_under_which_terms_is_said(fake_runs, tmp_path):
+    fake_runs("small", class_names=("a", "b"))
+    ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
+    text = write_report(tmp_path / "results.duckdb", fake_runs.runs_dir, ["small"], tmp_path).read_text()
+    known = KNOWN["digits"]
+    assert f"digits: licence of the images: {known.licence}; to cite: {known.citation}." in text
+    assert [terms_of(name) for name in ("my_set:1.0.0", "image_folder")] == ["", ""]
+    assert terms_of("mnist:3.0.1") == terms_of("mnist")

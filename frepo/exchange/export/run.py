@@ -22,7 +22,7 @@ from frepo.rundir import record
 from frepo.rundir.record import Row, read_rows, read_stage
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Evaluate, Recipe
-from frepo.spec.recipe import default_augmentation, hard_labels
+from frepo.spec.recipe import complete, default_augmentation, hard_labels
 
 WHITENED_SINCE = 4
 """Version of the numerics since which training sets of fewer images than dimensions are whitened as they are today."""
@@ -127,9 +127,9 @@ def evaluation_of(found: FoundStage) -> Evaluation:
     default = Evaluate(type="evaluate").model_dump(mode="json")
     types = ("continual", "membership") if found.is_part else ("evaluate",)
     application = next((entry for entry in found.run.spec["application"] if entry["type"] in types), default)
-    recipe = _complete({key: value for key, value in application.items() if key in Recipe.model_fields})
+    recipe = complete({key: value for key, value in application.items() if key in Recipe.model_fields})
     if recipe["augmentation"] is None:
-        recipe["augmentation"] = list(default_augmentation(found.dataset.name))
+        recipe["augmentation"] = list(default_augmentation(found.dataset.name, recipe["augmentation_strategy"]))
     if not found.is_learned:  # real images have hard labels
         recipe |= hard_labels(recipe["loss"])
     return Evaluation(recipe, {**found.run.spec["architecture"], "normalization": application["normalization"]})
@@ -144,7 +144,7 @@ def accuracies(found: FoundStage, exported: Evaluation) -> list[Row]:
             continue
         if found.stage.fingerprint not in stage.identity["needs"]:
             continue
-        is_exported = exported == (_complete(stage.identity["recipe"]), stage.identity["architecture"])
+        is_exported = exported == (complete(stage.identity["recipe"]), stage.identity["architecture"])
         networks = read_rows(found.run_directory / name / record.EVALUATIONS)
         for predictor in dict.fromkeys(row["predictor"] for row in networks):
             same = [row for row in networks if row["predictor"] == predictor]
@@ -171,12 +171,7 @@ def resolved(evaluation: Evaluation, rows: list[Row], num_images: int) -> dict[s
         chosen = [row["learning_rate"] for row in rows if row["exported_recipe"]]
         recipe = {**recipe, "learning_rate": (*chosen, candidates[0])[0], "learning_rates": []}
     steps = training_steps(Recipe.model_validate(recipe), num_images, None)
-    return {**recipe, "steps": steps, "architecture": evaluation.architecture}
-
-
-def _complete(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe with the fields that it may have been written without."""
-    return {**Recipe().model_dump(mode="json"), **recipe}
+    return {**recipe, "steps": steps, "epochs": None, "architecture": evaluation.architecture}
 
 
 def _moments(name: str, rows: list[Row]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from frepo.methods.imported import keep
 from frepo.progress import note, warn
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping, stop_on_signals
-from frepo.spec import Full, LoadedSpec, load_spec
+from frepo.spec import Dataset, Full, LoadedSpec, load_spec
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,36 @@ def imported(
         raise SpecError(f"{spec}: method = 'full' has no distilled data that an imported file could stand in for")
     ipc = loaded.spec.distill.ipc
     loaded.overridden(_distill(ipc, "0" * 64))  # a spec that imported images do not suit is refused at once
+    images, labels = taken(checkpoint, loaded.spec.dataset, ipc, options, said)
+    digest = keep(images, labels, options.cache_dir)
+    return loaded.overridden(_distill(ipc, digest))
+
+
+class Taken(NamedTuple):
+    """A stranger's set of a data set with C classes, class by class."""
+
+    images: np.ndarray
+    """Network inputs float32 [C * ipc, h, w, c]."""
+    labels: np.ndarray
+    """float32 [C * ipc, C], centred, or logits."""
+
+
+def taken(checkpoint: Path, table: Dataset, ipc: int | None, options: RuntimeOptions, said: Said) -> Taken:
+    """Return the distilled data of `checkpoint` as data for `table`, `ipc` images per class, or as many as there are.
+
+    What was recognised is said on the way, and the data set is fetched where it is not there.
+
+    Raises:
+        FrepoError: the file is damaged, hostile or does not fit the data set, or that is not there.
+        Interrupted: a signal came while the data set was prepared.
+    """
     foreign = read_arrays(checkpoint, said.labels)
-    table = loaded.spec.dataset
     with stop_on_signals():
         if not options.offline:
             fetch_missing(table, options.tfds_dir)
         info = load_info(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
         found = interpret(
-            *(foreign, info.image_shape, info.num_classes, ipc),
+            *(foreign, info.image_shape, info.num_classes, ipc or max(1, len(foreign.images) // info.num_classes)),
             pixels=said.pixels,
             layout=said.layout,
             logits=said.logits,
@@ -72,8 +95,7 @@ def imported(
             dataset = load_dataset(table, options.tfds_dir, options.cache_dir)  # pyright: ignore[reportArgumentType] (hashable)
             images = dataset.preprocess.apply(images)
         raise_if_stopping()
-    digest = keep(np.asarray(images, np.float32), found.labels, options.cache_dir)
-    return loaded.overridden(_distill(ipc, digest))
+    return Taken(np.asarray(images, np.float32), found.labels)
 
 
 def _distill(ipc: int, digest: str) -> str:

@@ -12,9 +12,9 @@ from flax import struct
 from frepo.data.residency import TrainingImages
 from frepo.engine.devices import in_shares, share_evenly
 from frepo.methods.base import Array, DistilledData
-from frepo.methods.dm.siamese import siamese
 from frepo.networks.base import ImageNetwork
 from frepo.networks.chunks import Features, in_chunks
+from frepo.networks.siamese import siamese
 from frepo.spec.distill import Siamese
 
 Metrics = dict[str, jax.Array]

@@ -1,8 +1,9 @@
 """Differentiable siamese augmentation (Zhao and Bilen, ICML 2021): the same change to real and distilled images.
 
-One operation is drawn per batch, and its parameters once for all images. Both depend on the key alone, so two
-batches with one key are changed in the same way, whatever their sizes. Images are standardised or whitened: zero is
-the mean colour, used outside the image and for cutout; values have no bounds to clip to.
+In `siamese` one operation is drawn per batch, and its parameters once for all images. Both depend on the key alone,
+so two batches with one key are changed in the same way, whatever their sizes. In `for_each` every image has its own
+parameters. Images are standardised or whitened: zero is the mean colour, used outside the image and for cutout; values
+have no bounds to clip to.
 
 Every operation is a special case of one `Change`, so there is no control flow around the pixels, and batches under
 `jax.vmap` cost no more than one large batch. Strengths are those of the authors' code
@@ -54,6 +55,16 @@ def siamese(
     Without operations, the images are returned unchanged.
     """
     return apply(draw(operations, key, *images.shape[1:3]), images) if operations else images
+
+
+def for_each(operation: Siamese, key: Key[Array, ""], images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Return `images` float32 [n, h, w, c] after `operation`, whose parameters are drawn from `key` for each of them.
+
+    So the authors augment the images on which a network is trained for a test.
+    """
+    size = images.shape[1:3]
+    changes = jax.vmap(lambda shares: OPERATIONS[operation](shares, *size))(jax.random.uniform(key, (len(images), 3)))
+    return jax.vmap(lambda change, image: apply(change, image[None])[0])(changes, images)
 
 
 def draw(operations: tuple[Siamese, ...], key: Key[Array, ""], height: int, width: int) -> Change:
