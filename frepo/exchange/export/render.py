@@ -11,10 +11,11 @@ from frepo.exchange.export import DataFormat, MotionFormat
 from frepo.exchange.export.exported import SAFETENSORS, Exported
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
+from frepo.networks import siamese
 from frepo.networks.layers import margin
-from frepo.spec import Architecture, Conv, Recipe, method_tables
+from frepo.spec import Architecture, Conv, DcConv, Recipe, method_tables
 
-WARPS = ("crop", "rotate", "translate")
+WARPS = ("crop", "rotate", "translate", "scale")
 PAPER_DEPTHS = ((32, 3), (64, 4))
 """(at most so many pixels a side, depth of the paper's network)."""
 MOST_DEPTH = 5
@@ -44,20 +45,22 @@ def readme(exported: Exported, kind: DataFormat) -> str:
 
 
 def torch_script(exported: Exported) -> str:
-    """Return a program that trains the paper's network on an export in PyTorch, by the exported recipe.
+    """Return a program that trains networks on an export in PyTorch, by the exported recipe.
 
     Raises:
         pydantic.ValidationError: the recipe is none: nothing else may get into a program.
     """
-    Recipe.model_validate({key: exported.recipe[key] for key in Recipe.model_fields})
+    recipe = Recipe.model_validate({key: exported.recipe[key] for key in Recipe.model_fields})
     return (
         templates(html=False)
         .get_template("export_train.py.j2")
         .render(
             network=script_network(exported),
             padding=margin(exported.images.shape[3]),
-            decay=bool(exported.recipe["weight_decay"]),
-            warps=any(name in WARPS for name in exported.recipe["augmentation"]),
+            decay=bool(recipe.weight_decay),
+            coupled=recipe.decay == "coupled",
+            warps=any(name in WARPS for name in recipe.operations),
+            needs_math=_needs_math(recipe),
             whitened=exported.preprocess.whiten is not None,
             block=exported.preprocess.block,
             **_common(exported),
@@ -73,16 +76,21 @@ def evolution_readme(
     return template.render(kind=kind, provenance=provenance, steps=steps, size=size, version=frepo.__version__)
 
 
-def script_network(exported: Exported) -> Conv:
-    """Return the network of the PyTorch script: the recipe's where it is `conv`, else the paper's of width 128."""
+def script_network(exported: Exported) -> Conv | DcConv:
+    """Return the network of the PyTorch script: the recipe's if it is `conv` or `dcconv`, or the paper's, 128 wide."""
     network = TypeAdapter(Architecture).validate_python(exported.recipe["architecture"])
-    if isinstance(network, Conv):
+    if isinstance(network, Conv | DcConv):
         return network
     _, height, width, channels = exported.images.shape
     side = min(height, width)
     usual = next((depth for most, depth in PAPER_DEPTHS if side <= most), MOST_DEPTH)
     room = (side + 2 * margin(channels)).bit_length() - 1
     return Conv(depth=min(usual, room), normalization=network.normalization)
+
+
+def _needs_math(recipe: Recipe) -> bool:
+    zooms = "crop" in recipe.operations and recipe.augmentation_strategy == "frepo"
+    return recipe.schedule == "cosine" or zooms or "rotate" in recipe.operations or recipe.mix == "cutmix"
 
 
 def _common(exported: Exported) -> dict[str, Any]:
@@ -94,6 +102,8 @@ def _common(exported: Exported) -> dict[str, Any]:
         "channels": channels,
         "classes": len(exported.class_names),
         "recipe": exported.recipe,
+        "examples": count * (2 if exported.recipe["mirrored"] else 1),
         "augment": augment,
+        "siamese": siamese,
         "data_file": SAFETENSORS,
     }

@@ -170,8 +170,10 @@ def resolved(evaluation: Evaluation, rows: list[Row], num_images: int) -> dict[s
     if candidates:
         chosen = [row["learning_rate"] for row in rows if row["exported_recipe"]]
         recipe = {**recipe, "learning_rate": (*chosen, candidates[0])[0], "learning_rates": []}
-    steps = training_steps(Recipe.model_validate(recipe), num_images, None)
-    return {**recipe, "steps": steps, "epochs": None, "architecture": evaluation.architecture}
+    table = Recipe.model_validate(recipe)
+    steps = training_steps(table, 2 * num_images if table.mirrored else num_images, None)
+    warmup = table.warmup_of(steps)
+    return {**recipe, "steps": steps, "epochs": None, "warmup_steps": warmup, "architecture": evaluation.architecture}
 
 
 def _moments(name: str, rows: list[Row]) -> dict[str, Any]:
