@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import hashlib
 import importlib.util
 import io
 import json
@@ -13,11 +14,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
+import duckdb
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
@@ -30,7 +33,9 @@ from frepo.exchange.export import Format
 from frepo.exchange.export.evolution import write_evolution
 from frepo.exchange.export.exported import Exported, load
 from frepo.exchange.export.find import find_run, find_stage
-from frepo.exchange.export.records import folder_names, label_names
+from frepo.exchange.export.licence import source_of
+from frepo.exchange.export.names import folder_names, label_names
+from frepo.exchange.export.render import size_category
 from frepo.exchange.export.run import Evaluation, collect, export_run, resolved
 from frepo.exchange.export.write import write
 from frepo.exchange.imports.interpret import interpret
@@ -49,7 +54,7 @@ CLASSES, IPC = 3, 2
 NAMES = ("../x", "<b>", "née")
 HOSTILE = ("../x", "a/b", "", "<b>", "a\\b", "A_B", "nul", "..", "README.md", "grid.png", "x" * 300, "a\nb", "\udce9\0")
 KINDS = ("npz", "safetensors", "torch")
-ALL_KINDS = ("npz", "safetensors", "torch", "png", "tfds")
+ALL_KINDS = ("npz", "safetensors", "torch", "png", "tfds", "hf")
 
 
 def make(
@@ -98,7 +103,8 @@ def make(
             "code": {"sha256": "c" * 64, "commit": "c0ffee", "dirty": True},
             "spec": {
                 "dataset": {"name": "any_data", "resolution": None, "classes": None},
-                "distill": {"method": "frepo", "ipc": ipc},
+                "distill": {"method": "frepo", "ipc": ipc, "steps": 4321},
+                "seed": 17,
             },
             "accuracies": [row],
         },
@@ -168,7 +174,7 @@ def test_an_export_can_be_imported(tmp_path, kind):
     assert_same_bits(found.labels, exported.soft_labels)
 
 
-@pytest.mark.parametrize("kind", ["png", "tfds"])
+@pytest.mark.parametrize("kind", ["png", "tfds", "hf"])
 def test_an_export_that_cannot_be_imported_says_which_can(tmp_path, kind):
     write(make(), kind, tmp_path / "out")
     with pytest.raises(FrepoError, match=r"is an export of frepo .*as npz, safetensors and torch can be imported"):
@@ -192,6 +198,145 @@ def test_tfds_reads_back_every_bit_in_order(tmp_path, capfd):
     assert names[:4] == ["../x", "a/b", "class 2", "<b>"]
     with np.load(tmp_path / "out" / "preprocess.npz") as arrays:
         assert_same_bits(arrays["mean"], exported.preprocess.mean)
+
+
+def parquet(directory: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the rows of the file for the Hub, and the types in its metadata."""
+    path = str(directory / "data" / "train-00000-of-00001.parquet")
+    with duckdb.connect() as connection:
+        found = connection.execute("SELECT * FROM read_parquet(?)", [path])
+        names = [column[0] for column in found.description]
+        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        kinds = connection.execute("SELECT repetition_type FROM parquet_schema(?) WHERE num_children IS NULL", [path])
+        assert {kind for (kind,) in kinds.fetchall()} == {"OPTIONAL"}
+        (metadata,) = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", [path]).fetchall()
+    assert metadata[0] == b"huggingface"
+    return rows, json.loads(metadata[1])["info"]["features"]
+
+
+def floats(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_hub_gets_pictures_names_and_every_bit(tmp_path, channels):
+    exported = make((6, 8, channels), names=HOSTILE)
+    write(exported, "hf", tmp_path / "out")
+    rows, features = parquet(tmp_path / "out")
+    assert len(rows) == len(exported.images)
+    levels = np.round(np.clip(exported.pixels, 0, 1) * 255).astype(np.uint8)
+    for position, row in enumerate(rows):
+        assert list(row) == ["image", "label", "soft_label", "inputs"]
+        picture = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))
+        assert np.array_equal(picture.reshape(levels.shape[1:]), levels[position])
+        assert row["label"] == exported.hard_labels[position]
+        assert_same_bits(floats(row["soft_label"]), exported.soft_labels[position])
+        assert_same_bits(floats(row["inputs"]), exported.images[position].ravel())
+    assert len({row["image"]["path"] for row in rows}) == len(rows)
+    assert features["image"] == {"_type": "Image"}
+    assert features["label"] == {"_type": "ClassLabel", "names": label_names(HOSTILE)}
+    assert features["inputs"]["length"] == 48 * channels
+    with np.load(tmp_path / "out" / "preprocess.npz") as arrays:
+        assert_same_bits(arrays["mean"], exported.preprocess.mean)
+
+
+def test_the_head_of_the_card_is_what_the_hub_reads(tmp_path):
+    exported = make(names=(*HOSTILE, "\u2028\x85\ufeff", '"quoted\\', "\U0001f600", ": - #"))
+    exported.provenance["spec"]["dataset"]["name"] = "imagenette/160px"
+    write(exported, "hf", tmp_path / "out")
+    _, head, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    card = yaml.safe_load(head)
+    types = {entry.pop("name"): entry for entry in card["dataset_info"]["features"]}
+    assert list(types) == list(parquet(tmp_path / "out")[1])
+    names = types["label"]["dtype"]["class_label"]["names"]
+    assert names == {str(number): name for number, name in enumerate(label_names(exported.class_names))}
+    assert (card["license"], card["license_name"]) == ("other", "imagenets-terms-research-not-commercial")
+    assert card["source_datasets"] == ["frgfm/imagenette"]
+    assert card["size_categories"] == ["n<1K"]
+    assert card["task_categories"] == ["image-classification"]
+    assert "dataset-distillation" in card["tags"]
+    assert "<b>" not in text
+    for fact in (
+        "seed | 17",
+        "4,321",
+        "76.5 ± 1.2%",
+        "5 networks",
+        "c" * 64,
+        "hf upload USER/NAME",
+        "Howard: Imagenette",
+    ):
+        assert fact in text
+
+
+@pytest.mark.parametrize(
+    ("name", "licence", "terms"),
+    [
+        ("digits", "cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
+        ("mnist:3.0.1", "cc-by-sa-3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
+        ("fashion_mnist", "mit", "https://spdx.org/licenses/MIT"),
+        ("cifar10", "unknown", "none stated; cite the report"),
+        ("imagenet_resized/32x32:0.1.0", "other", "ImageNet's terms: research, not commercial"),
+        ("image_folder", "unknown", "not known"),
+        ("stl10", "unknown", "not known"),
+    ],
+)
+def test_the_licence_is_that_of_the_data_set(name, licence, terms):
+    assert (source_of(name).licence, source_of(name).terms) == (licence, terms)
+
+
+def test_the_hub_has_a_range_for_every_number_of_images():
+    found = [size_category(count) for count in (1, 999, 1000, 9999, 10_000, 100_000, 1_000_000)]
+    assert found == ["n<1K", "n<1K", "1K<n<10K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M"]
+
+
+def test_croissant_describes_the_file_beside_it(tmp_path):
+    exported = make(names=HOSTILE)
+    write(exported, "hf", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "croissant.json").read_text())
+    assert found["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert found["@type"] == "sc:Dataset"
+    (file,) = found["distribution"]
+    content = (tmp_path / "out" / file["contentUrl"]).read_bytes()
+    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+    assert file["contentSize"] == f"{len(content)} B"
+    classes, records = found["recordSet"]
+    assert [row["classes/name"] for row in classes["data"]] == label_names(HOSTILE)
+    assert {key for row in classes["data"] for key in row} == {field["@id"] for field in classes["field"]}
+    columns = list(parquet(tmp_path / "out")[1])
+    assert [field["source"]["extract"]["column"] for field in records["field"]] == columns
+    ids = {field["@id"] for record in (classes, records) for field in record["field"]}
+    for field in records["field"]:
+        assert field["source"]["fileObject"]["@id"] == file["@id"]
+        assert field.get("references", {"field": {"@id": "classes/label"}})["field"]["@id"] in ids
+        assert field["dataType"].startswith("sc:")
+
+
+def test_datasets_reads_what_is_for_the_hub(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    exported = make(names=HOSTILE)
+    write(exported, "hf", tmp_path / "out")
+    with warnings.catch_warnings(action="ignore"):
+        found = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert isinstance(found.features["image"], datasets.Image)
+    assert found.features["label"].names == label_names(HOSTILE)
+    for position, row in enumerate(found):
+        assert row["image"].size == (8, 6)
+        assert row["label"] == exported.hard_labels[position]
+        assert_same_bits(floats(row["soft_label"]), exported.soft_labels[position])
+        assert_same_bits(floats(row["inputs"]), exported.images[position].ravel())
+
+
+def test_mlcroissant_reads_what_is_for_the_hub(tmp_path):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    exported = make()
+    write(exported, "hf", tmp_path / "out")
+    with warnings.catch_warnings(action="ignore"):
+        found = mlcroissant.Dataset(jsonld=str(tmp_path / "out" / "croissant.json"))
+        rows = list(found.records("train"))
+    assert not found.metadata.ctx.issues.errors
+    for position, row in enumerate(rows):
+        assert row["train/label"] == exported.hard_labels[position]
+        assert_same_bits(floats(row["train/inputs"]), exported.images[position].ravel())
 
 
 def test_names_that_tfds_would_lose_are_changed():

@@ -5,7 +5,7 @@ The formats stand here, where nothing is imported, so that the command line can 
 
 from typing import Literal
 
-DataFormat = Literal["npz", "safetensors", "png", "tfds", "torch"]
+DataFormat = Literal["npz", "safetensors", "png", "tfds", "torch", "hf"]
 """All that is needed to train on the distilled data."""
 
 MotionFormat = Literal["webp", "gif"]

@@ -3,10 +3,8 @@
 import contextlib
 import csv
 import io
-import re
 import tempfile
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,10 @@ import numpy as np
 
 from frepo.data.sheet import contact_sheet
 from frepo.exchange.export.exported import Exported
+from frepo.exchange.export.names import folder_names, label_names
 
 GRID = "grid.png"
 TABLE = "labels.csv"
-LONGEST = 60
-"""Characters of a folder's name: no file system takes more than 255 bytes."""
-DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for itself."""
 
 NAME, VERSION, SPLIT = "frepo_distilled", "1.0.0", "train"
 
@@ -47,19 +42,6 @@ def write_png(exported: Exported, directory: Path, taken: Iterable[str] = ()) ->
         soft = [str(value) for value in np.asarray(exported.soft_labels[position])]  # the shortest that gives its bits
         table.writerow([file, exported.class_names[label], label, *soft])
     (directory / TABLE).write_bytes(buffer.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def folder_names(class_names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return a name for each class that every file system takes and that no other class and none of `taken` has.
-
-    Letters of any script, digits, spaces and `._+-` are kept, all else becomes `_`.
-    """
-    return distinct((_folder_name(*entry) for entry in enumerate(class_names)), taken, key=str.casefold)
-
-
-def _folder_name(label: int, class_name: str) -> str:
-    kept = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", class_name)).strip(" .")[:LONGEST].strip(" .")
-    return f"class {label}" if not kept.strip("_ ") else f"_{kept}" if DEVICES.fullmatch(kept) else kept
 
 
 def write_tfds(exported: Exported, directory: Path) -> None:
@@ -100,12 +82,6 @@ def write_tfds(exported: Exported, directory: Path) -> None:
             file.rename(directory / file.name)
 
 
-def label_names(class_names: tuple[str, ...]) -> list[str]:
-    """Return the names as TFDS can store them, one on a line: without line breaks, not empty and none twice."""
-    lines = (" ".join(name.encode("utf-8", "backslashreplace").decode().split()) for name in class_names)
-    return distinct(line or f"class {label}" for label, line in enumerate(lines))
-
-
 def _examples(exported: Exported) -> Iterator[tuple[int, dict[str, Any]]]:
     for position, label in enumerate(exported.hard_labels.tolist()):
         yield (
@@ -124,17 +100,3 @@ def _quiet() -> Iterator[None]:
     """Keep what TFDS says of its work, and its bars, off the terminal."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-def distinct(wanted: Iterable[str], taken: Iterable[str] = (), key: Callable[[str], str] = str) -> list[str]:
-    """Return the names, numbered from 2 on where one before, or one of `taken`, is the same by `key`."""
-    used = {key(name) for name in taken}
-    names: list[str] = []
-    for base in wanted:
-        name, number = base, 1
-        while key(name) in used:
-            number += 1
-            name = f"{base} {number}"
-        used.add(key(name))
-        names.append(name)
-    return names

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 import frepo
 from frepo.exchange.export import DataFormat, MotionFormat
 from frepo.exchange.export.exported import SAFETENSORS, Exported
+from frepo.exchange.export.licence import source_of
+from frepo.exchange.export.names import label_names
 from frepo.jinja import templates
 from frepo.networks import augmentation as augment
 from frepo.networks import siamese
@@ -23,11 +25,11 @@ MOST_DEPTH = 5
 
 def readme(exported: Exported, kind: DataFormat) -> str:
     """Return how an export is used, in Markdown."""
-    distill = exported.provenance["spec"]["distill"]
+    distill, dataset = (exported.provenance["spec"][table] for table in ("distill", "dataset"))
     outside = np.mean((exported.pixels < 0) | (exported.pixels > 1))
     return (
         templates(html=False)
-        .get_template("export_readme.md.j2")
+        .get_template("export_card.md.j2" if kind == "hf" else "export_readme.md.j2")
         .render(
             kind=kind,
             e=exported,
@@ -35,7 +37,11 @@ def readme(exported: Exported, kind: DataFormat) -> str:
             architecture=exported.recipe["architecture"],
             network=script_network(exported),
             outside=f"{100 * outside:.1f}%",
-            dataset=exported.provenance["spec"]["dataset"],
+            dataset=dataset,
+            source=source_of(dataset["name"]),
+            label_names=label_names(exported.class_names),
+            size_category=size_category(len(exported.images)),
+            quoted=quoted,
             distill=distill,
             method=method_tables()[distill["method"]],
             version=frepo.__version__,
@@ -66,6 +72,20 @@ def torch_script(exported: Exported) -> str:
             **_common(exported),
         )
     )
+
+
+def size_category(count: int) -> str:
+    """Return the Hub's name for a number of images: a range between powers of ten from a thousand on."""
+    if count < 1000:
+        return "n<1K"
+    low = len(str(count)) - 1
+    names = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
+    return f"{names[low - 3]}<n<{names[low - 2]}"
+
+
+def quoted(text: str) -> str:
+    """Return a text as YAML reads it back between double quotes, whatever characters it has."""
+    return '"' + "".join(c if c.isprintable() and c not in '"\\<>&' else f"\\U{ord(c):08x}" for c in text) + '"'
 
 
 def evolution_readme(

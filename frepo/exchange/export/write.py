@@ -82,6 +82,8 @@ def _writer(kind: DataFormat) -> Callable[[Exported, Path], None]:
             return _write_png
         case "tfds":
             return _write_tfds
+        case "hf":
+            return _write_hf
 
 
 def _write_npz(exported: Exported, directory: Path) -> None:
@@ -113,6 +115,13 @@ def _write_tfds(exported: Exported, directory: Path) -> None:
     from frepo.exchange.export.records import write_tfds
 
     write_tfds(exported, directory)
+    _write_preprocess(exported, directory)
+
+
+def _write_hf(exported: Exported, directory: Path) -> None:
+    from frepo.exchange.export.hub import write_hub
+
+    write_hub(exported, directory)
     _write_preprocess(exported, directory)
 
 

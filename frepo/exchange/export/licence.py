@@ -1,0 +1,59 @@
+"""What is known of the data set that an export was made from: licence, citation, and its name on the Hub."""
+
+import re
+from dataclasses import dataclass
+
+from frepo.data.sources.known import KNOWN
+from frepo.spec.names import family_of
+
+IDENTIFIERS = {
+    "CC BY 4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
+    "CC BY-SA 3.0": ("cc-by-sa-3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
+    "MIT": ("mit", "https://spdx.org/licenses/MIT"),
+}
+"""From a licence as its publisher states it to the Hub's identifier and the address of its text."""
+ON_THE_HUB = {
+    "mnist": "ylecun/mnist",
+    "fashion_mnist": "zalando-datasets/fashion_mnist",
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "svhn_cropped": "ufldl-stanford/svhn",
+    "tiny_imagenet": "zh-plus/tiny-imagenet",
+    "imagenette": "frgfm/imagenette",
+    "imagewoof": "frgfm/imagewoof",
+}
+"""Where the Hub keeps a data set."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Facts about a data set, as far as they are known.
+
+    Attributes:
+        licence: its identifier on the Hub; `other` if it has none there, `unknown` if the publisher states none.
+        licence_name: of an `other` one, in the letters that the Hub allows; None for the rest.
+        terms: the address of the licence's text, or what is known in words.
+        citation: of the data set; empty where it is not known.
+        hub_name: of the data set on the Hub, or None.
+    """
+
+    licence: str
+    licence_name: str | None
+    terms: str
+    citation: str
+    hub_name: str | None
+
+
+def source_of(name: str) -> Source:
+    """Return what is known of the data set of that name in specs."""
+    family = family_of(name)
+    known = KNOWN.get(name.partition(":")[0]) or KNOWN.get(family)
+    stated, citation = (known.licence, known.citation) if known else ("", "")
+    hub_name = ON_THE_HUB.get(family)
+    if stated in IDENTIFIERS:
+        identifier, address = IDENTIFIERS[stated]
+        return Source(identifier, None, address, citation, hub_name)
+    if not stated or stated.startswith("none"):
+        return Source("unknown", None, stated or "not known", citation, hub_name)
+    licence_name = re.sub(r"[^a-z0-9]+", "-", stated.lower().replace("'", ""))
+    return Source("other", licence_name, stated, citation, hub_name)
