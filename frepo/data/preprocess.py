@@ -27,7 +27,7 @@ class FittedPreprocess:
         center: float32 [height, width, channels] or None, mean of the standardised images.
         whiten: float32 [d, d] or None, the symmetric whitening matrix; d = height * width * channels of an image, or of
             a block.
-        color: float32 [d, d] or None, its inverse.
+        color: float32 [d, d], its inverse; None where it is not at hand.
         block: side of the blocks that are whitened independently; None for whole images.
     """
 
@@ -57,8 +57,10 @@ class FittedPreprocess:
 
     def invert(self, inputs: np.ndarray) -> np.ndarray:
         """Map network inputs [n, h, w, c] back to pixels in 0..1, float32; values outside 0..1 are not clipped."""
-        if self.color is not None:
-            inputs = from_blocks(to_blocks(inputs, self.block) @ self.color, inputs.shape, self.block) + self.center
+        if self.whiten is not None:
+            rows = to_blocks(inputs, self.block)
+            colored = linalg.solve(self.whiten, rows.T).T if self.color is None else rows @ self.color
+            inputs = from_blocks(colored, inputs.shape, self.block) + self.center
         return (inputs * self.deviation + self.mean).astype(np.float32)
 
 

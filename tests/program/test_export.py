@@ -75,6 +75,17 @@ def test_the_pytorch_script_reaches_the_accuracy_of_frepo(finished):
     assert f"{100 * np.mean(expected):.1f} ± {100 * np.std(expected, ddof=1):.1f}%" in (out / "README.md").read_text()
 
 
+def test_the_pytorch_script_whitens_test_images(finished):
+    pytest.importorskip("torch")
+    out = export(finished.workplace, "chosen", "torch", "whitened")
+    digits = read_digits()
+    np.savez(out / "test.npz", images=digits.test_images, labels=digits.test_labels)
+    command = [sys.executable, "-W", "error", "-I", out / "train.py", "--test-data", out / "test.npz"]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=600, check=True)
+    (expected,) = accuracies(finished.workplace, "chosen")
+    assert float(done.stdout.splitlines()[-1].split()[1]) == pytest.approx(100 * expected, abs=10.0)
+
+
 def test_without_test_data_the_script_saves_a_network(finished, tmp_path):
     pytest.importorskip("torch")
     out = export(finished.workplace, "learned", "torch", "untested")

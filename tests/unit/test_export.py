@@ -31,7 +31,7 @@ from frepo.data.sources.digits import read_digits
 from frepo.errors import FrepoError
 from frepo.exchange.export import Format
 from frepo.exchange.export.evolution import write_evolution
-from frepo.exchange.export.exported import Exported, load
+from frepo.exchange.export.exported import Exported, load, preprocess_arrays, symmetric, upper_triangle
 from frepo.exchange.export.find import find_run, find_stage
 from frepo.exchange.export.licence import source_of
 from frepo.exchange.export.names import folder_names, label_names
@@ -69,6 +69,8 @@ def make(
     random = np.random.default_rng(0)
     settings = preprocess or Standardize(type="standardize")
     fitted = fit_preprocess(settings, "any", random.integers(0, 256, (50, *shape), dtype=np.uint8))
+    if fitted.whiten is not None:
+        fitted = replace(fitted, whiten=symmetric(upper_triangle(fitted.whiten)))
     classes = len(names)
     images = random.normal(size=(classes * ipc, *shape)).astype(np.float32)
     images[0, 0, 0, 0], images[0, 0, 1, 0], images[0, 0, 2, 0] = -0.0, 1e-45, 6e4
@@ -124,7 +126,7 @@ def assert_same(one: Exported, other: Exported) -> None:
         if field.name not in ("preprocess", "class_names", "recipe", "provenance"):
             assert_same_bits(getattr(one, field.name), getattr(other, field.name))
     for field in fields(FittedPreprocess):
-        if field.name != "block":
+        if field.name not in ("block", "color"):  # the inverse of `whiten` is not stored
             assert_same_bits(getattr(one.preprocess, field.name), getattr(other.preprocess, field.name))
     assert one.preprocess.block == other.preprocess.block
     assert (one.class_names, one.recipe, one.provenance) == (other.class_names, other.recipe, other.provenance)
@@ -154,12 +156,43 @@ def test_numpy_and_safetensors_read_the_arrays_themselves(tmp_path):
         arrays = [{name: data[name] for name in data.files if data[name].dtype.kind != "U"}]
     arrays.append(load_file(tmp_path / "safetensors" / "data.safetensors"))
     for found in arrays:
-        assert len(found) == 9
+        assert len(found) == 8
         assert_same_bits(found["images"], exported.images)
         assert_same_bits(found["labels"], exported.soft_labels)
         assert_same_bits(found["hard_labels"], exported.hard_labels)
         assert_same_bits(found["pixels"], exported.pixels)
-        assert_same_bits(found["whiten"], exported.preprocess.whiten)
+        assert_same_bits(symmetric(found["whiten_upper"]), exported.preprocess.whiten)
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESSINGS[1:], ids=("zca", "blocks"))
+def test_a_whitening_is_stored_as_a_triangle_and_undone_without_its_inverse(tmp_path, preprocess):
+    exported = make(preprocess=preprocess)
+    write(exported, "npz", tmp_path / "out")
+    assert exported.preprocess.whiten is not None
+    size = len(exported.preprocess.whiten)
+    with np.load(tmp_path / "out" / "data.npz") as data:
+        assert data["whiten_upper"].shape == (size * (size + 1) // 2,)
+    found = load(tmp_path / "out").preprocess
+    assert found.color is None
+    pixels = np.random.default_rng(1).uniform(size=(5, 6, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(found.invert(found.apply(pixels)), pixels, atol=1e-5)
+
+
+def test_a_whitening_of_the_first_format_is_read(tmp_path):
+    exported = make(preprocess=Zca(type="zca"))
+    write(exported, "npz", tmp_path / "out")
+    whiten, color = exported.preprocess.whiten, exported.preprocess.color
+    changes = {"whiten_upper": None, "whiten": whiten, "color": color, "format": np.array('"frepo distilled data 1"')}
+    rewritten(tmp_path / "out" / "data.npz", **changes)
+    found = load(tmp_path / "out")
+    assert_same(found, exported)
+    assert_same_bits(found.preprocess.color, color)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 48])
+def test_a_triangle_becomes_its_matrix(size):
+    half = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    assert_same_bits(symmetric(upper_triangle(half + half.T)), half + half.T)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -447,7 +480,7 @@ def test_the_lines_of_the_readme_preprocess_test_images(tmp_path, preprocess):
     write(exported, "npz", tmp_path / "out")
     lines = (tmp_path / "out" / "README.md").read_text().split("```python\n")[2].split("```")[0]
     test = np.random.default_rng(1).integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
-    names = {"np": np, "test_images": test, "n": len(test), **vars(exported.preprocess)}
+    names = {"np": np, "test_images": test, "n": len(test), **preprocess_arrays(exported.preprocess)}
     exec(lines, names)
     np.testing.assert_allclose(names["x"], exported.preprocess.apply(test), rtol=1e-5, atol=1e-5)
 
@@ -508,6 +541,8 @@ DAMAGES: tuple[tuple[dict[str, Any], str], ...] = (
     ({"labels": np.zeros((6, 4), np.float32)}, r"labels has the shape \(6, 4\)"),
     ({"mean": np.zeros(1, np.float32)}, r"mean has the shape \(1,\)"),
     ({"center": None}, "a part of the whitening only"),
+    ({"whiten_upper": np.zeros(144, np.float32)}, r"whiten_upper has the shape \(144,\)"),
+    ({"whiten": np.zeros((144, 144), np.float32)}, r"whiten has the shape \(144, 144\)"),
     ({"block": np.array("0")}, "block is 0"),
     ({"class_names": np.array("[1, 2, 3]")}, "class_names is no list of names"),
     ({"more": np.zeros(3, np.float32)}, "more has the shape"),
@@ -899,7 +934,9 @@ def test_weights_start_as_in_flax(torch, tmp_path, kind):
 def test_test_images_are_preprocessed_as_by_frepo(torch, tmp_path, preprocess):
     exported = make((8, 6, 3), preprocess)
     module = script(tmp_path, exported)
-    arrays = {key: torch.from_numpy(v) for key, v in vars(exported.preprocess).items() if isinstance(v, np.ndarray)}
+    arrays = {name: torch.from_numpy(array) for name, array in preprocess_arrays(exported.preprocess).items()}
+    if "whiten_upper" in arrays:
+        arrays["whiten"] = module.symmetric(arrays["whiten_upper"])
     pixels = np.random.default_rng(1).integers(0, 256, (20, 8, 6, 3), dtype=np.uint8)
     found = module.to_inputs(torch.from_numpy(pixels), arrays).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(found, exported.preprocess.apply(pixels), rtol=1e-5, atol=1e-5)

@@ -1,6 +1,7 @@
 """Exported distilled data: the contents of every export, and their way into and out of .npz and .safetensors files."""
 
 import json
+import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ SAFETENSORS = "data.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 EVOLUTIONS: dict[MotionFormat, str] = {kind: f"evolution.{kind}" for kind in get_args(MotionFormat)}
-FORMAT = "frepo distilled data 1"
+FORMAT = "frepo distilled data 2"
 """Its number is raised when what is stored changes its meaning."""
-
-PREPROCESS = ("mean", "deviation", "center", "whiten", "color")
+WHITENING = {FORMAT: ("center", "whiten_upper"), "frepo distilled data 1": ("center", "whiten", "color")}
+"""What each format that can be read stores of a whitening; the first one had both matrices in full."""
 TEXTS = ("format", "class_names", "block", "recipe", "provenance")
 
 
@@ -36,7 +37,7 @@ class Exported:
         soft_labels: float32 [n, C], centred as they were learned: one-hot labels minus 1/C are their like.
         hard_labels: int32 [n], the class at which a soft label is largest.
         class_names: C names.
-        preprocess: from pixels, test images' for one, to network inputs.
+        preprocess: from pixels, test images' for one, to network inputs; its `whiten` is exactly symmetric.
         recipe: JSON of the evaluation's `frepo.spec.Recipe`, `steps` and `learning_rate` resolved, and `architecture`,
             the table of the network that it trains.
         provenance: JSON: `run_id`, `name`, `fingerprint`, `spec`, `frepo` (version), `code` (of frepo: sha256,
@@ -76,9 +77,28 @@ def to_arrays(exported: Exported) -> dict[str, np.ndarray]:
 
 
 def preprocess_arrays(preprocess: FittedPreprocess) -> dict[str, np.ndarray]:
-    """Return the arrays of a preprocessing, those that it has."""
-    arrays = {name: getattr(preprocess, name) for name in PREPROCESS}
+    """Return the arrays of a preprocessing, those that it has; of the symmetric `whiten`, its upper triangle.
+
+    Its inverse is left out: it only leads back to pixels, and in each export pixels are there.
+    """
+    arrays = {"mean": preprocess.mean, "deviation": preprocess.deviation, "center": preprocess.center}
+    if preprocess.whiten is not None:
+        arrays["whiten_upper"] = upper_triangle(preprocess.whiten)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+
+
+def upper_triangle(matrix: np.ndarray) -> np.ndarray:
+    """Return the upper triangle of a matrix [d, d], diagonal included, row by row: [d * (d + 1) / 2]."""
+    return matrix[np.triu_indices(len(matrix))]
+
+
+def symmetric(upper: np.ndarray) -> np.ndarray:
+    """Return the symmetric matrix [d, d] of which [d * (d + 1) / 2] numbers are the upper triangle, row by row."""
+    dimension = math.isqrt(2 * len(upper))
+    rows, columns = np.triu_indices(dimension)
+    matrix = np.empty((dimension, dimension), upper.dtype)
+    matrix[rows, columns] = matrix[columns, rows] = upper
+    return matrix
 
 
 def to_texts(exported: Exported) -> dict[str, str]:
@@ -108,13 +128,19 @@ def from_stored(path: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str
         values: dict[str, Any] = {name: json.loads(texts[name]) for name in TEXTS}
     except (ValueError, RecursionError) as error:
         raise FrepoError(f"{path} is damaged ({error}); export the run again") from None
-    if values["format"] != FORMAT:
+    if values["format"] not in WHITENING:
         raise FrepoError(
             f"{path} is of the format {str(values['format'])[:40]!r}; this version of frepo reads {FORMAT!r}"
         )
     _check(path, arrays, values)
+    upper = arrays.get("whiten_upper")
     preprocess = FittedPreprocess(
-        **{name: arrays[name] for name in PREPROCESS if name in arrays}, block=values["block"]
+        mean=arrays["mean"],
+        deviation=arrays["deviation"],
+        center=arrays.get("center"),
+        whiten=arrays.get("whiten") if upper is None else symmetric(upper),
+        color=arrays.get("color"),
+        block=values["block"],
     )
     return Exported(
         images=arrays["images"],
@@ -145,6 +171,13 @@ def _check(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, An
         raise FrepoError(f"{path} is damaged: images have the shape {shape}; export the run again")
     image = shape[1:]
     dimension = int(np.prod(image)) if block is None else block * block * image[2]
+    whitening = {
+        "center": image,
+        "whiten_upper": (dimension * (dimension + 1) // 2,),
+        "whiten": (dimension, dimension),
+        "color": (dimension, dimension),
+    }
+    parts = WHITENING[values["format"]]
     wanted = {
         "images": shape,
         "pixels": shape,
@@ -152,14 +185,12 @@ def _check(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, An
         "hard_labels": shape[:1],
         "mean": image[2:],
         "deviation": image[2:],
-        "center": image,
-        "whiten": (dimension, dimension),
-        "color": (dimension, dimension),
+        **{name: whitening[name] for name in parts},
     }
     for name, array in arrays.items():
         if array.shape != wanted.get(name):
             raise FrepoError(f"{path} is damaged: {name} has the shape {array.shape}; export the run again")
-    if len({name in arrays for name in ("center", "whiten", "color")}) > 1:
+    if len({name in arrays for name in parts}) > 1:
         raise FrepoError(f"{path} is damaged: it has a part of the whitening only; export the run again")
 
 

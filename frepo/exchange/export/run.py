@@ -13,7 +13,7 @@ from frepo.data.preprocess import FittedPreprocess
 from frepo.errors import FrepoError, Interrupted
 from frepo.exchange.export import Format
 from frepo.exchange.export.evolution import write_evolution
-from frepo.exchange.export.exported import Exported
+from frepo.exchange.export.exported import Exported, symmetric, upper_triangle
 from frepo.exchange.export.find import FoundStage, find_run, find_stage, provenance
 from frepo.exchange.export.write import refuse_existing, write
 from frepo.methods.stage import read_distilled
@@ -97,6 +97,8 @@ def _preprocess(found: FoundStage, tfds_dir: Path, cache_dir: Path) -> tuple[Fit
         for field in fields(dataset.preprocess)
         if isinstance(value := getattr(dataset.preprocess, field.name), np.ndarray)
     }
+    if "whiten" in arrays:  # symmetric up to rounding, of which half is stored
+        arrays["whiten"] = symmetric(upper_triangle(arrays["whiten"]))
     return replace(dataset.preprocess, **arrays), dataset.info.class_names
 
 
