@@ -197,7 +197,7 @@ def _check(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, An
 def load(path: Path | str) -> Exported:
     """Return the distilled data of an export as npz, safetensors or torch: its directory or its data file.
 
-    All comes back bit for bit. Nothing is unpickled.
+    All comes back bit for bit, without the inverse of a whitening, which is not stored. Nothing is unpickled.
 
     Raises:
         FrepoError: there is no such file, or it is damaged or none of these.
