@@ -14,10 +14,12 @@ def build_model(
     num_classes: int,
     image_shape: tuple[int, int, int],
     batch_momentum: float = 0.9,
+    softplus: float | None = None,
 ) -> ImageNetwork:
     """Return the network of `architecture` for images of `image_shape` (height, width, channels).
 
-    `batch_momentum` is the weight of the old value in batch normalisation's running averages.
+    `batch_momentum` is the weight of the old value in batch normalisation's running averages; `softplus` the sharpness
+    of the softplus in place of ReLU, of `conv` only.
 
     Raises:
         FrepoError: the images are too small for the network.
@@ -28,7 +30,7 @@ def build_model(
     match architecture:
         case tables.Conv(width=width, depth=depth, pooling=pooling):
             _require_room_for_blocks(architecture, image_shape, added)
-            return ConvNet(*shared, width, depth, pooling)
+            return ConvNet(*shared, width, depth, pooling, softplus)
         case tables.DcConv(width=width, depth=depth, pooling=pooling):
             _require_room_for_blocks(architecture, image_shape, added)
             return DcConvNet(*shared, width, depth, pooling)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from frepo.networks.base import ImageNetwork
 from frepo.networks.convolution import LECUN_NORMAL
-from frepo.networks.layers import pad_one_channel, relu_pool
+from frepo.networks.layers import pad_one_channel, relu_pool, softplus_pool
 from frepo.spec.architecture import BlockPooling
 
 KIP_BIAS_STD = 0.1
@@ -24,8 +24,10 @@ class ConvNet(BlockNetwork):
     """Blocks of 3x3 convolution, ReLU and 2x2 pooling, width doubling, then a dense head.
 
     Normalisation comes before every convolution but the first. The first convolution of one-channel images has two
-    more pixels of padding, which takes 28 pixels to 32.
+    more pixels of padding, which takes 28 pixels to 32. With `softplus`, softplus(s x) / s takes the place of ReLU.
     """
+
+    softplus: float | None = None
 
     def body(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n ..."]:
         """Return the last block's output."""
@@ -33,7 +35,8 @@ class ConvNet(BlockNetwork):
         for block in range(self.depth):
             if block > 0:
                 x = self.norm(x, train=train)
-            x = relu_pool(self.pooling, self.conv(self.width * 2**block)(x))
+            x = self.conv(self.width * 2**block)(x)
+            x = relu_pool(self.pooling, x) if self.softplus is None else softplus_pool(self.pooling, x, self.softplus)
         return x
 
 

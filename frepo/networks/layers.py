@@ -79,6 +79,20 @@ def relu_pool(kind: BlockPooling, x: Float[Array, "n h w c"]) -> Float[Array, "n
             return nn.relu(x)
 
 
+def softplus_pool(kind: BlockPooling, x: Float[Array, "n h w c"], sharpness: float) -> Float[Array, "n h_out w_out c"]:
+    """Return softplus(s x) / s of x [n, h, w, c], s = `sharpness`, pooled as by `relu_pool`; smooth, unlike that."""
+    y = nn.softplus(sharpness * x) / sharpness
+    match kind:
+        case "average":
+            n, height, width, channels = y.shape
+            windows = y[:, : height // 2 * 2, : width // 2 * 2].reshape(n, height // 2, 2, width // 2, 2, channels)
+            return windows.mean(axis=(2, 4))
+        case "max":
+            return nn.max_pool(y, (2, 2), strides=(2, 2))
+        case "none":
+            return y
+
+
 @jax.custom_jvp
 def relu_average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     """Return the means over 2x2 pixels of the positive part of x [n, h, w, c]; an odd last row or column is dropped.

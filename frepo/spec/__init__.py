@@ -3,7 +3,7 @@
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
-from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, method_tables
+from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, Rcig, method_tables
 from frepo.spec.experiment import ExperimentSpec
 from frepo.spec.load import LoadedSpec, load_spec, load_specs, load_table, made_specs, read_override
 from frepo.spec.pool import Pool
@@ -34,6 +34,7 @@ __all__ = [
     "Membership",
     "Pool",
     "RandomSelection",
+    "Rcig",
     "Recipe",
     "ResNet18",
     "ResNet18Ap",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 from pydantic import Field, model_validator
 
 from frepo.spec.names import MIRROR_CHANGES_CLASS, family_of
-from frepo.spec.table import Count, Distinct, Epochs, Fraction, LearningRate, Positive, Steps, Table
+from frepo.spec.table import Count, Distinct, Epochs, Few, Fraction, LearningRate, Positive, Steps, Table
 
 
 class Metric(NamedTuple):
@@ -95,6 +95,67 @@ class Frepo(Method):
 
     reg: Positive = 1e-6
     """Ridge as a share of the mean diagonal: reg * tr(K_SS) / n is added to the diagonal of the support's kernel."""
+
+
+class Rcig(Method):
+    """Reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
+
+    code = "frepo.methods.rcig.learning:prepare"
+    reads = frozenset({"architecture", "pool"})
+    learned = "here"
+    citation = "reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"
+    metrics = {  # noqa: RUF012 (a ClassVar of the base)
+        "krr_accuracy": Metric("Accuracy of the proxy on training batches", "share right", logarithmic=False),
+        "inner_loss": Metric("Inner loss", "after the inner solve", logarithmic=True),
+        "inner_rate": Metric("Learning rate of the inner solve", "adapted", logarithmic=True),
+        "temperature": Metric("Factor of the logits", "learned", logarithmic=False),
+    }
+
+    method: Literal["rcig"]
+    """Learn images and labels by implicit gradients through networks linearised in their weights."""
+
+    ipc: Count
+    """Images per class."""
+
+    steps: Steps = 10_000
+    """Updates of the distilled data."""
+
+    batch_size: Count = 1024
+    """Real images in one target batch."""
+
+    learn_labels: bool = True
+    """Learn the labels too."""
+
+    flip: bool = False
+    """Learn from the distilled images and their mirror images (not for digits)."""
+
+    learning_rate: LearningRate = 3e-3
+    """Learning rate of AdaBelief for images and labels, the same in all steps."""
+
+    temperature_learning_rate: LearningRate = 0.03
+    """Learning rate of AdaBelief for the log of the factor of the logits in the outer loss."""
+
+    l2: Positive = 5e-4
+    """Ridge of the inner problem for each distilled image, mirror images not counted."""
+
+    inner_steps: Annotated[Few, Field(ge=2)] = 20
+    """Steps of Adam that solve the inner problem. Its learning rate is found on a fresh network, and adapted."""
+
+    hessian_steps: Annotated[Few, Field(ge=2)] = 20
+    """Steps of Adam that solve for the product with the inverse Hessian."""
+
+    max_pool_updates: Few = 15
+    """Each step trains its pool network by 1 to this many steps, equally likely."""
+
+    softplus: Positive = 60.0
+    """Sharpness s of softplus(s x) / s, in place of ReLU in the pool networks of `type = "conv"`; evaluated ones have
+    ReLU."""
+
+    ema: Fraction = 0.99
+    """Decay of the average over steps that is the result."""
+
+    validation_fraction: Fraction | None = None
+    """Hold out this share of each class's training images for choices."""
 
 
 Siamese = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -228,7 +289,7 @@ class Imported(Method):
     """Hold out this share of each class's training images for choices; the images may have been made from them."""
 
 
-Made = Frepo | Dm | RandomSelection | Coreset | Imported
+Made = Frepo | Rcig | Dm | RandomSelection | Coreset | Imported
 """The methods."""
 
 Distill = Annotated[Made | Full, Field(discriminator="method")]

@@ -21,7 +21,7 @@ from frepo.networks.recipe import examples
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
 from frepo.plan import DistillStage, EvaluateStage, Stage
 from frepo.runtime import Cadence, RuntimeOptions
-from frepo.spec import Conv, Dm, Frepo, Pool, Recipe, Standardize
+from frepo.spec import Conv, Dm, Frepo, Pool, Rcig, Recipe, Standardize
 from frepo.spec import Dataset as DatasetTable
 
 SHAPE = (8, 8, 1)
@@ -35,6 +35,9 @@ def as_on_a_gpu(monkeypatch):
 
 FREPO = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
 DM = Dm(method="dm", ipc=1, steps=30, batch_size=16)
+RCIG = Rcig(
+    method="rcig", ipc=1, steps=30, batch_size=16, inner_steps=2, hessian_steps=2, max_pool_updates=2, flip=True
+)
 
 
 def learning_of(seed, method=FREPO):
@@ -85,6 +88,25 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
     assert_close(looped.pool.params, scanned.pool.params, 1e-3)
     for one, other in zip(metrics, scanned_metrics, strict=True):
         assert float(one["krr_error"]) == pytest.approx(float(other["krr_error"]), rel=1e-3)
+
+
+def test_a_scan_of_rcig_gives_what_the_host_loop_gives(as_on_a_gpu):
+    learning = learning_of(0, RCIG)
+    given = learning.loop.inputs(0, 8)
+    assert given.replace.any()
+    assert not given.replace.all()
+    start = learning.loop.first_state()
+    looped, metrics = BlockRunner(learning.loop.step)(start, learning.loop.constants, given, never)
+    as_on_a_gpu()
+    scanned, _ = BlockRunner(learning.loop.step)(learning.loop.first_state(), learning.loop.constants, given, never)
+    assert len(metrics) == 8
+    assert_close(looped.learned, scanned.learned, 1e-3)
+    assert_close(looped.average, scanned.average, 1e-3)
+    assert_close(looped.pool.params, scanned.pool.params, 1e-3)
+    assert (int(looped.rates.fell), int(looped.rates.rose)) == (int(scanned.rates.fell), int(scanned.rates.rose))
+    result = learning.result(scanned)
+    assert set(result.further) == {"log_temperature"}
+    assert np.all(np.isfinite(result.data.images))
 
 
 def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):

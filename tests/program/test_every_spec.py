@@ -26,6 +26,9 @@ SHORT = (
     "distill.steps=2",
     "distill.batch_size=32",
     "distill.reg=0.1",  # narrow networks have fewer features than the support has images
+    "distill.inner_steps=2",
+    "distill.hessian_steps=2",
+    "distill.max_pool_updates=1",
     "pool.size=2",
     "application.0.steps=3",
     "application.0.warmup_steps=1",
@@ -39,9 +42,9 @@ SHORT = (
 def read_by(path, settings):
     """Return those of `settings` that the method of a spec reads."""
     distill = load_spec(path).spec.distill
-    unread = [
-        name for name, read in (("distill.reg", hasattr(distill, "reg")), ("pool", "pool" in distill.reads)) if not read
-    ]
+    fields = [entry.partition("=")[0] for entry in settings if entry.startswith("distill.")]
+    unread = [name for name in fields if not hasattr(distill, name.partition(".")[2])]
+    unread += [] if "pool" in distill.reads else ["pool"]
     return [entry for entry in settings if not entry.startswith(tuple(unread))]
 
 

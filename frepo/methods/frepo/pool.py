@@ -38,6 +38,31 @@ def pool_schedule(seed: tuple[int, ...], size: int, max_online_updates: int, ste
 
 
 @dataclass(frozen=True)
+class UpdateSchedule(PoolSchedule):
+    """A schedule whose steps train their network several times: int32 [steps], how often."""
+
+    updates: np.ndarray
+
+
+def update_schedule(seed: tuple[int, ...], size: int, max_online_updates: int, most: int, steps: int) -> UpdateSchedule:
+    """Return the schedule of a pool whose network takes 1 to `most` training steps in each step, equally likely.
+
+    After a step in which it reaches `max_online_updates` of them, a network is replaced: its training is left out then.
+    Ages at the start are spread as in `pool_schedule`.
+    """
+    random = np.random.default_rng(seed)
+    member = random.integers(0, size, steps, dtype=np.int32)
+    updates = random.integers(1, most + 1, steps, dtype=np.int32)
+    replace = np.zeros(steps, bool)
+    ages = [i * (max_online_updates // size) for i in range(size)]
+    for step, current in enumerate(member.tolist()):
+        ages[current] += int(updates[step])
+        replace[step] = ages[current] >= max_online_updates
+        ages[current] = 0 if replace[step] else ages[current]
+    return UpdateSchedule(member, replace, updates)
+
+
+@dataclass(frozen=True)
 class PoolTraining:
     """Initialises and trains the networks of the pool."""
 

@@ -1,0 +1,1 @@
+"""Reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""

@@ -1,0 +1,139 @@
+"""The gradient of RCIG with respect to the distilled data: direct, and implicit through the inner solution."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.scipy.linalg import cho_solve
+
+from frepo.methods.rcig.proxy import (
+    Apply,
+    Params,
+    Support,
+    hessian_solve,
+    inner_solve,
+    kernel_factor,
+    support_of,
+    without_head,
+    zeros_of,
+)
+from frepo.networks.krr import FULL
+from frepo.networks.losses import cross_entropy
+
+
+@struct.dataclass
+class Learned:
+    """What RCIG learns.
+
+    Attributes:
+        images: float32 [n, h, w, c], network inputs.
+        labels: float32 [n, C], centred.
+        temperature: float32 [], log of the factor of the logits in the outer loss.
+    """
+
+    images: Any
+    labels: Any
+    temperature: Any
+
+
+class Inner(NamedTuple):
+    """The settings of the inner problem."""
+
+    ridge: float
+    """Added to the diagonal of the kernel: l2 times the number of images, mirror images not counted."""
+    steps: int
+    hessian_steps: int
+    flip: bool
+
+
+class Found(NamedTuple):
+    """A gradient, and what was seen on the way."""
+
+    gradient: Learned
+    loss: jax.Array
+    accuracy: jax.Array
+    inner_losses: jax.Array
+    """Before each step of the inner solve, float32 [steps]."""
+    residuals: jax.Array
+    """v^T H v - 2 v^T g before each step of the solve with the Hessian, float32 [hessian_steps]."""
+
+
+def both_sides(images: jax.Array, labels: jax.Array, *, flip: bool) -> tuple[jax.Array, jax.Array]:
+    """Return the support: images with labels, and with `flip` their mirror images too."""
+    if not flip:
+        return images, labels
+    return jnp.concatenate([images, images[:, :, ::-1]]), jnp.concatenate([labels, labels])
+
+
+def data_gradient(
+    apply: Apply,
+    params: Params,
+    learned: Learned,
+    targets: tuple[jax.Array, jax.Array],
+    rates: tuple[jax.Array, jax.Array],
+    inner: Inner,
+) -> Found:
+    """Return the gradient of the outer loss on `targets`, images [T, h, w, c] with one-hot labels [T, C].
+
+    `rates` are the learning rates of the inner solve and of the solve with the Hessian. The implicit part is clipped,
+    for each array, to the norm of the direct part (Loo et al. 2023, algorithm 1).
+    """
+    images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
+    support = support_of(apply, params, images, labels, inner.ridge)
+    change, losses = inner_solve(support, zeros_of(params), rates[0], inner.steps)
+
+    def outer(change: Params, learned: Learned) -> tuple[jax.Array, jax.Array]:
+        return outer_loss(apply, params, change, learned, targets, inner)
+
+    (loss, accuracy), (pull, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(change, learned)
+    solved, residuals = hessian_solve(support, without_head(pull), rates[1], inner.hessian_steps)
+    implicit = implicit_gradient(apply, params, change, solved, learned, support, inner)
+    gradient = jax.tree.map(lambda d, i: d + clipped(i, d), direct, implicit)
+    return Found(gradient, loss, accuracy, losses, residuals)
+
+
+def outer_loss(
+    apply: Apply,
+    params: Params,
+    change: Params,
+    learned: Learned,
+    targets: tuple[jax.Array, jax.Array],
+    inner: Inner,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the cross-entropy of the proxy on the targets less the labels' margin, and its accuracy in 0..1."""
+    images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
+    (f_SxD, _), (_, g_SxC) = jax.jvp(lambda weights: apply(weights, images), (params,), (change,))
+    (f_TxD, _), (_, g_TxC) = jax.jvp(lambda weights: apply(weights, targets[0]), (params,), (change,))
+    dual = cho_solve(kernel_factor(f_SxD, inner.ridge), labels - g_SxC)
+    prediction = g_TxC + jnp.matmul(f_TxD, jnp.matmul(f_SxD.T, dual, precision=FULL), precision=FULL)
+    loss = cross_entropy(prediction * jnp.exp(learned.temperature), targets[1])
+    top = jax.lax.top_k(learned.labels, 2)[0]
+    margin = jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / (2 * learned.labels.shape[-1])))
+    hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(targets[1], axis=-1)
+    return loss - margin, jnp.mean(hits)
+
+
+def implicit_gradient(
+    apply: Apply, params: Params, change: Params, solved: Params, learned: Learned, support: Support, inner: Inner
+) -> Learned:
+    """Return - d/d(images, labels) <v, dL_S/dd> for v = `solved` at d = `change`: c d/d(.) <J v, A (y - g)>."""
+
+    def product(learned: Learned) -> jax.Array:
+        images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
+
+        def along(direction: Params) -> tuple[jax.Array, jax.Array]:
+            (features, _), (_, moved) = jax.jvp(lambda weights: apply(weights, images), (params,), (direction,))
+            return features, moved
+
+        f_SxD, g_SxC = along(change)
+        dual = cho_solve(kernel_factor(f_SxD, inner.ridge), labels - g_SxC)
+        return support.scale * jnp.vdot(along(solved)[1], dual, precision=FULL)
+
+    return jax.grad(product)(learned)
+
+
+def clipped(array: jax.Array, beside: jax.Array) -> jax.Array:
+    """Return `array` scaled down to the norm of `beside` at most; what is not a number is zero."""
+    ratio = jnp.linalg.norm(beside.ravel()) / jnp.linalg.norm(array.ravel())
+    return jnp.nan_to_num(array * jnp.minimum(ratio, 1.0), nan=0.0, posinf=0.0, neginf=0.0)

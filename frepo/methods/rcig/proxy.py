@@ -1,0 +1,145 @@
+"""The inner problem of RCIG: a network linearised in a change of its weights, with a head solved in closed form.
+
+The proxy of a network with weights t and features f is F(x) = g(x; d) + f(x) w: g(x; d) = J(x) d is the derivative of
+its logits in the direction d of its weights, and w the ridge regression of what g leaves of the labels. The kernel of
+the head has no part in d, since w takes its place. With K = f_S f_S^T, A = (K + l I)^-1 and c = l / (S C) the inner
+loss is L_S(d) = c / 2 (tr((y - g)^T A (y - g)) + |d|^2), of which all derivatives are products with J and J^T.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+
+from frepo.engine.blocks import on_cpu
+from frepo.networks.krr import FULL
+
+Params = Any
+"""A pytree of float32 arrays, as Flax keeps the weights of a network."""
+
+Apply = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
+"""(weights, images [n, h, w, c]) -> (features [n, d], logits [n, C])."""
+
+HEAD = ("Dense_0", "kernel")
+ADAM = (0.9, 0.999, 1e-8)
+
+
+class Support(NamedTuple):
+    """The support as the inner problem sees it."""
+
+    jvp: Callable[[Params], jax.Array]
+    """A change of the weights -> J d, float32 [S, C]."""
+    vjp: Callable[[jax.Array], Params]
+    """Its transpose, without the kernel of the head."""
+    factor: Any
+    """Cholesky factor of K + l I."""
+    labels: jax.Array
+    """float32 [S, C]."""
+    scale: float
+    """c = l / (S C)."""
+
+
+def without_head(tree: Params) -> Params:
+    """Return a tree like the weights with zeros for the kernel of the head."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.zeros_like(leaf) if _is_head(path) else leaf, tree)
+
+
+def _is_head(path: tuple[Any, ...]) -> bool:
+    return tuple(part.key for part in path) == HEAD
+
+
+def kernel_factor(features: jax.Array, ridge: float) -> Any:
+    """Return the Cholesky factor of f f^T + `ridge` I for features float32 [S, d], in full float32."""
+    kernel = jnp.matmul(features, features.T, precision=FULL)
+    return cho_factor(kernel + ridge * jnp.eye(len(kernel), dtype=jnp.float32), lower=True)
+
+
+def support_of(apply: Apply, params: Params, images: jax.Array, labels: jax.Array, ridge: float) -> Support:
+    """Return the support [S, h, w, c] with labels [S, C] at the weights `params`."""
+    features = apply(params, images)[0]
+    logits, jvp = jax.linearize(lambda weights: apply(weights, images)[1], params)
+    transposed = jax.linear_transpose(jvp, params)
+    factor = kernel_factor(features, ridge)
+    return Support(jvp, lambda r: without_head(transposed(r)[0]), factor, labels, ridge / logits.size)
+
+
+def inner_solve(support: Support, zero: Params, rate: jax.Array, steps: int) -> tuple[Params, jax.Array]:
+    """Return the change of the weights after `steps` steps of Adam on L_S from none, and L_S before each step [steps].
+
+    `zero` is a tree of zeros like the weights.
+    """
+
+    def gradient(change: Params) -> tuple[Params, jax.Array]:
+        rest = support.labels - support.jvp(change)
+        dual = cho_solve(support.factor, rest)
+        loss = support.scale / 2 * (jnp.vdot(rest, dual, precision=FULL) + _dot(change, change))
+        pulled = support.vjp(dual)
+        return jax.tree.map(lambda d, p: support.scale * (d - p), change, pulled), loss
+
+    return _adam(gradient, zero, rate, steps)
+
+
+def hessian_product(support: Support, direction: Params) -> Params:
+    """Return H v, H the second derivative of L_S: c (v + J^T A J v)."""
+    pulled = support.vjp(cho_solve(support.factor, support.jvp(direction)))
+    return jax.tree.map(lambda v, p: support.scale * (v + p), direction, pulled)
+
+
+def hessian_solve(support: Support, target: Params, rate: jax.Array, steps: int) -> tuple[Params, jax.Array]:
+    """Return v with H v near `target`, after `steps` steps of Adam on v^T H v / 2 - v^T target from zero.
+
+    Beside it v^T H v - 2 v^T target before each step, float32 [steps].
+    """
+
+    def gradient(v: Params) -> tuple[Params, jax.Array]:
+        product = hessian_product(support, v)
+        left = jax.tree.map(jnp.subtract, product, target)
+        return left, _dot(v, product) - 2 * _dot(v, target)
+
+    return _adam(gradient, zeros_of(target), rate, steps)
+
+
+def zeros_of(tree: Params) -> Params:
+    """Return zeros like the leaves of `tree`, which the compiler does not know to be zeros.
+
+    XLA's CPU backend (jax 0.10.2) makes wrong numbers of convolutions with weights that it knows to be zero.
+    """
+    return jax.tree.map(lambda leaf: 0 * leaf, tree)
+
+
+def _adam(
+    gradient: Callable[[Params], tuple[Params, jax.Array]], start: Params, rate: jax.Array, steps: int
+) -> tuple[Params, jax.Array]:
+    """Return where Adam arrives, and the losses on the way. Its epsilon counts: the inner loss is small."""
+    b1, b2, eps = ADAM
+
+    def step(carry: Any, number: Any) -> tuple[Any, jax.Array]:
+        x, first, second = carry
+        found, loss = gradient(x)
+        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, first, found)
+        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, second, found)
+        m_scale, v_scale = 1 / (1 - b1 ** (number + 1)), 1 / (1 - b2 ** (number + 1))
+        x = jax.tree.map(lambda x, m, v: x - rate * (m * m_scale) / (jnp.sqrt(v * v_scale) + eps), x, first, second)
+        return (x, first, second), loss
+
+    zeros = jax.tree.map(jnp.zeros_like, start)
+    (x, _, _), losses = repeated(step, (start, zeros, zeros), steps)
+    return x, losses
+
+
+def repeated(step: Callable[[Any, Any], tuple[Any, jax.Array]], carry: Any, steps: int) -> tuple[Any, jax.Array]:
+    """Return the last carry and the stacked outputs of `step(carry, number)`; written out where loops are slow."""
+    if not on_cpu():
+        return jax.lax.scan(step, carry, jnp.arange(steps, dtype=jnp.float32))
+    outputs: list[jax.Array] = []
+    for number in range(steps):
+        carry, output = step(carry, float(number))
+        outputs.append(output)
+    return carry, jnp.stack(outputs)
+
+
+def _dot(one: Params, other: Params) -> jax.Array:
+    products = jax.tree.map(lambda a, b: jnp.vdot(a, b, precision=FULL), one, other)
+    return jnp.sum(jnp.stack(jax.tree.leaves(products)))
