@@ -49,9 +49,9 @@ def prepare(
     recipe = work.recipe
     source, everything, count = _source(work, data, dataset, residency)
     positions = everything if positions is None else positions
+    steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
     if recipe.mirrored:
         source, positions = with_mirror_images(source, count), np.concatenate([positions, positions + count], axis=-1)
-    steps = recipes.training_steps(recipe, positions.shape[-1], work.epochs)
     trainer = trainer_of(work, dataset.info, steps)
     seeds = [(work.seed, stream, i) for i in range(recipe.num_models)]
     regime = Regime(steps, recipe.batch_size, recipes.examples(recipe))

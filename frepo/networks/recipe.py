@@ -21,7 +21,10 @@ MIXING = 1
 
 
 def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
-    """Return a network's training steps: from passes over the data, from the recipe, or from the number of images."""
+    """Return a network's training steps: from passes over the data, from the recipe, or from the number of images.
+
+    Passes go over mirror images too, where the recipe adds them to the `num_images`.
+    """
     if epochs is not None:
         return _passes(epochs, recipe, num_images)
     if recipe.steps is not None:
@@ -32,7 +35,8 @@ def training_steps(recipe: Recipe, num_images: int, epochs: int | None) -> int:
 
 
 def _passes(epochs: int, recipe: Recipe, num_images: int) -> int:
-    return -(-epochs * num_images // min(recipe.batch_size, num_images))
+    count = 2 * num_images if recipe.mirrored else num_images
+    return -(-epochs * count // min(recipe.batch_size, count))
 
 
 def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:

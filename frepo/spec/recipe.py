@@ -128,7 +128,8 @@ class Recipe(Table):
     siamese augmentation (Zhao and Bilen 2021; `scale`, no `translate`), drawn for each image as in its evaluation."""
 
     mirrored: bool = False
-    """Train on the mirror images too, with the same labels: twice as many images."""
+    """Train on the mirror images too, with the same labels. `epochs` go over both; `steps`, left out, follow from the
+    number without them."""
 
     mix: Mix | None = None
     """After the augmentation, mix each image and its target with those of another image of the batch: `mixup` (Zhang et

@@ -64,6 +64,8 @@ def test_coupled_decay_is_that_of_pytorch():
         (Recipe(epochs=300), 10, None, 300),
         (Recipe(epochs=300, batch_size=256), 500, None, 586),
         (Recipe(epochs=300), 5000, 2, 20),  # of all real images
+        (Recipe(mirrored=True), 10, None, 1000),
+        (Recipe(mirrored=True, epochs=300, batch_size=15), 10, None, 400),
     ],
 )
 def test_epochs_are_passes_over_the_images(recipe, images, epochs, expected):

@@ -173,7 +173,7 @@ def resolved(evaluation: Evaluation, rows: list[Row], num_images: int) -> dict[s
         chosen = [row["learning_rate"] for row in rows if row["exported_recipe"]]
         recipe = {**recipe, "learning_rate": (*chosen, candidates[0])[0], "learning_rates": []}
     table = Recipe.model_validate(recipe)
-    steps = training_steps(table, 2 * num_images if table.mirrored else num_images, None)
+    steps = training_steps(table, num_images, None)
     warmup = table.warmup_of(steps)
     return {**recipe, "steps": steps, "epochs": None, "warmup_steps": warmup, "architecture": evaluation.architecture}
 
