@@ -105,7 +105,7 @@ class Rcig(Method):
     learned = "here"
     citation = "reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"
     metrics = {  # noqa: RUF012 (a ClassVar of the base)
-        "krr_accuracy": Metric("Accuracy of the proxy on training batches", "share right", logarithmic=False),
+        "proxy_accuracy": Metric("Accuracy of the proxy on training batches", "share right", logarithmic=False),
         "inner_loss": Metric("Inner loss", "after the inner solve", logarithmic=True),
         "inner_rate": Metric("Learning rate of the inner solve", "adapted", logarithmic=True),
         "temperature": Metric("Factor of the logits", "learned", logarithmic=False),

@@ -107,7 +107,7 @@ def make_step(settings: Rcig, training: PoolTraining, target: TrainingImages, in
         rates = adapted(state.rates, found.inner_losses, given.step)
         metrics = {
             "loss": found.loss,
-            "krr_accuracy": found.accuracy,
+            "proxy_accuracy": found.accuracy,
             "inner_loss": found.inner_losses[-1],
             "inner_rate": state.rates.inner,
             "temperature": jnp.exp(learned.temperature),
