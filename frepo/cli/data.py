@@ -11,13 +11,15 @@ from frepo.cli.options import DataDir, Format
 def data_list(
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE, data_dir: DataDir = None
 ) -> None:
-    """List known data sets: size, licence, and where they are prepared."""
-    from frepo.data.catalog import COLUMNS, catalog
+    """List known data sets: size, licence, and where they are prepared; as CSV or JSON also what to cite."""
+    from frepo.data.catalog import CITATION, COLUMNS, catalog
     from frepo.runtime import RuntimeOptions
     from frepo.store.query import Rows, format_rows
 
     rows = catalog(RuntimeOptions(data_dir=data_dir).tfds_dir)
-    typer.echo(format_rows(Rows(COLUMNS, tuple(rows)), output.value), nl=False)
+    shown = [number for number, name in enumerate(COLUMNS) if output is not Format.TABLE or name != CITATION]
+    found = Rows(tuple(COLUMNS[n] for n in shown), tuple(tuple(row[n] for n in shown) for row in rows))
+    typer.echo(format_rows(found, output.value), nl=False)
 
 
 def data_prepare(

@@ -7,7 +7,8 @@ from frepo.data.sources.known import KNOWN
 from frepo.data.sources.places import elsewhere, names_in, prepared_in
 from frepo.progress import note
 
-COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "licence", "prepared in")
+CITATION = "to cite"
+COLUMNS = ("name", "classes", "train", "test", "pixels", "comes from", "licence", CITATION, "prepared in")
 
 
 def catalog(data_dir: Path) -> list[tuple[object, ...]]:
@@ -17,15 +18,15 @@ def catalog(data_dir: Path) -> list[tuple[object, ...]]:
     """
     rows: list[tuple[object, ...]] = []
     for name, known in KNOWN.items():
-        facts = (known.classes, known.train, known.test, known.pixels, known.comes_from, known.licence)
+        facts = (known.classes, known.train, known.test, known.pixels, known.comes_from, known.licence, known.citation)
         rows.append((name, *facts, _prepared_in(name, data_dir)))
-    for name, licence, directory in hub_sets(data_dir):
-        rows.append((name, None, None, None, "", "Hub", licence, str(directory)))
+    for name, licence, citation, directory in hub_sets(data_dir):
+        rows.append((name, None, None, None, "", "Hub", licence, citation, str(directory)))
     families = {name.partition("/")[0] for name in KNOWN}
     there = names_in(data_dir)
     for name in there:
         if name.partition("/")[0] not in families:
-            rows.append((name, None, None, None, "", "TFDS", "", _prepared_in(name, data_dir)))
+            rows.append((name, None, None, None, "", "TFDS", "", "", _prepared_in(name, data_dir)))
     other = None if there else elsewhere(data_dir)
     if other is not None:
         note(f"nothing is prepared in {data_dir}, but {', '.join(other[1])} in {other[0]}: --data-dir {other[0]}")

@@ -123,7 +123,28 @@ def _fetched(name: str, data_dir: Path) -> Path:
 
     folder = data_dir / "downloads" / "frepo" / name
     with alone(folder.with_name(f"{name}.lock")):
-        if not own_directory(name, data_dir).exists():  # by another process, in the meantime
+        there = own_directory(name, data_dir).exists()  # by another process, in the meantime
+        if not there and not _taken_from_a_cache(name, data_dir):
             _from_files(name, obtain(name, folder), data_dir)
         shutil.rmtree(folder, ignore_errors=True)
     return own_directory(name, data_dir)
+
+
+def _taken_from_a_cache(name: str, data_dir: Path) -> bool:
+    """Prepare the data set from files that Keras or torchvision has downloaded, if they are there and whole."""
+    from frepo.data.fetch.caches import downloaded
+    from frepo.data.fetch.readers import read_published
+
+    known = KNOWN[name]
+    for place in downloaded(name):
+        try:
+            found = read_published(name, [place])
+        except FrepoError as error:
+            note(f"{place} is passed over: {error}")
+            continue
+        if (len(found.train_labels), len(found.test_labels)) == (known.train, known.test):
+            note(f"{name} is taken from {place}, where it was downloaded before")
+            write_arrays(name, found, data_dir)
+            return True
+        note(f"{place} is passed over: it has not the {known.train:,} and {known.test:,} images of {name}")
+    return False

@@ -181,7 +181,7 @@ def test_a_data_set_is_fetched_once_after_what_it_is_was_said(hub, tmp_path, cap
     assert len(hub.asked) == before
     assert mark_of_files(table(), tmp_path / "data") is not None
     (row,) = [row for row in catalog(tmp_path / "data") if row[0] == NAME]
-    assert row[-3:] == ("Hub", "mit, other", str(directory(tmp_path)))
+    assert (row[-4], row[-3], row[-1]) == ("Hub", "mit, other", str(directory(tmp_path)))
 
 
 def test_what_is_not_there_says_how_to_get_it(hub, tmp_path):

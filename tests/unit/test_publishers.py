@@ -10,6 +10,7 @@ import re
 import signal
 import tarfile
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -456,7 +457,7 @@ def test_a_data_set_is_fetched_once_and_only_the_prepared_form_is_kept(tmp_path,
     with pytest.raises(FrepoError, match="is prepared already in"):
         prepare("mnist", None, data_dir)
     rows = {row[0]: row for row in catalog(data_dir)}
-    assert rows["mnist"][-2:] == ("CC BY-SA 3.0", str(own_directory("mnist", data_dir)))
+    assert rows["mnist"][-3:] == ("CC BY-SA 3.0", KNOWN["mnist"].citation, str(own_directory("mnist", data_dir)))
 
 
 def test_a_failed_fetch_leaves_no_data_set_and_goes_on_later(tmp_path, published):
@@ -609,3 +610,61 @@ def test_addresses_digests_and_names_have_their_form():
     for name, names in CLASS_NAMES.items():
         assert len(set(names)) == KNOWN[name].classes
     assert CLASS_NAMES["cifar100"] == tuple(sorted(CLASS_NAMES["cifar100"]))
+
+
+CACHES = [
+    ("cifar10", pickled, "keras", "cifar-10-batches-py-target"),
+    ("cifar100", pickled, "keras", "cifar-100-python-target"),
+    ("cifar10", pickled, "data", ""),  # the archive, as torchvision leaves it
+    ("fashion_mnist", idx, "keras", "fashion-mnist"),
+    ("fashion_mnist", idx, "data", "FashionMNIST/raw"),
+    ("mnist", idx, "data", "MNIST/raw"),
+]
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Lay files where another library has downloaded them; what would fetch them says so."""
+
+    def cached(name, write, library, folder):
+        root = tmp_path / "keras" / "datasets" if library == "keras" else tmp_path / "data"
+        (root / folder).mkdir(parents=True)
+        write(name, generated(name), root / folder)
+        for archive in (root / folder).glob("*.tar.gz") if folder else ():
+            with tarfile.open(archive) as opened:
+                opened.extractall(root / folder, filter="data")
+            archive.unlink()
+        counts = [len(generated(name)[split][1]) for split in ("train", "test")]
+        monkeypatch.setitem(KNOWN, name, replace(KNOWN[name], train=counts[0], test=counts[1]))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+    def refuse(name, into):
+        raise FrepoError(f"{name} would be fetched")
+
+    monkeypatch.setattr("frepo.data.fetch.obtain.obtain", refuse)
+    return cached
+
+
+@pytest.mark.parametrize(("name", "write", "library", "folder"), CACHES)
+def test_what_another_library_has_downloaded_is_not_fetched_again(
+    tmp_path, cached, capsys, name, write, library, folder
+):
+    cached(name, write, library, folder)
+    fetch_missing(Dataset(name=name), tmp_path / "prepared")
+    assert f"{name} is taken from " in capsys.readouterr().err
+    images, _ = in_order(*generated(name)["train"])
+    np.testing.assert_array_equal(load(name, tmp_path, tmp_path / "prepared").train_images, images)
+
+
+def test_what_it_has_not_whole_is_passed_over(tmp_path, cached, monkeypatch, capsys):
+    cached(*CACHES[-1])
+    monkeypatch.setitem(KNOWN, "mnist", replace(KNOWN["mnist"], train=60_000))
+    with pytest.raises(FrepoError, match="mnist would be fetched"):
+        fetch_missing(Dataset(name="mnist"), tmp_path / "prepared")
+    assert "is passed over: it has not the 60,000 and " in capsys.readouterr().err
+    (tmp_path / "data" / "MNIST" / "raw" / "train-labels-idx1-ubyte.gz").write_bytes(b"damaged")
+    with pytest.raises(FrepoError, match="mnist would be fetched"):
+        fetch_missing(Dataset(name="mnist"), tmp_path / "prepared")
+    assert "is passed over: " in capsys.readouterr().err
+    assert not (tmp_path / "prepared" / "mnist").exists()

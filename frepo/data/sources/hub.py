@@ -131,11 +131,12 @@ def how_to_prepare(table: Dataset) -> str:
     return " ".join(["frepo data prepare", table.name, *options])
 
 
-def hub_sets(data_dir: Path) -> list[tuple[str, str, Path]]:
-    """Return name, licence and directory of each data set of the Hub in `data_dir`, sorted."""
-    found: list[tuple[str, str, Path]] = []
+def hub_sets(data_dir: Path) -> list[tuple[str, str, str, Path]]:
+    """Return name, licence, citation and directory of each data set of the Hub in `data_dir`, sorted."""
+    found: list[tuple[str, str, str, Path]] = []
     for path in sorted(data_dir.glob(f"{FOLDER}/*/*/*/{INDEX}")):
         index = read_index(path.parent)
         owner, name, _ = path.parent.relative_to(data_dir / FOLDER).parts
-        found.append((f"{HUB}{owner}/{name}", index.licence if index else "", path.parent))
+        licence, citation = (index.licence, index.citation) if index else ("", "")
+        found.append((f"{HUB}{owner}/{name}", licence, citation, path.parent))
     return found
