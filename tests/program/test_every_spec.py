@@ -26,9 +26,6 @@ SHORT = (
     "distill.steps=2",
     "distill.batch_size=32",
     "distill.reg=0.1",  # narrow networks have fewer features than the support has images
-    "distill.inner_steps=2",
-    "distill.hessian_steps=2",
-    "distill.max_pool_updates=1",
     "pool.size=2",
     "application.0.steps=3",
     "application.0.warmup_steps=1",
@@ -39,9 +36,13 @@ SHORT = (
 )
 
 
+OF_RCIG = ("distill.inner_steps=2", "distill.hessian_steps=2", "distill.max_pool_updates=1")
+
+
 def read_by(path, settings):
-    """Return those of `settings` that the method of a spec reads."""
+    """Return those of `settings` that the method of a spec reads, with further ones that only RCIG does."""
     distill = load_spec(path).spec.distill
+    settings = [*settings, *OF_RCIG]
     fields = [entry.partition("=")[0] for entry in settings if entry.startswith("distill.")]
     unread = [name for name in fields if not hasattr(distill, name.partition(".")[2])]
     unread += [] if "pool" in distill.reads else ["pool"]
