@@ -202,7 +202,7 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
 def test_a_spec_of_two_applications_runs_cut_to_a_handful_of_steps(workplace):
     (path,) = (path for path in SPECS if applications_of(path) == ("evaluate", "cross_architecture"))
     prepare_tfds("cifar10", workplace.path / "data", 2)
-    other = '[{ type = "conv", width = 4, normalization = "identity" }]'
+    other = '[{ type = "conv", width = 8, normalization = "identity" }]'
     settings = [
         *SHORT,
         *(entry.replace("application.0", "application.1") for entry in SHORT if entry.startswith("application.0")),

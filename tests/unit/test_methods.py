@@ -63,7 +63,7 @@ def test_distribution_matching_mirrors_no_digits_and_reads_no_pool():
     assert digits.work.pool is None
     (photos,) = compile_plan(ExperimentSpec.model_validate({**spec, "dataset": {"name": "cifar10"}})).stages
     assert set(photos.work.distill.augmentation) == {*digits.work.distill.augmentation, "flip"}
-    with pytest.raises(ValidationError, match="is read by method = 'frepo' only"):
+    with pytest.raises(ValidationError, match="is read by method = 'frepo' and 'rcig' only"):
         ExperimentSpec.model_validate({**spec, "pool": {"size": 2}})
     with pytest.raises(ValidationError, match="names an entry twice"):
         ExperimentSpec.model_validate({**spec, "distill": {**spec["distill"], "augmentation": ["crop", "crop"]}})
