@@ -167,15 +167,15 @@ def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind):
         assert "average accuracy" in out or "AUC" in out
 
 
+TOO_LONG = "takes minutes: set FREPO_TEST_LONG=1"
 MINUTES = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof")
-"""Data sets whose specs take minutes even so: the first one runs on small images of two classes, all where tests may
-take that long."""
+"""Data sets whose specs take minutes even so: they run where tests may take that long."""
 
 
 @pytest.mark.parametrize(("name", "paths"), by_data_set().items(), ids=by_data_set())
 def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name, paths, long):
-    cut_further = name in MINUTES and not long
-    paths = paths[:1] if cut_further else paths
+    if name in MINUTES and not long:
+        pytest.skip(TOO_LONG)
     largest = max(load_spec(path).spec.distill.ipc for path in paths)
     data = ("--data-dir", workplace.path / "data")
     if KNOWN[name].comes_from in ("TFDS", "publisher"):
@@ -184,7 +184,7 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
         archive = write_archive(name, workplace.path, largest)
         workplace.frepo("data", "prepare", name, "--from", archive, *data)
     assert KNOWN[name].comes_from == "built in" or f"{name} " in workplace.frepo("data", "list", *data)[0]
-    settings = [*SHORT, "dataset.classes=[0, 1]", "dataset.resolution=32"] if cut_further else list(SHORT)
+    settings = list(SHORT)
     if KNOWN[name].pixels not in ("8x8x1", "28x28x1", "32x32x3") and "cub200" not in paths[0].stem:
         settings.append("dataset.preprocess.block=16")  # whole images of 64 pixels take minutes to whiten
     for method, own in itertools.groupby(paths, lambda path: load_spec(path).spec.distill.method):
@@ -199,7 +199,9 @@ def test_the_specs_of_a_data_set_run_with_steps_cut_to_a_handful(workplace, name
             assert load_spec(path).spec.name in out
 
 
-def test_a_spec_of_two_applications_runs_cut_to_a_handful_of_steps(workplace):
+def test_a_spec_of_two_applications_runs_cut_to_a_handful_of_steps(workplace, long):
+    if not long:
+        pytest.skip(TOO_LONG)
     (path,) = (path for path in SPECS if applications_of(path) == ("evaluate", "cross_architecture"))
     prepare_tfds("cifar10", workplace.path / "data", 2)
     other = '[{ type = "conv", width = 8, normalization = "identity" }]'
@@ -235,7 +237,9 @@ in numbers only from specs that run above."""
 
 
 @pytest.mark.parametrize("name", SWEPT)
-def test_some_experiments_of_a_sweep_run_cut_to_a_handful_of_steps(workplace, name):
+def test_some_experiments_of_a_sweep_run_cut_to_a_handful_of_steps(workplace, name, long):
+    if name.startswith("paper") and not long:
+        pytest.skip(TOO_LONG)
     unset, only, settings = SWEPT[name]
     (path,) = (path for path in SWEEPS if path.match(f"{name}.toml"))
     data = workplace.path / "data"
