@@ -162,10 +162,12 @@ def own_workplace(tmp_path):
     return Workplace(tmp_path)
 
 
-@pytest.fixture
-def quick_compile(monkeypatch):
-    """Let XLA optimise little: for tests of a few steps, which compile longer than they run."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+@pytest.fixture(scope="module")
+def quick_compile():
+    """Let XLA optimise little: for files of tests of a few steps, which compile longer than they run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+        yield
 
 
 @pytest.fixture(scope="session")

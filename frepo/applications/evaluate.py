@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from frepo.applications.regression import regression, regression_weights
@@ -16,6 +16,7 @@ from frepo.engine.loop import Milestone, every
 from frepo.engine.run import run_steps
 from frepo.methods.base import DistilledData
 from frepo.networks import recipe as recipes
+from frepo.networks.augmentation import both_sides
 from frepo.networks.prepare import Prepared, prepare
 from frepo.networks.training import Network, Score, Scorer, Trainer, one_by_one
 from frepo.plan import Evaluation
@@ -129,10 +130,8 @@ def _by_regression(
     work: Evaluation, data: DistilledData, trainer: Trainer, networks: list[Network], dataset: Dataset, chunk: int
 ) -> list[Score]:
     recipe = work.recipe
-    images, centered = np.asarray(data.images), np.asarray(data.labels)
-    if recipe.mirrored:
-        images, centered = np.concatenate([images, images[:, :, ::-1]]), np.concatenate([centered, centered])
-    labels = recipes.targets(recipe.model_copy(update={"loss": "mse"}), jax.numpy.asarray(centered))
+    images, centered = both_sides(jnp.asarray(data.images), jnp.asarray(data.labels), flip=recipe.mirrored)
+    labels = recipes.targets(recipe.model_copy(update={"loss": "mse"}), centered)
     score = Scorer(regression(trainer), input_maker(dataset.preprocess), dataset.info.num_classes)
     weights = [regression_weights(trainer, n, images, labels, recipe.krr_reg, chunk) for n in networks]
     return [

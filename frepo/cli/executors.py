@@ -42,13 +42,13 @@ class Choice:
         SpecError: one of them says nothing beside the others.
     """
 
-    name: Literal["local", "slurm"]
-    jobs: int
-    config: Path | None
-    dry_run: bool
-    wait: bool
-    together: bool
-    fresh: bool
+    name: Literal["local", "slurm"] = "local"
+    jobs: int = 1
+    config: Path | None = None
+    dry_run: bool = False
+    wait: bool = False
+    together: bool = False
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if self.jobs > 1 and self.together:

@@ -87,15 +87,16 @@ def import_(
 
 def recipes() -> None:
     """List the recipes of the literature: what `recipe = NAME` sets, for which network, and what it cannot say."""
-    from frepo.exchange.imports.cases import toml
+    from frepo.spec.fields import toml_text
     from frepo.spec.recipes import RECIPES
+
+    def shown(fields: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} = {toml_text(value)}" for name, value in fields.items())
 
     for name, known in RECIPES.items():
         typer.echo(f"{name}: {known.source}")
-        typer.echo(
-            f"  [architecture] {', '.join(f'{field} = {toml(value)}' for field, value in known.architecture.items())}"
-        )
-        typer.echo(f"  sets {', '.join(f'{field} = {toml(value)}' for field, value in known.fields.items())}")
+        typer.echo(f"  [architecture] {shown(known.architecture)}")
+        typer.echo(f"  sets {shown(known.fields)}")
         if known.differences:
             typer.echo(f"  {known.differences}")
 
@@ -117,12 +118,7 @@ def score(
     common: Annotated[
         str, typer.Option("--common", metavar="NAME", help="The recipe under which sets are compared.")
     ] = "dsa",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="A field of dataset, architecture or application.", show_default=False
-        ),
-    ] = None,
+    overrides: Overrides = None,
     fair_scores: Annotated[
         bool,
         typer.Option("--fair-scores/--no-fair-scores", help="The scores of DD-Ranking, which take real images too."),
@@ -150,9 +146,9 @@ def score(
 
     own, shared = _known(recipe, "--recipe") if recipe else None, _known(common, "--common")
     about = said(labels, pixels, pixels_255, layout, logits)
-    choice = executors.Choice("local", jobs, None, False, False, False, False)
+    choice = executors.Choice(jobs=jobs)
     options = RuntimeOptions(runs_dir=runs_dir, database=db, data_dir=data_dir, offline=offline)
-    asked = wanted(checkpoint, dataset, own, shared, settings or (), fair_scores=fair_scores)
+    asked = wanted(checkpoint, dataset, own, shared, overrides or (), fair_scores=fair_scores)
     with silenced(quiet):
         run_ids = runner.run(scored(checkpoint, asked, options, about), options, executor=choice.executor())
     found = score_json(db, run_ids)

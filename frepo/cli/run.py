@@ -73,7 +73,9 @@ def run(
     from frepo.runtime import Cadence, Processes, RuntimeOptions
 
     loaded = experiments(specs, overrides, only)
-    choice = executors.Choice(executor, jobs, executor_config, dry_run, wait, distributed is not None, fresh)
+    choice = executors.Choice(
+        executor, jobs, executor_config, dry_run=dry_run, wait=wait, together=distributed is not None, fresh=fresh
+    )
     options = RuntimeOptions(
         runs_dir=runs_dir,
         database=db,

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from frepo.data.sources.hub import hub_directory
 from frepo.data.sources.known import comes_from
-from frepo.data.sources.places import INDEX, own_directory
+from frepo.data.sources.places import INDEX, hub_directory, own_directory
 from frepo.spec import Dataset
 
 

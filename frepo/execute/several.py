@@ -46,9 +46,10 @@ class Failures:
 
     def learn(self) -> None:
         """Take over what has failed in other processes of the job."""
-        for place in self._job.failed() if self._job else ():
-            stage = self._graph.stage(place)
-            failure = self._job.failure(place) if self._job else None
+        if self._job is None:
+            return
+        for place in self._job.failed():
+            stage, failure = self._graph.stage(place), self._job.failure(place)
             if stage and failure:
                 self._add(self._graph.asking(stage), failure)
 

@@ -54,6 +54,15 @@ def augment(
             return images
 
 
+def both_sides(
+    images: Float[Array, "n h w c"], labels: Float[Array, "n C"], *, flip: bool
+) -> tuple[Float[Array, "m h w c"], Float[Array, "m C"]]:
+    """Return labelled images; with `flip`, images and their mirror images, and the labels twice."""
+    if not flip:
+        return images, labels
+    return jnp.concatenate([images, images[:, :, ::-1]]), jnp.concatenate([labels, labels])
+
+
 def _flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """Mirror each image with probability one half."""
     mirrored = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))

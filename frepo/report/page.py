@@ -14,7 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 import frepo
-from frepo.data.sources.known import KNOWN
+from frepo.data.sources.known import known_of
 from frepo.errors import FrepoError
 from frepo.jinja import templates
 from frepo.report.caveats import caveats
@@ -121,7 +121,7 @@ def repeat_text(run: RowDict) -> str:
 
 def terms_of(dataset: str) -> str:
     """Return the licence of a data set's images and the work to cite, or nothing where they are not known."""
-    known = KNOWN.get(dataset.partition(":")[0])
+    known = known_of(dataset)
     if known is None or not known.licence:
         return ""
     return f"licence of the images: {known.licence}" + (f"; to cite: {known.citation}" if known.citation else "")

@@ -25,6 +25,8 @@ Baseline = Literal[
 class Named(Recipe):
     """A recipe that may start from one of the literature."""
 
+    added = (*Recipe.added, "recipe")
+
     recipe: RecipeName | None = None
     """Start from a recipe of the literature: it sets the fields that are left out, for example `dsa` the augmentation,
     optimiser and length of Zhao and Bilen (2021). `frepo recipes` lists them, with their networks."""

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from frepo.spec.names import HUB, DatasetName, is_of_hub
-from frepo.spec.table import Count, Distinct, Fraction, Index, Positive, Side, Table, without_defaults
+from frepo.spec.table import Count, Distinct, Fraction, Grown, Index, Positive, Side, Table
 
 Class = Index
 
@@ -25,8 +25,10 @@ class Standardize(Fitted):
     """Standardise each channel."""
 
 
-class Zca(Fitted):
+class Zca(Fitted, Grown):
     """Standardise, then whiten with the regularised inverse square root of the training covariance."""
+
+    added = ("eps",)
 
     type: Literal["zca"]
     """Standardise each channel, then whiten (zero-phase component analysis)."""
@@ -50,10 +52,6 @@ class Zca(Fitted):
         if self.eps is not None and (self.reg != type(self).model_fields["reg"].default or self.block is not None):
             raise ValueError("eps goes without reg and without block")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, handler(self), ("eps",))
 
 
 Preprocess = Annotated[Standardize | Zca, Field(discriminator="type")]
@@ -86,8 +84,10 @@ STORED = ("name", *READ_BY, "resolution")
 """Fields that say which images are decoded, and how; all others select and prepare what was decoded."""
 
 
-class Dataset(Table):
+class Dataset(Grown):
     """Which images to distill and how their pixels are prepared."""
+
+    added = ("revision", *IN_PARQUET)
 
     name: DatasetName
     """`digits` (built in: 1,797 real 8x8 digits), `image_folder` or `parquet` (your own images, see `path`), a data
@@ -182,10 +182,6 @@ class Dataset(Table):
                 names = " and ".join(f"'{HUB}OWNER/NAME'" if name == HUB else f"'{name}'" for name in kinds)
                 raise ValueError(f"{field} is read by name = {names} only")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, handler(self), ("revision", *IN_PARQUET))
 
     def as_stored(self) -> "Dataset":
         """Return the part of the table that decoding depends on, the same for all selections from one data set."""

@@ -98,12 +98,12 @@ class Frepo(Method):
 
 
 class Rcig(Method):
-    """Reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
+    """Reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
 
     code = "frepo.methods.rcig.learning:prepare"
     reads = frozenset({"architecture", "pool"})
     learned = "here"
-    citation = "reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"
+    citation = "reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"
     metrics = {  # noqa: RUF012 (a ClassVar of the base)
         "proxy_accuracy": Metric("Accuracy of the proxy on training batches", "share right", logarithmic=False),
         "inner_loss": Metric("Inner loss", "after the inner solve", logarithmic=True),

@@ -1,5 +1,7 @@
 """Fields of a spec by their dotted names, as `--set` and `[sweep]` write them, and setting one in a spec's data."""
 
+import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 KeyPath = tuple[str | int, ...]
@@ -63,3 +65,15 @@ def depth_of(node: Any, path: KeyPath) -> int:
         except (KeyError, IndexError, TypeError):
             return depth
     return len(path)
+
+
+def toml_text(value: Any) -> str:
+    """Return a value of a spec in TOML, which writes these as JSON does, but for tables."""
+    match value:
+        case Mapping():
+            fields = cast("Mapping[str, Any]", value).items()
+            return "{ " + ", ".join(f"{name} = {toml_text(inner)}" for name, inner in fields) + " }" if fields else "{}"
+        case list() | tuple():
+            return f"[{', '.join(map(toml_text, cast('list[Any]', value)))}]"
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from frepo.spec.names import MIRROR_CHANGES_CLASS, family_of
 from frepo.spec.table import (
@@ -10,12 +10,11 @@ from frepo.spec.table import (
     Distinct,
     Epochs,
     Few,
+    Grown,
     LearningRate,
     Positive,
     Steps,
-    Table,
     Waiting,
-    without_defaults,
 )
 
 Augmentation = Literal["flip", "color", "crop", "rotate", "translate", "cutout", "scale"]
@@ -32,8 +31,6 @@ OPERATIONS: dict[Strategy, tuple[Augmentation, ...]] = {
     "dsa": ("color", "crop", "cutout", "flip", "scale", "rotate"),
 }
 """What each strategy has, in the order of its authors' code."""
-ADDED_LATER = ("epochs", "decay", "augmentation_strategy", "mirrored", "mix", "mix_alpha")
-"""Fields that came later: see `without_defaults`."""
 SHORTEST_STEPS = 1000
 SHORT_WARMUP = 5
 
@@ -59,12 +56,14 @@ def hard_labels(loss: Loss) -> dict[str, Any]:
 
 def complete(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe, as JSON, with the fields that it was written without."""
-    added = {name: Recipe.model_fields[name].default for name in ADDED_LATER}
+    added = {name: Recipe.model_fields[name].default for name in Recipe.added}
     return {**added, **Recipe().model_dump(mode="json"), **recipe}
 
 
-class Recipe(Table):
+class Recipe(Grown):
     """Training of networks on given data, and their tests on the whole test set."""
+
+    added = ("epochs", "decay", "augmentation_strategy", "mirrored", "mix", "mix_alpha")
 
     num_models: Few = 5
     """Number of networks, each with its own initialisation and augmentation."""
@@ -148,10 +147,6 @@ class Recipe(Table):
     accuracy_points: Few = 5
     """Number of points of the curve of test accuracy against training steps, evenly spread; the last one is the
     result."""
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(self, handler(self), (*ADDED_LATER, "recipe"))
 
     @property
     def operations(self) -> tuple[Augmentation, ...]:

@@ -1,7 +1,6 @@
 """`[sweep]`: the axes of a file of many experiments, and the points that they span."""
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from frepo.errors import SpecError
 from frepo.spec.document import CASE, EXTENDS, SWEEP, merged
 from frepo.spec.experiment import LONGEST_NAME, NAME, NAME_PART
-from frepo.spec.fields import KeyPath, dotted, field_path, overwrites
+from frepo.spec.fields import KeyPath, dotted, field_path, overwrites, toml_text
 
 MOST_EXPERIMENTS = 10_000
 NAME_FIELD = "name"
@@ -116,7 +115,7 @@ def points(axes: Sequence[Axis], name: Any, where: Where) -> list[Point]:
 
 
 def _in_words(axes: Sequence[Axis], point: Point) -> str:
-    shown = (f"{axis.name} = {_toml(value.shown)}" for axis, value in zip(axes, point.values, strict=True))
+    shown = (f"{axis.name} = {_shown(value.shown)}" for axis, value in zip(axes, point.values, strict=True))
     return f"the experiment of {', '.join(shown)}"
 
 
@@ -132,7 +131,7 @@ def _axis(name: str, values: Any, where: Where) -> Axis:
             part=_part(str(path[-1]), value),
             shown=value,
             settings=(Setting(path, value),),
-            place=lambda value=value: f"{here()} {name} = {_toml(value)}",
+            place=lambda value=value: f"{here()} {name} = {_shown(value)}",
         )
         for value in cast("list[Any]", values)
     ]
@@ -237,6 +236,6 @@ def _part(field: str, value: Any) -> str:
             return ""  # dates, which no field takes
 
 
-def _toml(value: Any) -> str:
-    text = json.dumps(value, default=str)
+def _shown(value: Any) -> str:
+    text = toml_text(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

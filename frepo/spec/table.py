@@ -1,9 +1,9 @@
 """What every table of a spec has in common."""
 
-from collections.abc import Collection, Iterable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Collection
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Entries = TypeVar("Entries", bound=Collection[object] | None)
 
@@ -20,14 +20,22 @@ class Table(BaseModel):
     )
 
 
-def without_defaults(table: Table, written: dict[str, Any], added: Iterable[str]) -> dict[str, Any]:
-    """Return what is `written` of a table without those of the fields `added` later that have their defaults.
+class Grown(Table):
+    """A table that fields were added to after results had been computed.
 
-    Fingerprints from before there were such fields stay what they were, and so do the results.
+    Attributes:
+        added: these fields. At their defaults they are left out of what is written, so that fingerprints from before
+            there were such fields stay what they were, and so do the results.
     """
-    fields = type(table).model_fields
-    left_out = {name for name in added if name in fields and getattr(table, name) == fields[name].default}
-    return {name: value for name, value in written.items() if name not in left_out}
+
+    added: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_added(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        unused = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in written.items() if name not in unused}
 
 
 def _refuse_repeated(value: Entries) -> Entries:

@@ -27,10 +27,10 @@ import optax
 from frepo.data.load import load_dataset
 from frepo.engine.blocks import BlockRunner
 from frepo.methods.base import Job, Learning
-from frepo.methods.frepo.learning import pool_training, prepare
-from frepo.methods.frepo.pool import PoolTraining
+from frepo.methods.frepo.learning import prepare
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.frepo.step import learned_part, meta_optimizer
+from frepo.methods.pool import PoolTraining, pool_training
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.engine.randomness import key_data
 from frepo.methods.base import DistilledData
-from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin

@@ -8,12 +8,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from scipy.linalg import cho_factor, cho_solve
 
-from frepo.methods.frepo.pool import update_schedule
+from frepo.methods.pool import update_schedule
 from frepo.methods.rcig import rates as rates_module
 from frepo.methods.rcig.gradient import (
     Inner,
     Learned,
-    both_sides,
     clipped,
     data_gradient,
     implicit_gradient,
@@ -22,6 +21,7 @@ from frepo.methods.rcig.gradient import (
 from frepo.methods.rcig.proxy import hessian_product, hessian_solve, inner_solve, support_of, without_head
 from frepo.methods.rcig.rates import Rates, adapted, found_rate
 from frepo.methods.rcig.step import RcigState, averaged, belief
+from frepo.networks.augmentation import both_sides
 from frepo.networks.build import build_model
 from frepo.networks.layers import relu_pool, softplus_pool
 from frepo.spec.architecture import Conv

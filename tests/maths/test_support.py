@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from frepo.methods.base import DistilledData
-from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.step import meta_loss
+from frepo.methods.pool import PoolTraining
 from frepo.networks.build import build_model
 from frepo.networks.chunks import in_chunks
 from frepo.networks.training import Trainer

@@ -3,10 +3,11 @@
 import os
 import signal
 import socket
-import time
 
 import numpy as np
 import pytest
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 FREPO = 'method = "frepo"\nipc = 1\nsteps = 50\nbatch_size = 100\nflip = true'
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -23,10 +24,11 @@ def assert_equal_to_1e_5(one, other):
         np.testing.assert_allclose(array, other[name], rtol=0, atol=1e-5)
 
 
-@pytest.fixture
-def one_device(workplace):
-    workplace.frepo("run", workplace.spec(distill=FREPO), "--runs-dir", "one", "--db", "one.duckdb", warnings="error")
-    return distilled(workplace, "one")
+@pytest.fixture(scope="module")
+def one_device(make_workplace, quick_compile):
+    workplace = make_workplace("one")
+    workplace.frepo("run", workplace.spec(distill=FREPO), warnings="error")
+    return distilled(workplace)
 
 
 def test_eight_devices_compute_what_one_does(workplace, one_device, monkeypatch):
@@ -71,13 +73,11 @@ def test_two_processes_compute_what_one_does_and_only_the_first_writes(workplace
 
 
 def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace):
-    workplace.spec(distill=FREPO.replace("50", "200") + "\nvalidation_fraction = 0.2")
+    workplace.spec(distill=FREPO.replace("50", "100") + "\nvalidation_fraction = 0.2")
     assert finish(start_two(workplace, "--runs-dir", "straight", "--db", "straight.duckdb"))[0] == [0, 0]
-    processes = start_two(workplace, "--checkpoint-every", "60")
-    until = time.monotonic() + 120
-    while not list((workplace.path / "runs").glob("tiny/frepo-*/state/*.state")):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    processes = start_two(workplace, "--checkpoint-every", "30")
+    run = workplace.path / "runs" / "tiny"
+    workplace.wait_until(lambda: list(run.glob("frepo-*/state/*.state")), processes[1])
     os.kill(processes[1].pid, signal.SIGTERM)
     codes, results = finish(processes)
     assert codes == [75, 75], results

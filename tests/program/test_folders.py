@@ -210,9 +210,9 @@ def test_the_best_of_held_out_images_is_the_result_and_survives_a_kill(workplace
     assert (straight / "images" / f"step-{best:08}.png").exists()
 
     process = workplace.start("run", spec, "--checkpoint-every", "7")
-    while not list((workplace.path / "runs").glob("tiny/frepo-*/state/*21.state")) and process.poll() is None:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    run_directory = workplace.path / "runs" / "tiny"
+    workplace.wait_until(lambda: list(run_directory.glob("frepo-*/state/*21.state")), process)
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     workplace.frepo("run", spec)
     resumed = workplace.stage("tiny", "frepo")

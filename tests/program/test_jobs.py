@@ -58,13 +58,11 @@ def must_be_gone(lives):
 
 
 @pytest.fixture(scope="module")
-def straight(make_workplace):
+def straight(make_workplace, quick_compile):
     """A finished run of all experiments in one process."""
     workplace = make_workplace("straight")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-        write_grid(workplace)
-        workplace.frepo(*COMMAND)
+    write_grid(workplace)
+    workplace.frepo(*COMMAND)
     assert len(workplace.results()) == 16  # four times distilled.npz, evaluations.jsonl, and metrics.jsonl of both
     return workplace
 

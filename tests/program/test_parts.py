@@ -20,12 +20,20 @@ MEMBERSHIP = (
 )
 
 
-def results(workplace, name, runs="runs"):
+def results(workplace, name):
     """Return a digest of every result file of a run by stage and name."""
     kept = ("distilled.npz", "continual.jsonl", "exposed.npz", "attacks.jsonl", "metrics.jsonl")
-    directory = workplace.path / runs / name
+    directory = workplace.path / "runs" / name
     files = [path for path in directory.glob("*/*") if path.name in kept]
     return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def straight(make_workplace, quick_compile):
+    """Return the results of a course of steps that one process computes and nothing interrupts."""
+    workplace = make_workplace("straight")
+    workplace.frepo("run", workplace.spec(distill=DISTILL, application=CONTINUAL))
+    return results(workplace, "tiny")
 
 
 def test_classes_come_in_steps_and_are_tested_together(workplace):
@@ -95,9 +103,7 @@ def test_networks_are_attacked_and_only_the_attacks_are_computed_anew(workplace)
     assert [line.split()[0].split("-")[0] for line in changed.splitlines() if "to compute" in line] == ["attack"] * 4
 
 
-def test_a_kill_in_the_middle_changes_no_bit(workplace):
-    straight = workplace.spec("straight", distill=DISTILL, application=CONTINUAL)
-    workplace.frepo("run", straight, "--runs-dir", "elsewhere", "--db", "elsewhere.duckdb")
+def test_a_kill_in_the_middle_changes_no_bit(workplace, straight):
     killed = workplace.spec("killed", distill=DISTILL, application=CONTINUAL)
     process = workplace.start("run", killed, "--checkpoint-every", "5")
     killed_run = workplace.path / "runs" / "killed"
@@ -106,17 +112,15 @@ def test_a_kill_in_the_middle_changes_no_bit(workplace):
     process.communicate()
     _, err = workplace.frepo("run", killed, "--checkpoint-every", "5")
     assert "done already" in err
-    assert results(workplace, "killed") == results(workplace, "straight", "elsewhere")
+    assert results(workplace, "killed") == straight
 
 
-def test_processes_that_share_a_spec_compute_each_stage_once(workplace):
-    straight = workplace.spec("straight", distill=DISTILL, application=CONTINUAL)
-    workplace.frepo("run", straight, "--runs-dir", "elsewhere", "--db", "elsewhere.duckdb")
+def test_processes_that_share_a_spec_compute_each_stage_once(workplace, straight):
     shared = workplace.spec("shared", distill=DISTILL, application=CONTINUAL)
     processes = [workplace.start("run", shared) for _ in range(2)]
     outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    assert results(workplace, "shared") == results(workplace, "straight", "elsewhere")
+    assert results(workplace, "shared") == straight
     stages = workplace.rows("SELECT stage, attempts FROM stages WHERE run = 'shared'")
     assert {len(json.loads(row["attempts"])) for row in stages} == {1}
     hosts = [err.count("starts on") for _, err in outputs]

@@ -1,6 +1,7 @@
 """Stopped anywhere and started again, a run ends in the same bits."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -27,11 +28,23 @@ def rows(stage):
 
 
 @pytest.fixture(scope="module")
-def straight(make_workplace):
-    """A run that nothing interrupts."""
+def uninterrupted(make_workplace):
+    """Return where a run has been that nothing interrupts."""
     workplace = make_workplace("straight")
     workplace.frepo("run", workplace.spec(), "--log-every", 5)
-    return results(workplace), database_rows(workplace)
+    return workplace
+
+
+@pytest.fixture(scope="module")
+def straight(uninterrupted):
+    return results(uninterrupted), database_rows(uninterrupted)
+
+
+@pytest.fixture
+def finished(workplace, uninterrupted):
+    """Return a workplace of one's own in which that run is finished."""
+    shutil.copytree(uninterrupted.path, workplace.path, symlinks=True, dirs_exist_ok=True)
+    return workplace
 
 
 def test_killed_at_several_moments_it_ends_in_the_same_bits(own_workplace, straight, scalars_in):
@@ -121,18 +134,15 @@ def test_settings_of_jax_in_the_environment_change_nothing(workplace, straight, 
     assert (results(workplace), database_rows(workplace)) == straight
 
 
-def test_fresh_sets_results_aside_and_computes_the_same_again(workplace, straight):
-    spec = workplace.spec()
-    workplace.frepo("run", spec, "--log-every", 5)
-    _, err = workplace.frepo("run", spec, "--log-every", 5, "--fresh")
+def test_fresh_sets_results_aside_and_computes_the_same_again(finished, straight):
+    _, err = finished.frepo("run", finished.spec(), "--log-every", 5, "--fresh")
     assert err.count("set aside") == 4
-    assert len(list((workplace.path / "runs" / ".stages").glob(".*.replaced-1"))) == 4
-    assert results(workplace) == straight[0]
+    assert len(list((finished.path / "runs" / ".stages").glob(".*.replaced-1"))) == 4
+    assert results(finished) == straight[0]
 
 
-def test_a_changed_application_keeps_the_distilled_data(workplace):
-    spec = workplace.spec()
-    workplace.frepo("run", spec)
+def test_a_changed_application_keeps_the_distilled_data(finished):
+    workplace, spec = finished, finished.spec()
     distilled = workplace.stage("tiny", "frepo") / "distilled.npz"
     before = distilled.stat().st_mtime_ns
     plan, _ = workplace.frepo("plan", spec, "--set", "application.0.num_models=3")

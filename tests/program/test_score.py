@@ -7,6 +7,8 @@ import pytest
 from flax import serialization
 from sklearn.datasets import load_digits
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 QUICK = ("architecture.width=8", "architecture.depth=2", "application.num_models=2", "application.epochs=30")
 CHEAP = [word for setting in QUICK for word in ("--set", setting)]
 

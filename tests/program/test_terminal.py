@@ -66,14 +66,11 @@ RANDOM = {"pool": None, "application": EVALUATION}
 
 
 @pytest.fixture(scope="module")
-def one(make_workplace):
+def one(make_workplace, quick_compile):
     """Return where a run has been, its results as JSON, and what was said meanwhile."""
     workplace = make_workplace("terminal")
     spec = workplace.spec("one", distill='method = "random"\nipc = 1', **RANDOM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-        out, err = workplace.frepo("run", spec, "--quiet", "--json", "--tensorboard")
-    return workplace, out, err
+    return workplace, *workplace.frepo("run", spec, "--quiet", "--json", "--tensorboard")
 
 
 def test_quiet_says_nothing_and_json_gives_the_rows_of_the_database(one):
@@ -122,7 +119,7 @@ def on_a_terminal(workplace, *arguments):
     return out.decode(), ESCAPES.sub("", drawn.decode())
 
 
-def test_on_a_terminal_a_bar_shows_the_stage_and_compare_says_what_differs(one, quick_compile):
+def test_on_a_terminal_a_bar_shows_the_stage_and_compare_says_what_differs(one):
     workplace, *_ = one
     spec = workplace.spec("two", distill='method = "random"\nipc = 2', **RANDOM)
     out, drawn = on_a_terminal(workplace, "run", spec)

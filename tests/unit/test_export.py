@@ -309,12 +309,21 @@ def test_the_head_of_the_card_is_what_the_hub_reads(tmp_path):
         ("fashion_mnist", "mit", "https://spdx.org/licenses/MIT"),
         ("cifar10", "unknown", "none stated; cite the report"),
         ("imagenet_resized/32x32:0.1.0", "other", "ImageNet's terms: research, not commercial"),
+        ("imagenette/160px", "other", "ImageNet's terms: research, not commercial"),
+        ("hf://ylecun/mnist", "cc-by-sa-3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
+        ("hf://anyone/mnist", "unknown", "not known"),
         ("image_folder", "unknown", "not known"),
         ("stl10", "unknown", "not known"),
     ],
 )
 def test_the_licence_is_that_of_the_data_set(name, licence, terms):
     assert (source_of(name).licence, source_of(name).terms) == (licence, terms)
+
+
+def test_the_source_is_the_data_set_that_the_run_has_had():
+    names = ("fashion_mnist:3.0.1", "hf://uoft-cs/cifar10", "hf://anyone/mnist", "imagenette/160px", "digits")
+    found = ["zalando-datasets/fashion_mnist", "uoft-cs/cifar10", "anyone/mnist", "frgfm/imagenette", None]
+    assert [source_of(name).hub_name for name in names] == found
 
 
 def test_the_hub_has_a_range_for_every_number_of_images():

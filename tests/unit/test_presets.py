@@ -6,7 +6,7 @@ from frepo.errors import SpecError
 from frepo.plan import compile_plan
 from frepo.spec import Dataset, Evaluate, Recipe, load_spec
 from frepo.spec.application import CrossArchitecture, FairScores, Membership
-from frepo.spec.recipe import ADDED_LATER, complete
+from frepo.spec.recipe import complete
 from frepo.spec.recipes import RECIPES
 
 SPEC = """
@@ -113,7 +113,7 @@ def test_fields_that_came_later_are_left_out_where_they_change_nothing(tmp_path)
     spec = loaded(tmp_path, "")
     written = [spec.application[0].model_dump(mode="json"), compile_plan(spec).stages[1].identity["recipe"]]
     for table in written:
-        assert not {*ADDED_LATER, "recipe"} & set(table)
+        assert not {*Recipe.added, "recipe"} & set(table)
         assert "steps" in table
     assert '"eps"' not in spec.model_copy(update={"dataset": WHITENED}).model_dump_json()
     changed = loaded(tmp_path, "epochs = 3\nmirrored = true")

@@ -131,11 +131,11 @@ def test_runs_side_by_side_can_be_read_by_all(write, browse, violations):
     assert page.locator("#comparison ~ .panels .tile").count() == 40
 
 
-def test_whose_the_images_are_and_under_which_terms_is_said(fake_runs, tmp_path):
+def test_whose_the_images_are_and_under_which_terms_is_said(fake_runs, database, tmp_path):
     fake_runs("small", class_names=("a", "b"))
-    ingest(tmp_path / "results.duckdb", fake_runs.runs_dir)
-    text = write_report(tmp_path / "results.duckdb", fake_runs.runs_dir, ["small"], tmp_path).read_text()
+    text = write_report(database(), fake_runs.runs_dir, ["small"], tmp_path).read_text()
     known = KNOWN["digits"]
     assert f"digits: licence of the images: {known.licence}; to cite: {known.citation}." in text
     assert [terms_of(name) for name in ("my_set:1.0.0", "image_folder")] == ["", ""]
-    assert terms_of("mnist:3.0.1") == terms_of("mnist")
+    assert terms_of("mnist:3.0.1") == terms_of("hf://ylecun/mnist") == terms_of("mnist")
+    assert terms_of("hf://anyone/mnist") == ""

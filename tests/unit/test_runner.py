@@ -98,7 +98,7 @@ from frepo.execute import runner
 from frepo.runtime import RuntimeOptions
 from frepo.spec import load_spec
 runner.run([load_spec(Path("small.toml"))], RuntimeOptions())
-heavy = {"jax", "scipy", "sklearn", "tensorflow_datasets", "frepo.data.load"} & set(sys.modules)
+heavy = {"jax", "numpy", "scipy", "sklearn", "tensorflow_datasets", "frepo.data.load"} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from frepo.data.fetch.hub import NEWEST, TOKEN, index_of, newest_commit, remotes
 from frepo.data.fetch.lock import alone
 from frepo.data.fetch.obtain import mirrored_first, obtain_from
-from frepo.data.sources.hub import FOLDER, HubIndex, choose_files, hub_directory, is_there, read_index
+from frepo.data.sources.hub import HubIndex, choose_files, is_there, read_index
+from frepo.data.sources.places import HUB_FOLDER, hub_directory
 from frepo.errors import FrepoError
 from frepo.progress import note
 from frepo.signals import stop_on_signals
@@ -49,7 +50,7 @@ def fetch_hub(table: Dataset, data_dir: Path) -> None:
         return
     short = table.name.removeprefix(HUB)
     try:
-        with alone(data_dir / "downloads" / "frepo" / FOLDER / f"{short}.lock"):
+        with alone(data_dir / "downloads" / "frepo" / HUB_FOLDER / f"{short}.lock"):
             _fetch(table, directory)
     except OSError as error:
         raise FrepoError(f"'{table.name}' could not be fetched into {directory}: {error}") from None
@@ -72,6 +73,6 @@ def _obtain(table: Dataset, index: HubIndex, directory: Path) -> None:
         return
     assert table.revision is not None
     note(f"{table.name}: licence: {index.licence or 'none stated'}; to cite: {index.citation or 'nothing stated'}")
-    folder = f"{FOLDER}/{table.name.removeprefix(HUB)}/{table.revision}"
+    folder = f"{HUB_FOLDER}/{table.name.removeprefix(HUB)}/{table.revision}"
     sources = mirrored_first([remotes(table.name, table.revision, missing)], folder)
     obtain_from(sources, table.name, directory, f"set {TOKEN}, which files of private and gated data sets need")

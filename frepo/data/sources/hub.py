@@ -5,18 +5,16 @@ whole.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from frepo.data.sources.places import INDEX
+from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
 from frepo.rundir.files import sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
-
-FOLDER = "hf"
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,6 @@ class HubIndex:
         """
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / INDEX, json.dumps(asdict(self)).encode())
-
-
-def hub_directory(name: str, revision: str, data_dir: Path) -> Path:
-    """Return the directory of a data set `hf://OWNER/NAME` at a commit."""
-    return data_dir.joinpath(FOLDER, *name.removeprefix(HUB).split("/"), revision)
 
 
 def read_index(directory: Path) -> HubIndex | None:
@@ -120,7 +113,7 @@ def hub_source(table: Dataset, data_dir: Path) -> Source:
                 raise FrepoError(f"{directory / file.path} is damaged: its SHA-256 is not that of the Hub; remove it")
         return source.open()
 
-    return Source(source.name, source.class_names, source.key, source.where, checked)
+    return replace(source, open=checked)
 
 
 def how_to_prepare(table: Dataset) -> str:
@@ -134,9 +127,9 @@ def how_to_prepare(table: Dataset) -> str:
 def hub_sets(data_dir: Path) -> list[tuple[str, str, str, Path]]:
     """Return name, licence, citation and directory of each data set of the Hub in `data_dir`, sorted."""
     found: list[tuple[str, str, str, Path]] = []
-    for path in sorted(data_dir.glob(f"{FOLDER}/*/*/*/{INDEX}")):
+    for path in sorted(data_dir.glob(f"{HUB_FOLDER}/*/*/*/{INDEX}")):
         index = read_index(path.parent)
-        owner, name, _ = path.parent.relative_to(data_dir / FOLDER).parts
+        owner, name, _ = path.parent.relative_to(data_dir / HUB_FOLDER).parts
         licence, citation = (index.licence, index.citation) if index else ("", "")
         found.append((f"{HUB}{owner}/{name}", licence, citation, path.parent))
     return found

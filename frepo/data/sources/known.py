@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from frepo.progress import warn
-from frepo.spec.names import is_of_hub
+from frepo.spec.names import HUB, family_of, is_of_hub
 
 From = Literal["built in", "publisher", "archive", "TFDS", "your folder", "Hub"]
 """`publisher`: arrays read from the publisher's files; `archive`: a folder of images in the publisher's archive; `Hub`:
@@ -23,10 +23,15 @@ class Known:
     licence: str = ""
     """As the publisher states it."""
     citation: str = ""
+    hub_name: str | None = None
+    """Where the Hugging Face Hub keeps it, as OWNER/NAME."""
 
 
 _IMAGENET = "ImageNet's terms: research, not commercial"
-_CIFAR = "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, 2009"
+_CIFAR = (
+    "none stated; cite the report",
+    "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, 2009",
+)
 
 KNOWN: dict[str, Known] = {
     "digits": Known(
@@ -40,6 +45,7 @@ KNOWN: dict[str, Known] = {
         "28x28x1",
         "CC BY-SA 3.0",
         "LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proc. IEEE, 1998",
+        "ylecun/mnist",
     ),
     "fashion_mnist": Known(
         "publisher",
@@ -49,9 +55,10 @@ KNOWN: dict[str, Known] = {
         "28x28x1",
         "MIT",
         "Xiao, Rasul, Vollgraf: Fashion-MNIST, arXiv:1708.07747, 2017",
+        "zalando-datasets/fashion_mnist",
     ),
-    "cifar10": Known("publisher", 10, 50_000, 10_000, "32x32x3", "none stated; cite the report", _CIFAR),
-    "cifar100": Known("publisher", 100, 50_000, 10_000, "32x32x3", "none stated; cite the report", _CIFAR),
+    "cifar10": Known("publisher", 10, 50_000, 10_000, "32x32x3", *_CIFAR, "uoft-cs/cifar10"),
+    "cifar100": Known("publisher", 100, 50_000, 10_000, "32x32x3", *_CIFAR, "uoft-cs/cifar100"),
     "svhn_cropped": Known(
         "publisher",
         10,
@@ -60,6 +67,7 @@ KNOWN: dict[str, Known] = {
         "32x32x3",
         "not commercial",
         "Netzer et al.: Reading Digits in Natural Images with Unsupervised Feature Learning, NIPS workshop, 2011",
+        "ufldl-stanford/svhn",
     ),
     "tiny_imagenet": Known(
         "archive",
@@ -69,19 +77,41 @@ KNOWN: dict[str, Known] = {
         "64x64x3",
         _IMAGENET,
         "Le, Yang: Tiny ImageNet Visual Recognition, CS 231N, 2015",
+        "zh-plus/tiny-imagenet",
     ),
     "imagenet_resized/32x32": Known("TFDS", 1000, 1_281_167, 50_000, "32x32x3", _IMAGENET),
     "imagenet_resized/64x64": Known("TFDS", 1000, 1_281_167, 50_000, "64x64x3", _IMAGENET),
     "imagenette": Known(
-        "archive", 10, 9_469, 3_925, "various", _IMAGENET, "Howard: Imagenette, github.com/fastai/imagenette, 2019"
+        "archive",
+        10,
+        9_469,
+        3_925,
+        "various",
+        _IMAGENET,
+        "Howard: Imagenette, github.com/fastai/imagenette, 2019",
+        "frgfm/imagenette",
     ),
     "imagewoof": Known(
-        "archive", 10, 9_025, 3_929, "various", _IMAGENET, "Howard: Imagewoof, github.com/fastai/imagenette, 2019"
+        "archive",
+        10,
+        9_025,
+        3_929,
+        "various",
+        _IMAGENET,
+        "Howard: Imagewoof, github.com/fastai/imagenette, 2019",
+        "frgfm/imagewoof",
     ),
     "caltech_birds2011": Known("TFDS", 200, 5_994, 5_794, "various", "research, not commercial"),
     "image_folder": Known("your folder", None, None, None, "various"),
     "parquet": Known("your folder", None, None, None, "various"),
 }
+
+
+def known_of(name: str) -> Known | None:
+    """Return what is known of a data set in any version and config, or as the Hub keeps it; None for all others."""
+    if is_of_hub(name):
+        return next((known for known in KNOWN.values() if known.hub_name == name.removeprefix(HUB)), None)
+    return KNOWN.get(name.partition(":")[0]) or KNOWN.get(family_of(name))
 
 
 def comes_from(name: str) -> From:

@@ -9,15 +9,22 @@ from pathlib import Path
 
 from frepo.data.sources.known import KNOWN, comes_from
 from frepo.errors import FrepoError
+from frepo.spec.names import HUB
 
 INDEX = "index.json"
 """Written last when a data set is prepared from its publisher's files."""
+HUB_FOLDER = "hf"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def own_directory(name: str, data_dir: Path) -> Path:
     """Return the directory of the data set `name` when it is prepared from its publisher's files."""
     return data_dir / name / "frepo"
+
+
+def hub_directory(name: str, revision: str, data_dir: Path) -> Path:
+    """Return the directory of a data set `hf://OWNER/NAME` at a commit."""
+    return data_dir.joinpath(HUB_FOLDER, *name.removeprefix(HUB).split("/"), revision)
 
 
 def prepared_in(name: str, data_dir: Path) -> Path | None:

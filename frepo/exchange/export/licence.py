@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from frepo.data.sources.known import KNOWN
-from frepo.spec.names import family_of
+from frepo.data.sources.known import known_of
+from frepo.spec.names import HUB, is_of_hub
 
 IDENTIFIERS = {
     "CC BY 4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
@@ -12,17 +12,6 @@ IDENTIFIERS = {
     "MIT": ("mit", "https://spdx.org/licenses/MIT"),
 }
 """From a licence as its publisher states it to the Hub's identifier and the address of its text."""
-ON_THE_HUB = {
-    "mnist": "ylecun/mnist",
-    "fashion_mnist": "zalando-datasets/fashion_mnist",
-    "cifar10": "uoft-cs/cifar10",
-    "cifar100": "uoft-cs/cifar100",
-    "svhn_cropped": "ufldl-stanford/svhn",
-    "tiny_imagenet": "zh-plus/tiny-imagenet",
-    "imagenette": "frgfm/imagenette",
-    "imagewoof": "frgfm/imagewoof",
-}
-"""Where the Hub keeps a data set."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +35,10 @@ class Source:
 
 def source_of(name: str) -> Source:
     """Return what is known of the data set of that name in specs."""
-    family = family_of(name)
-    known = KNOWN.get(name.partition(":")[0]) or KNOWN.get(family)
-    stated, citation = (known.licence, known.citation) if known else ("", "")
-    hub_name = ON_THE_HUB.get(family)
+    known = known_of(name)
+    stated, citation, hub_name = (known.licence, known.citation, known.hub_name) if known else ("", "", None)
+    if is_of_hub(name):
+        hub_name = name.removeprefix(HUB)
     if stated in IDENTIFIERS:
         identifier, address = IDENTIFIERS[stated]
         return Source(identifier, None, address, citation, hub_name)

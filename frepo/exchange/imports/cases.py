@@ -1,12 +1,12 @@
 """Specs that score a stranger's set: under its own recipe, under a common one, and under recipes between the two."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from frepo.spec import LoadedSpec, made_specs
+from frepo.spec.fields import toml_text
 from frepo.spec.recipes import RECIPES, RecipeName
 
 OWN, COMMON, NETWORK, WHITENING = "own", "common", "network", "whitening"
@@ -56,10 +56,10 @@ def scoring_specs(wanted: Wanted, ipc: int, own: str, standardized: str) -> list
     Raises:
         SpecError: one of them is not valid.
     """
-    lines = [f"name = {toml(wanted.name)}", "", "[sweep]"]
+    lines = [f"name = {toml_text(wanted.name)}", "", "[sweep]"]
     for label, case in _cases(wanted, ipc, own, standardized).items():
-        lines += ["", "[[sweep.case]]", f"label = {toml(label)}"]
-        lines += [f"{toml(name)} = {toml(value)}" for name, value in case.items()]
+        lines += ["", "[[sweep.case]]", f"label = {toml_text(label)}"]
+        lines += [f"{toml_text(name)} = {toml_text(value)}" for name, value in case.items()]
     return made_specs(Path(f"{wanted.name}.toml"), "\n".join(lines) + "\n")
 
 
@@ -99,12 +99,3 @@ def _switched(own: RecipeName, common: RecipeName) -> Iterator[tuple[str, Case]]
         switched = {name: other[name] for name in names if name in other}
         if switched != {name: mine[name] for name in names if name in mine}:
             yield aspect, {**{name: value for name, value in mine.items() if name not in names}, **switched}
-
-
-def toml(value: Any) -> str:
-    """Return a value of a spec in TOML, which writes these as JSON does, but for tables."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{name} = {toml(inner)}" for name, inner in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)

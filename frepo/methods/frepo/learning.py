@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from frepo.data.batches import batch_indices
-from frepo.data.dataset import DatasetInfo
 from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.devices import place
@@ -17,14 +15,11 @@ from frepo.engine.loop import Loop, Milestone, every
 from frepo.engine.randomness import Stream, key_data
 from frepo.methods.base import DistilledData, Job, Learning, Result
 from frepo.methods.chosen import real_images
-from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.methods.frepo.state import Best, DistillState
 from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
-from frepo.networks.build import build_model
+from frepo.methods.pool import pool_schedule, pool_training
 from frepo.networks.layers import numerics
-from frepo.networks.training import Trainer
-from frepo.plan import DistillStage
 from frepo.spec import Frepo
 
 
@@ -88,14 +83,6 @@ def prepare(job: Job) -> Learning[DistillState]:
     return Learning(
         loop, start, lambda state: state.data, partial(_result, settings.steps), training.trainer.num_parameters
     )
-
-
-def pool_training(work: DistillStage, info: DatasetInfo) -> PoolTraining:
-    """Return the training of the networks of the pool."""
-    assert work.architecture is not None
-    assert work.pool is not None
-    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM)
-    return PoolTraining(Trainer(model, optax.adam(work.pool.learning_rate), info.image_shape), work.pool.batch_size)
 
 
 def _result(steps: int, state: DistillState) -> Result:

@@ -12,8 +12,9 @@ from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
 from frepo.methods.base import Array, DistilledData
-from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.state import DistillState
+from frepo.methods.pool import PoolTraining
+from frepo.networks.augmentation import both_sides
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import krr_predict
 from frepo.networks.losses import centered_one_hot, half_squared_error, label_margin
@@ -63,19 +64,12 @@ def meta_loss(
     Half squared error of the regression from support to target, plus the label margin if labels are learned
     (Zhou et al. 2022, section 3). With `flip` the support is the images and their mirror images, labels twice.
     """
-    images, labels = both_sides(data, flip=settings.flip)
+    images, labels = both_sides(data.images, data.labels, flip=settings.flip)
     prediction = krr_predict(f_TxD, features(images), labels, settings.reg)
     error = half_squared_error(prediction, y_TxC)
     loss = error + label_margin(data.labels, label_classes) if settings.learn_labels else error
     hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(y_TxC, axis=-1)
     return loss, {"loss": loss, "krr_error": error, "krr_accuracy": jnp.mean(hits)}
-
-
-def both_sides(data: DistilledData, *, flip: bool) -> tuple[jax.Array, jax.Array]:
-    """Return images and labels of the support; with `flip`, images and their mirror images, and the labels twice."""
-    if not flip:
-        return data.images, data.labels
-    return jnp.concatenate([data.images, data.images[:, :, ::-1]]), jnp.concatenate([data.labels, data.labels])
 
 
 DistillStep = Callable[[DistillState, StepConstants, StepInput], tuple[DistillState, Metrics]]

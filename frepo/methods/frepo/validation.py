@@ -11,9 +11,10 @@ import numpy as np
 from frepo.data.dataset import Dataset
 from frepo.data.residency import LabelledImages, input_maker
 from frepo.engine.devices import compiled, in_shares, place
-from frepo.methods.frepo.pool import PoolTraining
 from frepo.methods.frepo.state import Best, DistillState
-from frepo.methods.frepo.step import Metrics, both_sides
+from frepo.methods.frepo.step import Metrics
+from frepo.methods.pool import PoolTraining
+from frepo.networks.augmentation import both_sides
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import krr_predict
 from frepo.networks.training import Network
@@ -47,7 +48,7 @@ def make_validation(
         def features(x: jax.Array) -> jax.Array:
             return in_shares(partial(training.features, member), x)
 
-        support, labels = both_sides(state.data, flip=settings.flip)
+        support, labels = both_sides(state.data.images, state.data.labels, flip=settings.flip)
         f_SxD = in_chunks(features, support, chunk)
         f_TxD = in_chunks(lambda stored: features(to_inputs(stored)), images.images, chunk)
         prediction = krr_predict(f_TxD, f_SxD, labels, settings.reg)

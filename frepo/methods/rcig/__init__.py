@@ -1,1 +1,1 @@
-"""Reparameterised convex implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
+"""Reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""

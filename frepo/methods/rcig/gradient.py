@@ -18,8 +18,9 @@ from frepo.methods.rcig.proxy import (
     without_head,
     zeros_of,
 )
+from frepo.networks.augmentation import both_sides
 from frepo.networks.krr import FULL
-from frepo.networks.losses import cross_entropy
+from frepo.networks.losses import cross_entropy, label_margin
 
 
 @struct.dataclass
@@ -59,13 +60,6 @@ class Found(NamedTuple):
     """v^T H v - 2 v^T g before each step of the solve with the Hessian, float32 [hessian_steps]."""
 
 
-def both_sides(images: jax.Array, labels: jax.Array, *, flip: bool) -> tuple[jax.Array, jax.Array]:
-    """Return the support: images with labels, and with `flip` their mirror images too."""
-    if not flip:
-        return images, labels
-    return jnp.concatenate([images, images[:, :, ::-1]]), jnp.concatenate([labels, labels])
-
-
 def data_gradient(
     apply: Apply,
     params: Params,
@@ -101,17 +95,19 @@ def outer_loss(
     targets: tuple[jax.Array, jax.Array],
     inner: Inner,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the cross-entropy of the proxy on the targets less the labels' margin, and its accuracy in 0..1."""
+    """Return the cross-entropy of the proxy on the targets with the labels' margin, and its accuracy in 0..1.
+
+    The margin is sought up to 1/(2C), half of FRePo's.
+    """
     images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
     (f_SxD, _), (_, g_SxC) = jax.jvp(lambda weights: apply(weights, images), (params,), (change,))
     (f_TxD, _), (_, g_TxC) = jax.jvp(lambda weights: apply(weights, targets[0]), (params,), (change,))
     dual = cho_solve(kernel_factor(f_SxD, inner.ridge), labels - g_SxC)
     prediction = g_TxC + jnp.matmul(f_TxD, jnp.matmul(f_SxD.T, dual, precision=FULL), precision=FULL)
     loss = cross_entropy(prediction * jnp.exp(learned.temperature), targets[1])
-    top = jax.lax.top_k(learned.labels, 2)[0]
-    margin = jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1 / (2 * learned.labels.shape[-1])))
+    margin = label_margin(learned.labels, 2 * learned.labels.shape[-1])
     hits = jnp.argmax(prediction, axis=-1) == jnp.argmax(targets[1], axis=-1)
-    return loss - margin, jnp.mean(hits)
+    return loss + margin, jnp.mean(hits)
 
 
 def implicit_gradient(

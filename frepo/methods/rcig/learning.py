@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from frepo.data.batches import batch_indices
-from frepo.data.dataset import DatasetInfo
 from frepo.data.residency import TrainingImages, training_images
 from frepo.data.split import split
 from frepo.engine.devices import compiled, place
@@ -17,11 +15,11 @@ from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream, key_data
 from frepo.methods.base import DistilledData, Job, Learning, Result
 from frepo.methods.chosen import real_images
-from frepo.methods.frepo.pool import BATCH_MOMENTUM, PoolTraining, update_schedule
+from frepo.methods.frepo.step import StepConstants
+from frepo.methods.pool import PoolTraining, pool_training, update_schedule
 from frepo.methods.rcig.gradient import Inner, Learned, data_gradient
 from frepo.methods.rcig.rates import START, Rates, found_rate
 from frepo.methods.rcig.step import (
-    RcigConstants,
     RcigInput,
     RcigState,
     applied,
@@ -29,11 +27,8 @@ from frepo.methods.rcig.step import (
     belief,
     make_step,
 )
-from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
 from frepo.networks.losses import half_squared_error
-from frepo.networks.training import Trainer
-from frepo.plan import DistillStage
 from frepo.spec import Rcig
 
 
@@ -53,7 +48,7 @@ def prepare(job: Job) -> Learning[RcigState]:
     assert work.pool is not None
     pool = work.pool
     start = real_images(work, dataset)
-    training = pool_training(work, dataset.info, settings)
+    training = pool_training(work, dataset.info, _loss, settings.softplus)
     inner = Inner(settings.l2 * len(start.images), settings.inner_steps, settings.hessian_steps, settings.flip)
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     precision = work.architecture.precision
@@ -87,7 +82,7 @@ def prepare(job: Job) -> Learning[RcigState]:
         make_step(settings, training, target, inner),
         initial,
         _Start(start, pool_start, *rates),
-        RcigConstants(target.constants, place(pool_step)),
+        StepConstants(target.constants, place(pool_step)),
         inputs,
         settings.steps,
         bytes_per_step=target.bytes_per_step,
@@ -102,19 +97,9 @@ def prepare(job: Job) -> Learning[RcigState]:
     )
 
 
-def pool_training(work: DistillStage, info: DatasetInfo, settings: Rcig) -> PoolTraining:
-    """Return the training of the networks of the pool: half the squared error, the mean over classes too."""
-    assert work.architecture is not None
-    assert work.pool is not None
-    softplus = settings.softplus if work.architecture.type == "conv" else None
-    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM, softplus)
-
-    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        return half_squared_error(logits, labels) / labels.shape[-1]
-
-    return PoolTraining(
-        Trainer(model, optax.adam(work.pool.learning_rate), info.image_shape, loss), work.pool.batch_size
-    )
+def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Half the squared error as in FRePo, but the mean over classes too: Adam's epsilon sees the difference."""
+    return half_squared_error(logits, labels) / labels.shape[-1]
 
 
 def _first_rates(

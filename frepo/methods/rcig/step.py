@@ -11,10 +11,12 @@ from flax import struct
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.methods.base import Array, DistilledData
-from frepo.methods.frepo.pool import PoolTraining
-from frepo.methods.rcig.gradient import Inner, Learned, both_sides, data_gradient
+from frepo.methods.frepo.step import StepConstants
+from frepo.methods.pool import PoolTraining
+from frepo.methods.rcig.gradient import Inner, Learned, data_gradient
 from frepo.methods.rcig.proxy import Params, repeated
 from frepo.methods.rcig.rates import Rates, adapted
+from frepo.networks.augmentation import both_sides
 from frepo.networks.training import Network
 from frepo.spec import Rcig
 
@@ -43,15 +45,6 @@ class RcigState:
     rates: Rates
 
 
-class RcigConstants(NamedTuple):
-    """The inputs that no step changes."""
-
-    images: Any
-    """The constants of the `TrainingImages`."""
-    key: Array
-    """uint32 [2], see `key_data`."""
-
-
 class RcigInput(NamedTuple):
     """The input of a step from the host; it follows from (seed, step)."""
 
@@ -76,16 +69,16 @@ def averaged(state: RcigState, decay: float, steps: Any) -> Learned:
     return jax.tree.map(lambda leaf: leaf / (1 - decay**steps), state.average)
 
 
-RcigStep = Callable[[RcigState, RcigConstants, RcigInput], tuple[RcigState, Metrics]]
+RcigStep = Callable[[RcigState, StepConstants, RcigInput], tuple[RcigState, Metrics]]
 
 
 def make_step(settings: Rcig, training: PoolTraining, target: TrainingImages, inner: Inner) -> RcigStep:
     """Return `step(state, constants, given) -> (state, metrics)`."""
     optimizer = belief()
-    rates_of = {"images": settings.learning_rate, "labels": settings.learning_rate if settings.learn_labels else 0.0}
-    lengths = Learned(**rates_of, temperature=settings.temperature_learning_rate)
+    of_labels = settings.learning_rate if settings.learn_labels else 0.0
+    lengths = Learned(settings.learning_rate, of_labels, settings.temperature_learning_rate)
 
-    def step(state: RcigState, constants: RcigConstants, given: RcigInput) -> tuple[RcigState, Metrics]:
+    def step(state: RcigState, constants: StepConstants, given: RcigInput) -> tuple[RcigState, Metrics]:
         member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
         images, classes = target.take(constants.images, given.batch)
         num_classes = state.learned.labels.shape[-1]
@@ -131,7 +124,7 @@ def _trained(
     member: Network,
     learned: Learned,
     given: RcigInput,
-    constants: RcigConstants,
+    constants: StepConstants,
     settings: Rcig,
 ) -> Network:
     """Return the network after its training steps on the distilled data just updated, or a fresh one."""

@@ -1,13 +1,22 @@
 """The pool of half-trained networks: its schedule of use and replacement, and its training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
+import optax
 
+from frepo.data.dataset import DatasetInfo
 from frepo.engine.devices import share_evenly
 from frepo.methods.base import DistilledData
+from frepo.networks.build import build_model
+from frepo.networks.losses import half_squared_error
 from frepo.networks.training import Network, Trainer
+from frepo.plan import DistillStage
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+"""(logits [n, C], labels [n, C]) -> scalar."""
 
 BATCH_MOMENTUM = 0.1
 """The newest batch has nine tenths of batch norm's running averages: a pool network lives for a hundred steps or so."""
@@ -84,3 +93,14 @@ class PoolTraining:
             chosen = jax.random.permutation(key, len(images))[: self.batch_size]
             images, labels = images[chosen], labels[chosen]
         return self.trainer.step(member, share_evenly(images), labels)[0]
+
+
+def pool_training(
+    work: DistillStage, info: DatasetInfo, loss: Loss = half_squared_error, softplus: float | None = None
+) -> PoolTraining:
+    """Return the training of the networks of the pool by `loss`, with `softplus` in place of ReLU where it is given."""
+    assert work.architecture is not None
+    assert work.pool is not None
+    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM, softplus)
+    trainer = Trainer(model, optax.adam(work.pool.learning_rate), info.image_shape, loss)
+    return PoolTraining(trainer, work.pool.batch_size)
