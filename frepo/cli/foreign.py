@@ -1,5 +1,6 @@
 """Commands about other people's distilled images: import, score, and the recipes of the literature."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
