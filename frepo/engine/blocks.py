@@ -14,6 +14,7 @@ import numpy as np
 from jax.stages import Lowered
 
 from frepo.engine.devices import compiled, place
+from frepo.engine.phases import Phased, PhasePrograms
 
 State = Any
 Metrics = Mapping[str, jax.Array]
@@ -36,8 +37,10 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def block_steps(bytes_per_step: int = 0) -> int:
-    """Return the number of steps of a block, smaller if the inputs of a step are large."""
+def block_steps(bytes_per_step: int = 0, *, phased: bool = False) -> int:
+    """Return the number of steps of a block, smaller if the inputs of a step are large; one step of phases is long."""
+    if phased:
+        return 1
     most = STEPS_OF_HOST_LOOP if on_cpu() else STEPS_OF_SCAN
     return max(1, min(most, BYTES_OF_BLOCK // max(1, bytes_per_step)))
 
@@ -61,7 +64,8 @@ class BlockRunner:
     """Compiles `step(state, constants, given) -> (state, metrics)` once and runs blocks of it.
 
     `given` is a pytree. Its bool leaves of shape [] are choices: in the host loop each is a Python bool, and each
-    combination that occurs has its own program; in a scan they are traced. `branch` serves both.
+    combination that occurs has its own program; in a scan they are traced. `branch` serves both. The phases of a
+    `Phased` step are programs of the host loop, too; it has no choices.
     """
 
     def __init__(self, step: Step) -> None:
@@ -73,11 +77,12 @@ class BlockRunner:
 
         self._step = compiled(chosen, donate_argnums=0)
         self._scan = compiled(scan, donate_argnums=0)
+        self._phases = PhasePrograms(step) if isinstance(step, Phased) else None
 
     def __call__(
-        self, state: State, constants: Any, given: Any, stopping: Callable[[], bool]
+        self, state: State, constants: Any, given: Any, stopping: Callable[[int], bool]
     ) -> tuple[State, Sequence[Metrics]]:
-        """Run the n steps of `given`, a pytree of host arrays [n, ...]; fewer on a CPU if `stopping` says so.
+        """Run the n steps of `given`, a pytree of host arrays [n, ...]; fewer on a CPU if `stopping(steps done)`.
 
         Returns the new state (the old one is donated) and the metrics of each step done.
         """
@@ -87,30 +92,39 @@ class BlockRunner:
         host = jax.device_get(metrics)
         return state, [{name: values[i] for name, values in host.items()} for i in range(_count(given))]
 
-    def lower_block(self, state: State, constants: Any, given: Any) -> Lowered:
-        """Return the program of a block, ready to be compiled: the scan, or the first step of the host loop."""
-        return (
-            self.lower_step(state, constants, given) if on_cpu() else self._scan.lower(state, constants, place(given))
-        )
-
-    def lower_step(self, state: State, constants: Any, given: Any) -> Lowered:
-        """Return the program of the first step of `given` alone, ready to be compiled."""
-        return self._step.lower(state, constants, place(_row(given, 0)))
+    def programs_of_block(self, state: State, constants: Any, given: Any) -> list[Lowered]:
+        """Return the programs of a block, ready to be compiled: the scan, or those of the host loop's first step."""
+        if on_cpu():
+            return [program for program, _ in self._programs_of_step(state, constants, given)]
+        return [self._scan.lower(state, constants, place(given))]
 
     def flops_per_step(self, state: State, constants: Any, given: Any) -> float:
         """Return the floating-point operations of the first step of `given`, as XLA counts them."""
-        analysis: Any = self.lower_step(state, constants, given).cost_analysis()
-        return float(analysis["flops"])
+        # XLA counts the body of a loop once, so a step's programs are counted one by one on all backends.
+        programs = self._programs_of_step(state, constants, given)
+        analyses: Any = [(program.cost_analysis(), times) for program, times in programs]
+        return sum(float(analysis.get("flops", 0)) * times for analysis, times in analyses)
+
+    def _programs_of_step(self, state: State, constants: Any, given: Any) -> list[tuple[Lowered, float]]:
+        if self._phases:
+            return self._phases.lowered(state, constants, place(_traced_row(given, 0)))
+        return [(self._step.lower(state, constants, place(_row(given, 0))), 1.0)]
 
     def _host_loop(
-        self, state: State, constants: Any, given: Any, stopping: Callable[[], bool]
+        self, state: State, constants: Any, given: Any, stopping: Callable[[int], bool]
     ) -> tuple[State, Sequence[Metrics]]:
         done: list[Metrics] = []
         in_flight: deque[Metrics] = deque()
         for i in range(_count(given)):
-            if stopping():
+            if stopping(i):
                 break
-            state, metrics = self._step(state, constants, place(_row(given, i)))
+            if self._phases:
+                after = self._phases(state, constants, place(_traced_row(given, i)), lambda: stopping(0))
+                if after is None:
+                    break
+                state, metrics = after
+            else:
+                state, metrics = self._step(state, constants, place(_row(given, i)))
             done.append(metrics)
             in_flight.append(metrics)
             if len(in_flight) > IN_FLIGHT:
@@ -125,6 +139,10 @@ def _count(given: Any) -> int:
 def _row(given: Any, i: int) -> Any:
     """Return the input of step `i` of a block in the host loop."""
     return jax.tree.map(lambda array: _Choice(bool(array[i])) if _chooses(array) else array[i], given)
+
+
+def _traced_row(given: Any, i: int) -> Any:
+    return jax.tree.map(lambda array: array[i], given)
 
 
 def _chooses(array: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from frepo.engine.blocks import BlockRunner, block_steps
+from frepo.engine.blocks import BlockRunner
 from frepo.engine.loop import Loop
 from frepo.spec.architecture import Precision
 
@@ -31,7 +31,7 @@ class Cost:
     flops_per_step: float
     """Floating-point operations of a step, as XLA counts them before optimising; a product and a sum are two."""
     peak_device_bytes: int
-    """Arguments, results and temporaries of the compiled program, as assigned by XLA."""
+    """Arguments, results and temporaries of the largest compiled program, as assigned by XLA."""
     compile_seconds: float
     """With the compile cache as it was."""
     seconds_per_step: float
@@ -45,31 +45,30 @@ class Cost:
 def measure(loop: Loop[Any], parameters: int) -> Cost:
     """Compile the program of `loop`, run a few of its steps and return their cost."""
     runner, state = BlockRunner(loop.step), loop.first_state()
-    count = min(block_steps(loop.bytes_per_step), loop.steps)
-    given = loop.inputs(0, count)
+    given = loop.typical_inputs(min(loop.block_steps, loop.steps))
     began = time.perf_counter()
-    memory: Any = runner.lower_block(state, loop.constants, given).compile().memory_analysis()
+    programs = runner.programs_of_block(state, loop.constants, given)
+    peak = max(_bytes_of(program.compile().memory_analysis()) for program in programs)
     compile_seconds = time.perf_counter() - began
     flops = runner.flops_per_step(state, loop.constants, given)
-    state, _ = runner(state, loop.constants, given, _never)
+    state, _ = runner(state, loop.constants, given, lambda _: False)
     jax.block_until_ready(state)
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS_TIMED:
-        state, metrics = runner(state, loop.constants, given, _never)
+        state, metrics = runner(state, loop.constants, given, lambda _: False)
         jax.block_until_ready(state)
         done += len(metrics)
     seconds_per_step = (time.perf_counter() - began) / done
-    peak = (
+    return Cost(parameters, flops, peak, compile_seconds, seconds_per_step, loop.steps)
+
+
+def _bytes_of(memory: Any) -> int:
+    return (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         + memory.temp_size_in_bytes
         - memory.alias_size_in_bytes
     )
-    return Cost(parameters, flops, peak, compile_seconds, seconds_per_step, loop.steps)
-
-
-def _never() -> bool:
-    return False
 
 
 def peak_flops(device_kind: str, precision: Precision) -> float | None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from frepo.engine.blocks import Step
+from frepo.engine.blocks import Step, block_steps
 from frepo.engine.devices import compiled, place
+from frepo.engine.phases import Phased
 from frepo.spec.architecture import Precision
 
 S = TypeVar("S")
@@ -55,6 +56,8 @@ class Loop(Generic[S]):
     """(first step, count) -> host arrays with a leading axis of length count; those of bool [count] are choices for
     `branch`."""
     steps: int
+    typical: Callable[[int], Any] | None = None
+    """(count) -> `inputs` of steps that cost what steps cost on average, if the first ones do not."""
     bytes_per_step: int = 0
     """Size of the `inputs` of a step, if large."""
     precision: Precision = "float32"
@@ -66,3 +69,12 @@ class Loop(Generic[S]):
     def first_state(self) -> S:
         """Return the state before step 0, on the device."""
         return place(compiled(self.initial)(place(self.start)))
+
+    @property
+    def block_steps(self) -> int:
+        """Number of steps that run without a look at the host."""
+        return block_steps(self.bytes_per_step, phased=isinstance(self.step, Phased))
+
+    def typical_inputs(self, count: int) -> Any:
+        """Return inputs of `count` steps that cost what steps cost on average."""
+        return self.typical(count) if self.typical else self.inputs(0, count)

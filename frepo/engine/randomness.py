@@ -18,6 +18,8 @@ class Stream(IntEnum):
     FEATURES = 6
     SHADOWS = 7
     ATTACKS = 8
+    START_IMAGES = 9
+    WINDOWS = 10
 
 
 def key_of(seed: tuple[int, ...]) -> jax.Array:

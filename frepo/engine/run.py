@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from frepo.engine.blocks import BlockRunner, block_steps
+from frepo.engine.blocks import BlockRunner
 from frepo.engine.cost import peak_flops
 from frepo.engine.devices import place
 from frepo.engine.journal import Journal
@@ -30,7 +30,7 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
     """
     steps, runner = loop.steps, BlockRunner(loop.step)
     step, state = _start(loop, journal)
-    size = block_steps(loop.bytes_per_step)
+    size = loop.block_steps
     most = _steps_at_peak(loop, runner, state)
     with (
         step_progress(journal.label, step, steps, most, journal.position) as progress,
@@ -95,18 +95,14 @@ def _steps_at_peak(loop: Loop[Any], runner: BlockRunner, state: Any) -> float | 
     peak = peak_flops(jax.devices()[0].device_kind, loop.precision)
     if peak is None:
         return None
-    return peak * jax.device_count() / runner.flops_per_step(state, loop.constants, loop.inputs(0, 1))
+    return peak * jax.device_count() / runner.flops_per_step(state, loop.constants, loop.typical_inputs(1))
 
 
-def _stop_or_save(journal: Journal, first: int) -> Callable[[], bool]:
-    """Return a condition that ends a host loop early: a signal or a due save; several processes end only together."""
-    step = first - 1
+def _stop_or_save(journal: Journal, first: int) -> Callable[[int], bool]:
+    """Return a condition that ends a host loop early: a signal, or a due save after at least one step.
+
+    Several processes end only together.
+    """
     if jax.process_count() > 1:
-        return lambda: False
-
-    def ends() -> bool:
-        nonlocal step
-        step += 1
-        return stopping() or (step > first and journal.save_is_due(step))
-
-    return ends
+        return lambda _: False
+    return lambda done: stopping() or (done > 0 and journal.save_is_due(first + done))

@@ -1,6 +1,6 @@
 """The interface of methods to the rest of the program: from a job to data, at once or step by step.
 
-The table of a method, in `frepo.spec.distill`, holds everything that can be known without JAX, and names its
+The table of a method, in `frepo.spec`, holds everything that can be known without JAX, and names its
 `prepare(job) -> Learning | Result`: a `Learning` if images are learned, a `Result` if they are only chosen.
 """
 

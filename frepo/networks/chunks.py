@@ -1,6 +1,7 @@
 """Features of the support in bounded memory."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from frepo.engine.blocks import on_cpu
+from frepo.engine.devices import in_shares, share_evenly
 
 Features = Callable[[jax.Array], jax.Array]
 
@@ -32,6 +34,18 @@ def in_chunks(features: Features, images: Shaped[Array, "n h w c"], chunk: int) 
     else:
         done = jax.lax.map(jax.checkpoint(features), pieces)
     return done.reshape(parts * size, -1)[:count]
+
+
+def as_independent(
+    features: Features, images: Shaped[Array, "n h w c"], chunk: int, *, together: bool
+) -> Float[Array, "n d"]:
+    """Return features [n, d] of images [n, h, w, c] on all devices, at most `chunk` images at once on each.
+
+    With `together`, for networks with batch norm, all images go through the network at once: they are not independent.
+    """
+    if together:
+        return features(share_evenly(images))
+    return in_chunks(partial(in_shares, features), images, chunk)
 
 
 def _one_after_the_other(features: Features, pieces: list[jax.Array]) -> tuple[jax.Array, ...]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from frepo.spec.distill import Siamese
+from frepo.spec.learned import Siamese
 
 BRIGHTNESS = (-0.5, 0.5)
 SATURATION = (0.0, 2.0)

@@ -3,8 +3,9 @@
 from frepo.spec.application import Application, Continual, CrossArchitecture, Evaluate, FairScores, Membership
 from frepo.spec.architecture import AlexNet, Architecture, Conv, DcConv, KipConv, ResNet18, ResNet18Ap, Vgg11
 from frepo.spec.dataset import Dataset, Standardize, Zca, without_place
-from frepo.spec.distill import Coreset, Distill, Dm, Frepo, Full, Imported, Made, RandomSelection, Rcig, method_tables
+from frepo.spec.distill import Coreset, Distill, Full, Imported, Made, RandomSelection, method_tables
 from frepo.spec.experiment import ExperimentSpec
+from frepo.spec.learned import Dm, Frepo, RatBptt, Rcig
 from frepo.spec.load import LoadedSpec, load_spec, load_specs, load_table, made_specs, read_override
 from frepo.spec.pool import Pool
 from frepo.spec.recipe import Recipe
@@ -34,6 +35,7 @@ __all__ = [
     "Membership",
     "Pool",
     "RandomSelection",
+    "RatBptt",
     "Rcig",
     "Recipe",
     "ResNet18",

@@ -188,6 +188,7 @@ def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _tags(table: type[BaseModel]) -> Iterator[str]:
-    """Yield the words that may choose `table` in a union, and those of its other fields, which choose nothing."""
-    for field in table.model_fields.values():
-        yield from (tag for tag in get_args(field.annotation) if isinstance(tag, str))
+    """Yield the words that choose `table` in a union: the values of its `type` or `method`."""
+    for name in ("type", "method"):
+        if field := table.model_fields.get(name):
+            yield from get_args(field.annotation)

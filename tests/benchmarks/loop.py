@@ -51,7 +51,7 @@ def compiled_loop(learning: Learning) -> Advance:
 
     def advance(count: int) -> None:
         nonlocal state, position
-        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda: False)
+        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda _: False)
         jax.block_until_ready(state)
         position += count
 

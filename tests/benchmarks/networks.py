@@ -45,7 +45,7 @@ def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: 
         for name, runner in runners.items():
             given = loops[name].inputs((first + 1) * steps, steps)
             began = time.perf_counter()
-            states[name], _ = runner(states[name], loops[name].constants, given, lambda: False)
+            states[name], _ = runner(states[name], loops[name].constants, given, lambda _: False)
             jax.block_until_ready(states[name])
             if first >= 0:  # the round before the first one compiles
                 seconds[name].append((time.perf_counter() - began) / steps)

@@ -11,3 +11,9 @@ def compile_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Let the program take the way of a GPU, on this machine's CPU."""
+    return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

@@ -27,12 +27,6 @@ from frepo.spec import Dataset as DatasetTable
 SHAPE = (8, 8, 1)
 
 
-@pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """Let the program take the way of a GPU, on this machine's CPU."""
-    return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-
-
 FREPO = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
 DM = Dm(method="dm", ipc=1, steps=30, batch_size=16)
 RCIG = Rcig(
@@ -64,7 +58,7 @@ def learning():
     return learning_of(0)
 
 
-def never():
+def never(_):
     return False
 
 
@@ -121,9 +115,8 @@ def test_nothing_is_transferred_inside_a_block(learning, as_on_a_gpu):
 
 def test_the_host_loop_stops_where_it_is_told_to(learning):
     given = learning.loop.inputs(0, 10)
-    answers = iter([False] * 4 + [True])
     _, metrics = BlockRunner(learning.loop.step)(
-        learning.loop.first_state(), learning.loop.constants, given, lambda: next(answers)
+        learning.loop.first_state(), learning.loop.constants, given, lambda done: done == 4
     )
     assert len(metrics) == 4
     assert block_steps() == STEPS_OF_HOST_LOOP
@@ -178,7 +171,7 @@ def test_choices_are_python_bools_in_the_host_loop_and_traced_in_a_scan(as_on_a_
 def programs(loop):
     """Return the programs of a loop as they are before the compiler sees them: its start, and a step of either kind."""
     runner, state, given = BlockRunner(loop.step), loop.first_state(), loop.inputs(0, 2)
-    lowered = [jax.jit(loop.initial).lower(loop.start), runner.lower_block(state, loop.constants, given)]
+    lowered = [jax.jit(loop.initial).lower(loop.start), *runner.programs_of_block(state, loop.constants, given)]
     return [each.as_text() for each in lowered]
 
 

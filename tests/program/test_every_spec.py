@@ -36,13 +36,16 @@ SHORT = (
 )
 
 
-OF_RCIG = ("distill.inner_steps=2", "distill.hessian_steps=2", "distill.max_pool_updates=1")
+OF_ONE_METHOD = (
+    *("distill.inner_steps=2", "distill.hessian_steps=2", "distill.max_pool_updates=1"),
+    *("distill.total=3", "distill.window=2"),
+)
 
 
 def read_by(path, settings):
-    """Return those of `settings` that the method of a spec reads, with further ones that only RCIG does."""
+    """Return those of `settings` that the method of a spec reads, with further ones that only one does."""
     distill = load_spec(path).spec.distill
-    settings = [*settings, *OF_RCIG]
+    settings = [*settings, *OF_ONE_METHOD]
     fields = [entry.partition("=")[0] for entry in settings if entry.startswith("distill.")]
     unread = [name for name in fields if not hasattr(distill, name.partition(".")[2])]
     unread += [] if "pool" in distill.reads else ["pool"]

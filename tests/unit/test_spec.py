@@ -374,7 +374,7 @@ INVALID = {
     ),
     "unknown discriminator": (
         changed('method = "frepo"', 'method = "frpo"'),
-        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, rcig, dm, random",
+        "spec.toml:12: distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, rcig, rat_bptt",
     ),
     "error in the chosen branch": (
         changed('type = "zca"', 'type = "zca", reg = 0.0'),
@@ -529,7 +529,7 @@ def test_the_last_override_of_a_field_wins(load):
         ("application.0=3", "application.0: input should be a valid dictionary"),
         (
             "distill.method=frpo",
-            "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, rcig, dm, random",
+            "distill.method: 'frpo' is not allowed, did you mean `frepo`?; allowed: frepo, rcig, rat_bptt, dm",
         ),
         ("name=a/b", "name: 'a/b' is not allowed"),
         ("dataset.5=1", "dataset.5: keys should be strings"),
@@ -794,7 +794,11 @@ def test_the_schema_accepts_every_spec(path):
         (changed("ipc = 1\n", 'ipc = "1"\n'), ["distill", "ipc"], "'1' is not of type 'integer'"),
         (changed("ipc = 1\n", ""), ["distill"], "'ipc' is a required property"),
         (changed('method = "frepo"\n', ""), ["distill"], "'method' is a required property"),
-        (changed('"frepo"', '"frpo"'), ["distill", "method"], "'frpo' is not one of ['frepo', 'rcig', 'dm', 'random'"),
+        (
+            changed('"frepo"', '"frpo"'),
+            ["distill", "method"],
+            "'frpo' is not one of ['frepo', 'rcig', 'rat_bptt', 'dm', 'random'",
+        ),
         (changed("steps = 1000", "stpes = 1000"), ["distill"], "'stpes' was unexpected"),
         (changed('"frepo"', '"random"'), ["distill"], "'steps' was unexpected"),
         (

@@ -10,12 +10,11 @@ import optax
 from flax import struct
 
 from frepo.data.residency import TrainingImages
-from frepo.engine.devices import in_shares, share_evenly
 from frepo.methods.base import Array, DistilledData
 from frepo.networks.base import ImageNetwork
-from frepo.networks.chunks import Features, in_chunks
+from frepo.networks.chunks import Features, as_independent
 from frepo.networks.siamese import siamese
-from frepo.spec.distill import Siamese
+from frepo.spec.learned import Siamese
 
 Metrics = dict[str, jax.Array]
 
@@ -106,9 +105,7 @@ def embedding(model: ImageNetwork, image_shape: tuple[int, ...], key: jax.Array,
         (found, _), _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
         return found
 
-    if model.normalization == "batch":
-        return lambda images: features(share_evenly(images))
-    return lambda images: in_chunks(partial(in_shares, features), images, chunk)
+    return partial(as_independent, features, chunk=chunk, together=model.normalization == "batch")
 
 
 def augment_classes(operations: tuple[Siamese, ...], keys: jax.Array, images: jax.Array) -> jax.Array:

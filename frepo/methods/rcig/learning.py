@@ -48,7 +48,7 @@ def prepare(job: Job) -> Learning[RcigState]:
     assert work.pool is not None
     pool = work.pool
     start = real_images(work, dataset)
-    training = pool_training(work, dataset.info, _loss, settings.softplus)
+    training = pool_training(work, dataset.info, _loss, settings.softplus or None)
     inner = Inner(settings.l2 * len(start.images), settings.inner_steps, settings.hessian_steps, settings.flip)
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     precision = work.architecture.precision

@@ -1,0 +1,109 @@
+"""From a job to the input of the loop: the step, the first state, the data and the inputs."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from frepo.data.batches import batch_indices
+from frepo.data.residency import training_images
+from frepo.data.split import split
+from frepo.engine.devices import place
+from frepo.engine.loop import Loop
+from frepo.engine.randomness import Stream, key_data
+from frepo.methods.base import DistilledData, Job, Learning, Result
+from frepo.methods.frepo.step import StepConstants
+from frepo.methods.rat_bptt.network import inner_loss, real_loss, weights
+from frepo.methods.rat_bptt.placement import Window, first_placed
+from frepo.methods.rat_bptt.step import Parts, RatInput, RatState, RatStep, image_optimizer, learned_part
+from frepo.networks.base import num_parameters
+from frepo.networks.build import build_model
+from frepo.networks.layers import numerics
+from frepo.spec import RatBptt
+
+
+def prepare(job: Job) -> Learning[RatState]:
+    """Return the learning of images that start as noise; their labels start one-hot."""
+    work, dataset, settings = job.work, job.dataset, job.work.distill
+    assert isinstance(settings, RatBptt)
+    assert work.architecture is not None
+    info, architecture = dataset.info, work.architecture
+    model = build_model(architecture, info.num_classes, info.image_shape)
+    optimizer = image_optimizer(settings.learning_rate)
+    target = training_images(
+        dataset, settings.batch_size, job.options.residency, numerics(architecture.precision).dtype
+    )
+    parts = Parts(
+        partial(weights, model, info.image_shape),
+        partial(inner_loss, model, settings),
+        partial(real_loss, model, settings, target, job.options.chunk),
+        optimizer,
+    )
+    kept, _ = split(settings.validation_fraction, dataset.train_labels)
+    steps_of_pass = max(1, len(kept) // settings.batch_size)
+    start = DistilledData(
+        noise((work.seed, Stream.START_IMAGES), (info.num_classes * settings.ipc, *info.image_shape)),
+        np.repeat(np.eye(info.num_classes, dtype=np.float32), settings.ipc, axis=0),
+    )
+
+    def initial(start: DistilledData) -> RatState:
+        data = jax.tree.map(jnp.copy, start)  # the next step donates the buffers of its state
+        window = Window(settings.total, settings.window, settings.longest_window - settings.window)
+        placed = first_placed(window) if settings.placement == "adaptive" else None
+        return RatState(data, optimizer.init(learned_part(data, settings)), jnp.float32(-1), placed)
+
+    def inputs(first: int, count: int) -> RatInput:
+        batches = kept[
+            batch_indices((work.seed, Stream.TARGET_BATCHES), len(kept), settings.batch_size, first, count)
+        ].astype(np.int32)
+        steps = np.arange(first, first + count, dtype=np.int32)
+        begins, ends = (((steps + one) % steps_of_pass == 0).astype(np.int32) for one in (0, 1))
+        return RatInput(
+            steps, prefixes((work.seed, Stream.WINDOWS), settings, steps), begins, ends, target.given(batches)
+        )
+
+    def typical(count: int) -> RatInput:
+        """Return steps whose window is in the middle of its places; an adaptive one begins there."""
+        given, none = inputs(0, count), np.zeros(count, np.int32)
+        return given._replace(prefix=none + (settings.total - settings.window) // 2, first=none)
+
+    loop = Loop(
+        RatStep(settings, parts, steps_of_pass).phased(),
+        initial,
+        start,
+        StepConstants(target.constants, place(key_data((work.seed, Stream.POOL_STEP))[0])),
+        inputs,
+        settings.steps,
+        typical=typical,
+        bytes_per_step=target.bytes_per_step,
+        precision=architecture.precision,
+    )
+    centred = partial(_centred, classes=info.label_classes)
+    parameters = num_parameters(model, info.image_shape)
+    return Learning(
+        loop,
+        centred(start),
+        lambda state: centred(state.data),
+        lambda state: Result(centred(state.data), settings.steps),
+        parameters,
+    )
+
+
+def noise(seed: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Return normal noise, float32 `shape`, each image scaled to a Euclidean norm of 1, drawn from `seed`."""
+    images = np.random.default_rng(seed).standard_normal(shape)
+    return (images / np.sqrt(np.sum(images**2, axis=(1, 2, 3), keepdims=True))).astype(np.float32)
+
+
+def prefixes(seed: tuple[int, ...], settings: RatBptt, steps: np.ndarray) -> np.ndarray:
+    """Return the number of steps before the window in each of `steps`, int32 [steps]: a pure function of the two."""
+    most = settings.total - settings.window
+    if settings.placement == "end":
+        return np.full(len(steps), most, np.int32)
+    drawn = [np.random.default_rng([*seed, int(step)]).integers(0, most + 1) for step in steps]
+    return np.array(drawn, np.int32)
+
+
+def _centred(data: DistilledData, classes: int) -> DistilledData:
+    return DistilledData(data.images, data.labels - np.float32(1 / classes))
