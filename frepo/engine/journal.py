@@ -46,6 +46,8 @@ class Journal:
     images: list[ImageSheet] = field(default_factory=list)
     results: dict[str, ResultFile] = field(default_factory=dict)
     """Result files written, except the contact sheets."""
+    budget_bytes: int | None = None
+    """What the distilled data costs that the stage has made; None if it makes none."""
     newest: dict[str, float] = field(default_factory=dict)
     """The metrics of the newest rows."""
     _saved_at: float = 0.0

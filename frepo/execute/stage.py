@@ -104,6 +104,7 @@ def run_stage(
                 raise
             sync(directory / record.METRICS)
             log.images, log.results = tuple(journal.images), journal.results
+            log.budget_bytes = journal.budget_bytes
             log.finish("done", journal, journal.last_step)
         shutil.rmtree(directory / record.STATE, ignore_errors=True)
     bring_up_if_free(options, name)
@@ -130,6 +131,7 @@ class _StageLog:
         self.step, self._steps = (previous.step, previous.steps) if previous else (0, None)
         self.images: tuple[record.ImageSheet, ...] = ()
         self.results: dict[str, record.ResultFile] = {}
+        self.budget_bytes: int | None = None
 
     def write(self, status: record.Status) -> None:
         stage_record = StageRecord(
@@ -143,6 +145,7 @@ class _StageLog:
             attempts=(*self._earlier, self._attempt),
             images=self.images,
             results=self.results,
+            budget_bytes=self.budget_bytes,
             data_files=self._found.files,
         )
         record.write_record(self._path, stage_record)

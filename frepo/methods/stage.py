@@ -15,6 +15,7 @@ from frepo.engine.journal import Journal
 from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.methods.base import DistilledData, Job, Learning, Result
+from frepo.methods.budget import budget_bytes
 from frepo.methods.snapshots import snapshot_steps, snapshots, write_sheets, written_sheets
 from frepo.networks.build import build_model
 from frepo.plan import DistillStage
@@ -85,12 +86,13 @@ def _learn(learning: Learning[Any], job: Job, journal: Journal) -> Result:
 
 
 def _write(result: Result, job: Job, journal: Journal, before: Iterable[int] = ()) -> None:
-    """Write the result and record its sheets: those of the steps `before` it, and its own."""
+    """Write the result; record what it costs and its sheets, those of the steps `before` it and its own."""
     data: DistilledData = jax.device_get(result.data)
     step, ipc, classes = result.step, job.work.distill.ipc, job.dataset.info.num_classes
     write_sheets(data, step, ipc, job.dataset, journal)
     journal.images = written_sheets([*(s for s in before if s < step), step], classes, ipc, job.dataset, journal)
     of_class = np.repeat(np.arange(classes, dtype=np.int32), ipc)
     further = jax.device_get(dict(result.further))
+    journal.budget_bytes = budget_bytes(data.images, data.labels, further)
     content = npz_bytes(images=data.images, labels=data.labels, classes=of_class, **further)
     journal.write_result(record.DISTILLED, content)

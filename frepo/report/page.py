@@ -24,7 +24,7 @@ from frepo.report.sections import Results, results
 from frepo.rundir.files import write_atomically
 from frepo.rundir.provenance import now
 from frepo.store.compare import compare
-from frepo.store.tables import dataset_text, network_text, percent, source_text
+from frepo.store.tables import bytes_text, dataset_text, network_text, percent, source_text
 
 RowDict = dict[str, Any]
 
@@ -135,6 +135,7 @@ def environment() -> Environment:
     found.filters["seconds"] = lambda count: f"{count:,.1f} s" if count is not None else "–"
     found.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     found.filters["tight"] = lambda value: json.dumps(value, separators=(",", ":"))
+    found.filters["bytes"] = bytes_text
     found.globals["mean_and_std"] = percent
     found.globals["dataset_text"] = dataset_text
     found.globals["network_text"] = network_text

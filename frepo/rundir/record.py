@@ -107,6 +107,8 @@ class StageRecord(_Record):
     images: tuple[ImageSheet, ...] = ()
     results: dict[str, ResultFile] = {}
     """Name of a file in the stage's directory -> what it holds."""
+    budget_bytes: int | None = None
+    """What the distilled data costs that it has made; None for other stages, and in records of earlier versions."""
 
 
 class RunRecord(_Record):

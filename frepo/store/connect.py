@@ -17,7 +17,7 @@ import duckdb
 from frepo.errors import FrepoError
 from frepo.runtime import DEFAULT_DATABASE
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 PATIENCE_SECONDS = 60.0
 MOST_DEGREES = 1000
 """Degrees of freedom up to which the database has quantiles of Student's distribution."""

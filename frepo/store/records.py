@@ -76,6 +76,7 @@ def stage_row(run: str, directory: str, stage: StageRecord, status: str) -> dict
         "dataset_fingerprint": dataset.get("fingerprint"),
         "class_names": dataset.get("class_names"),
         "image_shape": dataset.get("image_shape"),
+        "budget_bytes": stage.budget_bytes,
         "identity": json.dumps(stage.identity, allow_nan=False),
         "attempts": json.dumps([attempt.model_dump(mode="json") for attempt in stage.attempts], allow_nan=False),
     }

@@ -65,6 +65,8 @@ CREATE TABLE stages (
     dataset_fingerprint VARCHAR,
     class_names VARCHAR[],
     image_shape INTEGER[],             -- height, width, channels
+    budget_bytes BIGINT,               -- what the distilled set costs that it made: images, soft labels, further learned
+                                       -- arrays; NULL for other stages, and where an earlier version recorded none
     identity JSON NOT NULL,            -- what was hashed
     attempts JSON NOT NULL
 );
@@ -151,7 +153,8 @@ CREATE TABLE attacks (
 );
 
 -- What the literature reports, in percent, with where it was found: on images of so many pixels a side, by convolutional
--- networks of that width and depth with average pooling.
+-- networks of that width and depth with average pooling. A set of the budget `parametrised` is generated from parameters that
+-- take as many bytes as `ipc` images of each class, and has more images than that.
 CREATE TABLE published (
     method VARCHAR NOT NULL,
     dataset VARCHAR NOT NULL,
@@ -162,6 +165,7 @@ CREATE TABLE published (
     metric VARCHAR NOT NULL,
     mean DOUBLE NOT NULL,
     std DOUBLE,
+    budget VARCHAR NOT NULL,           -- images, parametrised
     source VARCHAR NOT NULL
 );
 
@@ -183,9 +187,13 @@ CREATE TABLE images (
 -- `part` says what of the data set is used where that is not the whole of it, `resolution` is in pixels a side. Rows that
 -- differ in their seed only share `setting`, a digest of the experiment and of all that an evaluation is told but the seed.
 --
+-- `budget_bytes` is what the set costs that networks were trained on (see `stages`), whatever of it an evaluation leaves
+-- aside; NULL for all real images.
+--
 -- Where there is one, the published number for the same task stands beside (published_*, as shares): the same method,
 -- images per class, whole data set, resolution and network, though not always the same recipe. Where it is nearly the
--- same, the number is in near_published_* instead, and near_published_differs says in what.
+-- same, the number is in near_published_* instead, and near_published_differs says in what. Numbers of parametrised sets are
+-- in neither: the sets of a run are images.
 CREATE VIEW accuracy_table AS
 WITH parts AS (
     SELECT run, stage, identity->>'$.architecture.precision' AS precision,
@@ -208,9 +216,14 @@ WITH parts AS (
         json_array(dataset, identity->'$.architecture', identity->'$.recipe', identity->'$.epochs',
             identity->'$.validation_fraction')::VARCHAR AS told
     FROM (SELECT *, identity->'$.dataset' AS dataset FROM stages)
+), needs AS (
+    SELECT run, stage, unnest(TRY_CAST(identity->'$.needs' AS VARCHAR[])) AS fingerprint FROM stages
+), sets AS (
+    SELECT n.run, n.stage, max(d.budget_bytes) AS budget_bytes
+    FROM needs n JOIN stages d ON d.run = n.run AND d.fingerprint = n.fingerprint GROUP BY ALL
 ), means AS (
     SELECT
-        r.run_id, r.name, r.dataset, t.part, t.resolution, r.method, r.ipc, r.seed,
+        r.run_id, r.name, r.dataset, t.part, t.resolution, r.method, r.ipc, d.budget_bytes, r.seed,
         e.source, e.architecture, e.pooling, e.width, e.depth, e.normalization, t.precision, e.predictor, e.labels,
         e.loss, e.optimizer, e.learning_rate, e.augmentation, e.augmentation_mode, e.steps,
         count(*) AS num_models,
@@ -224,6 +237,7 @@ WITH parts AS (
     JOIN run_stages s ON s.run_id = r.run_id
     JOIN evaluations e ON e.run = s.run AND e.stage = s.stage
     JOIN parts t ON t.run = s.run AND t.stage = s.stage
+    LEFT JOIN sets d ON d.run = s.run AND d.stage = s.stage
     GROUP BY ALL
 ), beside AS (
     SELECT m.*, p.mean / 100 AS mean, p.std / 100 AS std, p.source AS found_in,
@@ -237,7 +251,7 @@ WITH parts AS (
         ), '') AS differs
     FROM means m
     LEFT JOIN published p ON p.method = m.as_published AND p.dataset = regexp_replace(m.dataset, ':[0-9].*', '')
-        AND p.ipc = m.ipc AND p.metric = 'test_accuracy_percent'
+        AND p.ipc = m.ipc AND p.metric = 'test_accuracy_percent' AND p.budget = 'images'
         AND m.architecture IN ('conv', 'dcconv') AND m.predictor = 'network'
 )
 SELECT
@@ -276,7 +290,7 @@ WITH chosen AS (
 ), means AS (
     SELECT experiment, setting, any_value(dataset) AS dataset, any_value(part) AS part,
         any_value(resolution) AS resolution, any_value(method) AS method, any_value(ipc) AS ipc,
-        any_value(source) AS source, any_value(architecture) AS architecture, any_value(pooling) AS pooling,
+        any_value(budget_bytes) AS budget_bytes, any_value(source) AS source, any_value(architecture) AS architecture, any_value(pooling) AS pooling,
         any_value(width) AS width, any_value(depth) AS depth, any_value(normalization) AS normalization,
         any_value(precision) AS precision, any_value(predictor) AS predictor, any_value(labels) AS labels,
         any_value(loss) AS loss, any_value(optimizer) AS optimizer,
@@ -331,24 +345,25 @@ SELECT * FROM seed_table WHERE setting IN (SELECT setting FROM cross_architectur
 ORDER BY created_at, experiment, source, position;
 
 -- All methods on one data set, or the same part of it, and size: our means over the seeds of an experiment and those of
--- the literature, best first.
+-- the literature, best first. Sets of images, which those of runs are, and parametrised ones are ranked apart: for as many
+-- bytes the latter have more images.
 CREATE VIEW leaderboard AS
-SELECT dataset, part, resolution, ipc,
-    rank() OVER (PARTITION BY dataset, part, resolution, ipc ORDER BY top1_mean DESC) AS rank,
-    * EXCLUDE (dataset, part, resolution, ipc)
+SELECT dataset, part, resolution, ipc, budget,
+    rank() OVER (PARTITION BY dataset, part, resolution, ipc, budget ORDER BY top1_mean DESC) AS rank,
+    * EXCLUDE (dataset, part, resolution, ipc, budget)
 FROM (
     SELECT
-        regexp_replace(dataset, ':[0-9].*', '') AS dataset, part, resolution, ipc,
-        CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin,
+        regexp_replace(dataset, ':[0-9].*', '') AS dataset, part, resolution, ipc, 'images' AS budget,
+        CASE WHEN source = 'distilled' THEN method ELSE source END AS method, 'run' AS origin, budget_bytes,
         top1_mean, top1_seeds_std, top1_seeds_ci95, num_seeds, top1_std, top1_ci95, num_models, architecture,
         normalization, width, depth, predictor, labels, array_to_string(run_ids, ', ') AS found_in
     FROM seed_table
     UNION ALL
-    SELECT dataset, NULL, resolution, ipc, method, 'published', mean / 100, NULL, NULL, NULL, std / 100, NULL, NULL, NULL,
-        NULL, width, depth, NULL, NULL, source
+    SELECT dataset, NULL, resolution, ipc, budget, method, 'published', NULL, mean / 100, NULL, NULL, NULL, std / 100,
+        NULL, NULL, NULL, NULL, width, depth, NULL, NULL, source
     FROM published WHERE metric = 'test_accuracy_percent'
 )
-ORDER BY dataset, part NULLS FIRST, resolution, ipc, rank, method, found_in;
+ORDER BY dataset, part NULLS FIRST, resolution, ipc, budget, rank, method, found_in;
 
 -- Accuracy by class: the share of its test images that were recognised, over networks.
 CREATE VIEW class_accuracy AS

@@ -7,9 +7,15 @@ from typing import Any
 from frepo.store.query import Rows, query
 from frepo.store.seeds import counted, experiment_text, over, places_of, seed_rows
 
+UNITS = ("B", "KB", "MB", "GB")
+"""Of bytes."""
+
 
 def list_runs(database: Path) -> Rows:
-    """Return one row for each run, the newest last; accuracies are those of its first application, of its own seed."""
+    """Return one row for each run, the newest last; accuracies are those of its first application, of its own seed.
+
+    The budget is that of the images that it has made or chosen itself, in bytes.
+    """
     return query(
         database,
         """
@@ -18,11 +24,15 @@ def list_runs(database: Path) -> Rows:
         ), firsts AS (
             SELECT run_id, arg_min(top1_mean, (position, predictor <> 'network')) AS top1, source
             FROM accuracy_table GROUP BY run_id, source
+        ), budgets AS (
+            SELECT run_id, any_value(budget_bytes) AS budget_bytes FROM accuracy_table
+            WHERE source IN ('distilled', method, method || '_features') GROUP BY run_id
         )
-        SELECT r.run_id, r.sweep, r.status, r.dataset, r.method, r.ipc, r.seed, t.wall_s,
+        SELECT r.run_id, r.sweep, r.status, r.dataset, r.method, r.ipc, b.budget_bytes, r.seed, t.wall_s,
             d.top1 AS distilled_top1, n.top1 AS random_top1, strftime(r.created_at, '%Y-%m-%d %H:%M') AS created
         FROM runs r
         LEFT JOIN times t USING (run_id)
+        LEFT JOIN budgets b USING (run_id)
         LEFT JOIN firsts d ON d.run_id = r.run_id AND d.source = 'distilled'
         LEFT JOIN firsts n ON n.run_id = r.run_id AND n.source = 'random'
         ORDER BY r.created_at, r.run_id
@@ -118,6 +128,7 @@ def _accuracy_cells(row: dict[str, Any], title: str) -> tuple[str, ...]:
         dataset_text(row),
         "all images" if row["ipc"] is None or source == "full" else f"ipc {row['ipc']}",
         source_text(row),
+        bytes_text(row["budget_bytes"]),
         f"top-1 {percent(row['top1_mean'], row[f'top1{std}'])}",
         "" if row["top5_mean"] is None else f"top-5 {percent(row['top5_mean'], row[f'top5{std}'])}",
         f"({samples}{', no augmentation' if row['augmentation'] == 'none' else ''})",
@@ -136,6 +147,14 @@ def networks_text(row: dict[str, Any]) -> str:
 def percent(mean: float, std: float | None) -> str:
     """Return `mean ± std` of shares in 0..1 as percent; a single network has no std."""
     return f"{100 * mean:.1f}%" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}%"
+
+
+def bytes_text(count: int | None) -> str:
+    """Return a number of bytes in three digits and a unit, each a thousand of the one before; nothing for None."""
+    if count is None:
+        return ""
+    power = next(power for power, unit in enumerate(UNITS) if count < 999.5 * 1000**power or unit == UNITS[-1])
+    return f"{count / 1000**power:.3g} {UNITS[power]}"
 
 
 def dataset_text(row: dict[str, Any]) -> str:

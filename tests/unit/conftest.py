@@ -5,7 +5,7 @@ import io
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,10 +78,12 @@ class FakeRuns:
         tables: dict[str, Any] | None = None,
         sweep: str | None = None,
         swept: dict[str, Any] = {},  # noqa: B006 (nobody changes it)
+        budgets: Mapping[str, int] = {},
     ) -> tuple[Plan, RunRecord]:
         """Write a run; `scores` are the top-1 of the networks of each evaluation, in the order of the plan.
 
         `dataset` is that table of the spec, `tables` are fields of the others by table.
+        `budgets` are the bytes of sets by the labels of the stages that made them.
         `name` and `label` (applied to every stage's label) may be what no spec allows.
         """
         spec = ExperimentSpec.model_validate(
@@ -101,7 +103,8 @@ class FakeRuns:
             directory.mkdir(parents=True, exist_ok=True)
             images = write_results(directory, stage.work, remaining, len(class_names), metrics)
             facts = {"class_names": list(class_names), "image_shape": list(image_shape), "fingerprint": "f" * 64}
-            write_stage(directory, stage, status, facts, label=label(stage.label), images=images)
+            budget = budgets.get(stage.label)
+            write_stage(directory, stage, status, facts, label=label(stage.label), images=images, budget_bytes=budget)
         run = RunRecord(
             run_id=f"{name}-{plan.fingerprint[:8]}",
             name=name,
@@ -158,6 +161,7 @@ def write_stage(
     *,
     label: str | None = None,
     images: tuple[ImageSheet, ...] = (),
+    budget_bytes: int | None = None,
 ) -> None:
     """Write the record of a stage that one attempt has worked on for 90 seconds."""
     attempt = Attempt(
@@ -178,6 +182,7 @@ def write_stage(
         dataset=facts,
         attempts=(attempt,),
         images=images,
+        budget_bytes=budget_bytes,
     )
     record.write_record(directory / record.STAGE_FILE, stage_record)
 

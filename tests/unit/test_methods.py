@@ -40,6 +40,7 @@ def test_further_learned_arrays_lie_beside_images_and_labels_by_name(tmp_path, m
     (found,) = read_npz(tmp_path / "distilled.npz", ("rates",), "")
     np.testing.assert_array_equal(found, rates)
     assert stages.read_distilled(tmp_path).images.shape == (10, 8, 8, 1)
+    assert journal.budget_bytes == (10 * 8 * 8 + len(rates)) * 4  # of labels of real images nothing
 
 
 def test_a_new_version_of_a_method_is_another_stage_of_its_own_data_only(monkeypatch):

@@ -185,14 +185,14 @@ def test_the_newest_run_of_a_name_is_shown(fake_runs, report):
 def test_accuracies_are_in_percent_with_std_and_gain_over_random(fake_runs, report):
     fake_runs(scores=((0.5, 0.75), (0.25, 0.5)), class_names="abcdef")
     cells = report().cells
-    distilled, random = cells[0:9], cells[9:16]
+    distilled, random = cells[0:10], cells[10:18]
     assert distilled[:3] == ["digits", "1", "distilled"]
     # Two networks: the interval is 12.7 standard errors wide to each side.
-    assert distilled[3:7] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "81.2 ± 8.8%"]
-    assert distilled[8] == "50.0 75.0"
+    assert distilled[4:8] == ["62.5 ± 17.7%", "-96.3 to 221.3", "+25.0", "81.2 ± 8.8%"]
+    assert distilled[9] == "50.0 75.0"
     assert random[0] == "random"
-    assert random[1:5] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "68.8 ± 8.8%"]
-    assert random[6] == "25.0 50.0"
+    assert random[2:6] == ["37.5 ± 17.7%", "-121.3 to 196.3", "", "68.8 ± 8.8%"]
+    assert random[7] == "25.0 50.0"
 
 
 def test_worse_than_random_is_a_negative_gain(fake_runs, report):
@@ -223,7 +223,7 @@ def test_runs_of_single_seeds_have_no_table_over_seeds(fake_runs, report):
 
 def test_without_a_baseline_there_is_no_gain(fake_runs, report):
     fake_runs(application=[{"type": "evaluate"}], scores=((0.25,),))
-    assert report().cells[5] == ""
+    assert report().cells[6] == ""
 
 
 @pytest.mark.parametrize("change", [{"num_models": 3}, {"normalization": "batch"}, {"augmentation": ["crop"]}], ids=str)

@@ -298,7 +298,7 @@ def test_a_database_of_another_version_is_refused_and_left_alone(db, kind, versi
     with writing(db) as connection:
         connection.execute("UPDATE frepo_schema SET version = ?", [version])
     before = db.read_bytes()
-    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 7: {advice}"):
+    with pytest.raises(FrepoError, match=rf"has schema {version}, this frepo reads schema 8: {advice}"):
         use(db, kind)
     assert db.read_bytes() == before
 
