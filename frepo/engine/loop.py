@@ -56,6 +56,9 @@ class Loop(Generic[S]):
     """(first step, count) -> host arrays with a leading axis of length count; those of bool [count] are choices for
     `branch`."""
     steps: int
+    found: Callable[[Any], Any] | None = None
+    """From `start` to the `start` that is used, where that has to be computed: called before step 0 only, never when a
+    saved state is resumed."""
     typical: Callable[[int], Any] | None = None
     """(count) -> `inputs` of steps that cost what steps cost on average, if the first ones do not."""
     bytes_per_step: int = 0
@@ -68,7 +71,8 @@ class Loop(Generic[S]):
 
     def first_state(self) -> S:
         """Return the state before step 0, on the device."""
-        return place(compiled(self.initial)(place(self.start)))
+        start = self.found(self.start) if self.found else self.start
+        return place(compiled(self.initial)(place(start)))
 
     @property
     def block_steps(self) -> int:

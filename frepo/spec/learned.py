@@ -100,6 +100,13 @@ class Rcig(Method):
     hessian_steps: Annotated[Few, Field(ge=2)] = 20
     """Steps of Adam that solve for the product with the inverse Hessian."""
 
+    support_gradients: Count | None = None
+    """Distilled images, mirror images counted, through which gradients flow in a step, drawn anew for each; all count
+    in the regression. For sets that do not fit into memory. Left out: all."""
+
+    target_gradients: Count | None = None
+    """The same of the target batch."""
+
     max_pool_updates: Few = 15
     """Each step trains its pool network by 1 to this many steps, equally likely."""
 

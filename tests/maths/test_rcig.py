@@ -13,6 +13,7 @@ from frepo.methods.rcig import rates as rates_module
 from frepo.methods.rcig.gradient import (
     Inner,
     Learned,
+    Parts,
     clipped,
     data_gradient,
     implicit_gradient,
@@ -20,10 +21,11 @@ from frepo.methods.rcig.gradient import (
 )
 from frepo.methods.rcig.proxy import hessian_product, hessian_solve, inner_solve, support_of, without_head
 from frepo.methods.rcig.rates import Rates, adapted, found_rate
-from frepo.methods.rcig.step import RcigState, averaged, belief
+from frepo.methods.rcig.step import RcigState, averaged, belief, drawn_parts
 from frepo.networks.augmentation import both_sides
 from frepo.networks.build import build_model
 from frepo.networks.layers import relu_pool, softplus_pool
+from frepo.spec import Rcig
 from frepo.spec.architecture import Conv
 
 S, T, C, SHAPE = 4, 6, 3, (2, 2, 2)
@@ -292,3 +294,63 @@ def test_only_the_network_of_the_paper_has_it():
     (a, _), (b, _) = (model.apply(variables, x, train=False) for model in (smooth, relu))
     assert not np.array_equal(a, b)
     np.testing.assert_allclose(a, b, atol=0.02)
+
+
+def test_gradients_through_all_images_in_another_order_are_the_same():
+    params, learned, targets = world()
+    everything = Parts(jnp.array([2, 0, 3, 1]), jnp.arange(T)[::-1])
+    whole, permuted = (
+        data_gradient(apply, params, learned, targets, (0.01, 0.01), INNER, parts) for parts in (Parts(), everything)
+    )
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(permuted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)
+
+
+def test_gradients_flow_through_a_part_but_all_images_count():
+    params, learned, targets, support, dense = support_and_dense()
+    part = jnp.array([3, 1])
+    partly = support_of(apply, params, learned.images, learned.labels, RIDGE, part)
+    rows = np.repeat(np.isin(np.arange(S), part), C)
+    v = np.random.default_rng(1).normal(size=len(dense.mask)) * dense.mask
+    expected = dense.c * (v + (dense.J * rows[:, None]).T @ dense.A @ dense.J @ v)
+    found = ravel_pytree(hessian_product(partly, dense.unravel(jnp.asarray(v))))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
+    change = dense.unravel(jnp.asarray(v) / 10)
+
+    def outer(images, parts):
+        moved = Learned(images, learned.labels, learned.temperature)
+        return outer_loss(apply, params, change, moved, targets, INNER, parts)[0]
+
+    (loss, whole), (same, some) = (
+        jax.value_and_grad(outer)(learned.images, parts) for parts in (Parts(), Parts(part, jnp.array([0])))
+    )
+    np.testing.assert_allclose(loss, same, rtol=1e-12)
+    np.testing.assert_array_equal(some[jnp.array([0, 2])], 0)
+    np.testing.assert_allclose(some[part], whole[part], rtol=1e-9)
+    implicit = implicit_gradient(apply, params, change, change, learned, support, INNER, Parts(part))
+    np.testing.assert_array_equal(implicit.images[jnp.array([0, 2])], 0)
+    assert np.all(np.asarray(implicit.images)[part] != 0)
+
+
+def test_the_images_that_gradients_flow_through_are_drawn_anew_and_at_most_once_each():
+    settings = Rcig(method="rcig", ipc=2, batch_size=50, flip=True, support_gradients=3, target_gradients=60)
+    keys = jax.random.split(jax.random.key(0), 2)
+    first, second = (drawn_parts(settings, 4, key) for key in keys)
+    assert len(set(np.asarray(first.support))) == 3
+    assert (
+        max(np.asarray(jax.vmap(lambda k: drawn_parts(settings, 4, k).support)(jax.random.split(keys[0], 50))).ravel())
+        == 7
+    )
+    assert not np.array_equal(first.support, second.support)
+    assert first.targets is None  # the batch is smaller
+
+
+@pytest.mark.parametrize("parts", [Parts(), Parts(jnp.array([3, 1, 0]), jnp.array([0, 2]))])
+def test_images_go_through_the_network_a_few_at_a_time_with_the_same_gradient(parts):
+    params, learned, targets = world()
+    whole, cut = (
+        data_gradient(apply, params, learned, targets, (0.01, 0.01), INNER._replace(chunk=chunk), parts)
+        for chunk in (S, 2)
+    )
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-13)

@@ -11,6 +11,7 @@ from frepo.methods.rcig.proxy import (
     Apply,
     Params,
     Support,
+    along,
     hessian_solve,
     inner_solve,
     kernel_factor,
@@ -21,6 +22,7 @@ from frepo.methods.rcig.proxy import (
 from frepo.networks.augmentation import both_sides
 from frepo.networks.krr import FULL
 from frepo.networks.losses import cross_entropy, label_margin
+from frepo.runtime import DEFAULT_CHUNK
 
 
 @struct.dataclass
@@ -46,6 +48,21 @@ class Inner(NamedTuple):
     steps: int
     hessian_steps: int
     flip: bool
+    chunk: int = DEFAULT_CHUNK
+    """Most distilled images that go through a network at once."""
+
+
+class Parts(NamedTuple):
+    """The images through which gradients flow, positions int32 [s]; None for all of them.
+
+    All images count in the kernels and predictions. So the authors fit large sets into memory.
+    """
+
+    support: jax.Array | None = None
+    targets: jax.Array | None = None
+
+
+EVERYTHING = Parts()
 
 
 class Found(NamedTuple):
@@ -67,6 +84,7 @@ def data_gradient(
     targets: tuple[jax.Array, jax.Array],
     rates: tuple[jax.Array, jax.Array],
     inner: Inner,
+    parts: Parts = EVERYTHING,
 ) -> Found:
     """Return the gradient of the outer loss on `targets`, images [T, h, w, c] with one-hot labels [T, C].
 
@@ -74,15 +92,15 @@ def data_gradient(
     for each array, to the norm of the direct part (Loo et al. 2023, algorithm 1).
     """
     images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
-    support = support_of(apply, params, images, labels, inner.ridge)
+    support = support_of(apply, params, images, labels, inner.ridge, parts.support, inner.chunk)
     change, losses = inner_solve(support, zeros_of(params), rates[0], inner.steps)
 
     def outer(change: Params, learned: Learned) -> tuple[jax.Array, jax.Array]:
-        return outer_loss(apply, params, change, learned, targets, inner)
+        return outer_loss(apply, params, change, learned, targets, inner, parts)
 
     (loss, accuracy), (pull, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(change, learned)
     solved, residuals = hessian_solve(support, without_head(pull), rates[1], inner.hessian_steps)
-    implicit = implicit_gradient(apply, params, change, solved, learned, support, inner)
+    implicit = implicit_gradient(apply, params, change, solved, learned, support, inner, parts)
     gradient = jax.tree.map(lambda d, i: d + clipped(i, d), direct, implicit)
     return Found(gradient, loss, accuracy, losses, residuals)
 
@@ -94,14 +112,15 @@ def outer_loss(
     learned: Learned,
     targets: tuple[jax.Array, jax.Array],
     inner: Inner,
+    parts: Parts = EVERYTHING,
 ) -> tuple[jax.Array, jax.Array]:
     """Return the cross-entropy of the proxy on the targets with the labels' margin, and its accuracy in 0..1.
 
     The margin is sought up to 1/(2C), half of FRePo's.
     """
     images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
-    (f_SxD, _), (_, g_SxC) = jax.jvp(lambda weights: apply(weights, images), (params,), (change,))
-    (f_TxD, _), (_, g_TxC) = jax.jvp(lambda weights: apply(weights, targets[0]), (params,), (change,))
+    f_SxD, g_SxC = _along(apply, params, change, images, parts.support, inner.chunk)
+    f_TxD, g_TxC = _along(apply, params, change, targets[0], parts.targets, len(targets[0]))
     dual = cho_solve(kernel_factor(f_SxD, inner.ridge), labels - g_SxC)
     prediction = g_TxC + jnp.matmul(f_TxD, jnp.matmul(f_SxD.T, dual, precision=FULL), precision=FULL)
     loss = cross_entropy(prediction * jnp.exp(learned.temperature), targets[1])
@@ -110,21 +129,36 @@ def outer_loss(
     return loss + margin, jnp.mean(hits)
 
 
+def _along(
+    apply: Apply, params: Params, change: Params, images: jax.Array, part: jax.Array | None, chunk: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return what `along` does; with `part`, gradients flow through these images only."""
+    if part is None:
+        return along(apply, params, change, images, chunk)
+    whole = jax.lax.stop_gradient(along(apply, params, change, images, chunk))
+    some = along(apply, params, change, images[part], chunk)
+    return whole[0].at[part].set(some[0]), whole[1].at[part].set(some[1])
+
+
 def implicit_gradient(
-    apply: Apply, params: Params, change: Params, solved: Params, learned: Learned, support: Support, inner: Inner
+    apply: Apply,
+    params: Params,
+    change: Params,
+    solved: Params,
+    learned: Learned,
+    support: Support,
+    inner: Inner,
+    parts: Parts = EVERYTHING,
 ) -> Learned:
     """Return - d/d(images, labels) <v, dL_S/dd> for v = `solved` at d = `change`: c d/d(.) <J v, A (y - g)>."""
 
     def product(learned: Learned) -> jax.Array:
         images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
-
-        def along(direction: Params) -> tuple[jax.Array, jax.Array]:
-            (features, _), (_, moved) = jax.jvp(lambda weights: apply(weights, images), (params,), (direction,))
-            return features, moved
-
-        f_SxD, g_SxC = along(change)
+        f_SxD, g_SxC = _along(apply, params, change, images, parts.support, inner.chunk)
         dual = cho_solve(kernel_factor(f_SxD, inner.ridge), labels - g_SxC)
-        return support.scale * jnp.vdot(along(solved)[1], dual, precision=FULL)
+        return support.scale * jnp.vdot(
+            _along(apply, params, solved, images, parts.support, inner.chunk)[1], dual, precision=FULL
+        )
 
     return jax.grad(product)(learned)
 

@@ -25,6 +25,7 @@ from frepo.methods.rcig.step import (
     applied,
     averaged,
     belief,
+    drawn_parts,
     make_step,
 )
 from frepo.networks.layers import numerics
@@ -49,7 +50,8 @@ def prepare(job: Job) -> Learning[RcigState]:
     pool = work.pool
     start = real_images(work, dataset)
     training = pool_training(work, dataset.info, _loss, settings.softplus or None)
-    inner = Inner(settings.l2 * len(start.images), settings.inner_steps, settings.hessian_steps, settings.flip)
+    ridge = settings.l2 * len(start.images)
+    inner = Inner(ridge, settings.inner_steps, settings.hessian_steps, settings.flip, job.options.chunk)
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     precision = work.architecture.precision
     target = training_images(dataset, settings.batch_size, job.options.residency, numerics(precision).dtype)
@@ -77,14 +79,20 @@ def prepare(job: Job) -> Learning[RcigState]:
         return RcigState(learned, belief().init(parts), average, training.fresh_pool(keys), rates)
 
     pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
-    rates = _first_rates(start, training, target, inner, inputs(0, 1), pool_start)
+
+    def with_rates(start: _Start) -> _Start:
+        given = inputs(0, 1)
+        inner_rate, hessian_rate = _first_rates(settings, start.support, training, target, inner, given, pool_start)
+        return start._replace(inner_rate=inner_rate, hessian_rate=hessian_rate)
+
     loop = Loop(
         make_step(settings, training, target, inner),
         initial,
-        _Start(start, pool_start, *rates),
+        _Start(start, pool_start, *map(np.float32, START)),
         StepConstants(target.constants, place(pool_step)),
         inputs,
         settings.steps,
+        found=with_rates,
         bytes_per_step=target.bytes_per_step,
         precision=precision,
     )
@@ -103,6 +111,7 @@ def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _first_rates(
+    settings: Rcig,
     start: DistilledData,
     training: PoolTraining,
     target: TrainingImages,
@@ -117,7 +126,8 @@ def _first_rates(
         images, classes = target.take(constants, batch)
         targets = images, jax.nn.one_hot(classes, support.labels.shape[-1], dtype=jnp.float32)
         learned = Learned(support.images, support.labels, jnp.float32(0))
-        found = data_gradient(applied(training, network), network.params, learned, targets, rates, inner)
+        parts = drawn_parts(settings, len(support.images), jax.random.wrap_key_data(key))
+        found = data_gradient(applied(training, network), network.params, learned, targets, rates, inner, parts)
         return found.inner_losses, found.residuals
 
     run = compiled(losses)

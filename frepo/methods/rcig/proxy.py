@@ -14,7 +14,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from frepo.engine.blocks import on_cpu
+from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import FULL
+from frepo.runtime import DEFAULT_CHUNK
 
 Params = Any
 """A pytree of float32 arrays, as Flax keeps the weights of a network."""
@@ -56,13 +58,60 @@ def kernel_factor(features: jax.Array, ridge: float) -> Any:
     return cho_factor(kernel + ridge * jnp.eye(len(kernel), dtype=jnp.float32), lower=True)
 
 
-def support_of(apply: Apply, params: Params, images: jax.Array, labels: jax.Array, ridge: float) -> Support:
-    """Return the support [S, h, w, c] with labels [S, C] at the weights `params`."""
-    features = apply(params, images)[0]
-    logits, jvp = jax.linearize(lambda weights: apply(weights, images)[1], params)
-    transposed = jax.linear_transpose(jvp, params)
-    factor = kernel_factor(features, ridge)
-    return Support(jvp, lambda r: without_head(transposed(r)[0]), factor, labels, ridge / logits.size)
+def along(
+    apply: Apply, params: Params, direction: Params, images: jax.Array, chunk: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return features [n, d] of images [n, h, w, c], and the derivative [n, C] of their logits along `direction`.
+
+    At most `chunk` images go through the network at once, forwards and backwards.
+    """
+
+    def of(images: jax.Array) -> jax.Array:
+        (features, _), (_, moved) = jax.jvp(lambda weights: apply(weights, images), (params,), (direction,))
+        return jnp.concatenate([features, moved], axis=-1)
+
+    both = in_chunks(of, images, chunk)
+    classes = jax.eval_shape(apply, params, images[:1])[1].shape[-1]
+    return both[:, :-classes], both[:, -classes:]
+
+
+def support_of(
+    apply: Apply,
+    params: Params,
+    images: jax.Array,
+    labels: jax.Array,
+    ridge: float,
+    part: jax.Array | None = None,
+    chunk: int = DEFAULT_CHUNK,
+) -> Support:
+    """Return the support [S, h, w, c] with labels [S, C] at the weights `params`.
+
+    With `part`, positions int32 [s], the transpose J^T takes only these images in: the others count in J and K.
+    """
+    jvp, pulled = _products(apply, params, images, chunk)
+    if part is not None:
+        pulled = _of_part(_products(apply, params, images[part], chunk)[1], part)
+    features = in_chunks(lambda x: apply(params, x)[0], images, chunk)
+    return Support(jvp, lambda r: without_head(pulled(r)), kernel_factor(features, ridge), labels, ridge / labels.size)
+
+
+def _products(
+    apply: Apply, params: Params, images: jax.Array, chunk: int
+) -> tuple[Callable[[Params], jax.Array], Callable[[jax.Array], Params]]:
+    """Return the products with J and J^T of the logits of images; of many images, computed anew in each of them."""
+    if len(images) <= chunk:
+        jvp = jax.linearize(lambda weights: apply(weights, images)[1], params)[1]
+        transposed = jax.linear_transpose(jvp, params)
+        return jvp, lambda r: transposed(r)[0]
+
+    def many(direction: Params) -> jax.Array:
+        return along(apply, params, direction, images, chunk)[1]
+
+    return many, lambda r: jax.vjp(many, zeros_of(params))[1](r)[0]
+
+
+def _of_part(pulled: Callable[[jax.Array], Params], part: jax.Array) -> Callable[[jax.Array], Params]:
+    return lambda r: pulled(r[part])
 
 
 def inner_solve(support: Support, zero: Params, rate: jax.Array, steps: int) -> tuple[Params, jax.Array]:

@@ -13,7 +13,7 @@ from frepo.engine.blocks import branch
 from frepo.methods.base import Array, DistilledData
 from frepo.methods.frepo.step import StepConstants
 from frepo.methods.pool import PoolTraining
-from frepo.methods.rcig.gradient import Inner, Learned, data_gradient
+from frepo.methods.rcig.gradient import Inner, Learned, Parts, data_gradient
 from frepo.methods.rcig.proxy import Params, repeated
 from frepo.methods.rcig.rates import Rates, adapted
 from frepo.networks.augmentation import both_sides
@@ -21,6 +21,9 @@ from frepo.networks.training import Network
 from frepo.spec import Rcig
 
 Metrics = dict[str, jax.Array]
+
+PARTS = 1_000_000
+"""Folded into a step's key for the images through which gradients flow; training steps take the numbers from 0."""
 
 EARLIER_BELIEF = 0.9
 """optax's AdaBelief before 0.2.8 takes its error against the mean before, 1 / 0.9 of today's: steps are 0.9 as long."""
@@ -90,6 +93,7 @@ def make_step(settings: Rcig, training: PoolTraining, target: TrainingImages, in
             targets,
             (state.rates.inner, state.rates.hessian),
             inner,
+            drawn_parts(settings, len(state.learned.images), _key_of(constants, given)),
         )
         gradient: Any = found.gradient
         updates, opt_state = optimizer.update(gradient, state.opt_state)
@@ -108,6 +112,24 @@ def make_step(settings: Rcig, training: PoolTraining, target: TrainingImages, in
         return RcigState(learned, opt_state, average, pool, rates), metrics
 
     return step
+
+
+def drawn_parts(settings: Rcig, count: int, key: jax.Array) -> Parts:
+    """Return the images through which gradients flow in a step: of `count` distilled ones, and of the target batch."""
+
+    def drawn(key: jax.Array, total: int, size: int | None) -> jax.Array | None:
+        return None if size is None or size >= total else jax.random.permutation(key, total)[:size]
+
+    of_support, of_targets = jax.random.split(jax.random.fold_in(key, PARTS))
+    seen = 2 * count if settings.flip else count
+    return Parts(
+        drawn(of_support, seen, settings.support_gradients),
+        drawn(of_targets, settings.batch_size, settings.target_gradients),
+    )
+
+
+def _key_of(constants: StepConstants, given: RcigInput) -> jax.Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
 
 
 def applied(training: PoolTraining, network: Network) -> Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]:
@@ -129,7 +151,7 @@ def _trained(
 ) -> Network:
     """Return the network after its training steps on the distilled data just updated, or a fresh one."""
     images, labels = both_sides(learned.images, learned.labels, flip=settings.flip)
-    step_key = jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
+    step_key = _key_of(constants, given)
 
     def train(_: None) -> Network:
         def once(network: Network, number: Any) -> tuple[Network, jax.Array]:
