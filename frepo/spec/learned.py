@@ -57,6 +57,7 @@ class Rcig(Method):
     """Reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
 
     code = "frepo.methods.rcig.learning:prepare"
+    version = 2
     reads = frozenset({"architecture", "pool"})
     learned = "here"
     citation = "reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"
@@ -182,7 +183,7 @@ class RatBptt(Method):
     learned = "here"
     citation = "randomly truncated backpropagation through time (Feng, Vedantam and Kempe, ICLR 2024)"
     metrics = {  # noqa: RUF012 (a ClassVar of the base)
-        "loss": Metric("Loss of trained networks on training batches", "cross-entropy", logarithmic=False),
+        "trained_loss": Metric("Loss of trained networks on training batches", "cross-entropy", logarithmic=False),
         "trained_accuracy": Metric(
             "Accuracy of trained networks on training batches", "share right", logarithmic=False
         ),

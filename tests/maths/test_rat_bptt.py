@@ -137,7 +137,7 @@ def test_the_gradient_is_that_of_unrolled_training_wherever_the_window_lies(pref
     w = world(learn_labels=True)
     loss, expected = unrolled(w, prefix)
     for state, metrics in by_phases(w, w.given(prefix)):
-        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-12)
+        np.testing.assert_allclose(metrics["trained_loss"], loss, rtol=1e-12)
         np.testing.assert_allclose(w.state.data.images - state.data.images, expected.images, rtol=1e-9, atol=1e-14)
         labels = np.maximum(w.state.data.labels - expected.labels, 0)
         np.testing.assert_allclose(state.data.labels, labels, rtol=1e-9, atol=1e-14)
@@ -158,7 +158,7 @@ def test_so_it_is_for_real_networks_with_augmentation_and_partial_batches(normal
     w = world(normalization, window=2, **fields)
     loss, expected = unrolled(w, 1)
     (state, metrics), _ = by_phases(w, w.given(1))
-    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["trained_loss"], loss, rtol=1e-5)
     found = np.asarray(w.state.data.images - state.data.images)
     assert np.linalg.norm(found - expected.images) < 2e-3 * np.linalg.norm(expected.images)
     np.testing.assert_array_equal(state.data.labels, w.state.data.labels)
@@ -314,14 +314,14 @@ def test_a_step_that_is_stopped_leaves_the_state_as_it_was():
 
 
 def test_networks_are_tested_on_all_images_at_once_or_in_parts():
-    w, model = world("instance"), build_model(Conv(width=4, depth=2, normalization="instance"), C, SHAPE)
+    w, model = world("instance"), build_model(Conv(width=4, depth=1, normalization="instance"), C, SHAPE)
     params = w.step.parts.fresh(jax.random.key(0))
     images, classes = w.constants.images
     target = TrainingImages(None, lambda batch: batch, lambda *_: (images, classes), 0)
     expected = cross_entropy(logits(model, params, images), jax.nn.one_hot(classes, C))
     for chunk in (100, 3):
         loss, accuracy = real_loss(model, w.table, target, chunk, params, None, None, jax.random.key(0))
-        np.testing.assert_allclose(loss, expected, rtol=1e-6)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
         assert 0 <= accuracy <= 1
 
 

@@ -1,5 +1,8 @@
 """RCIG: its inner problem, gradients, rates and average against dense float64 and exact solutions."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,23 +11,35 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from scipy.linalg import cho_factor, cho_solve
 
-from frepo.methods.pool import update_schedule
+from frepo.data.residency import TrainingImages
+from frepo.engine.phases import PhasePrograms
+from frepo.methods.pool import PoolTraining, update_schedule
+from frepo.methods.rcig import proxy
 from frepo.methods.rcig import rates as rates_module
 from frepo.methods.rcig.gradient import (
+    EVERYTHING,
     Inner,
     Learned,
     Parts,
     clipped,
-    data_gradient,
     implicit_gradient,
     outer_loss,
+    together,
 )
-from frepo.methods.rcig.proxy import hessian_product, hessian_solve, inner_solve, support_of, without_head
+from frepo.methods.rcig.proxy import (
+    hessian_gradient,
+    hessian_product,
+    inner_gradient,
+    support_of,
+    unsolved,
+    without_head,
+)
 from frepo.methods.rcig.rates import Rates, adapted, found_rate
-from frepo.methods.rcig.step import RcigState, averaged, belief, drawn_parts
+from frepo.methods.rcig.step import RcigInput, RcigState, RcigStep, averaged, belief, drawn_parts
 from frepo.networks.augmentation import both_sides
 from frepo.networks.build import build_model
 from frepo.networks.layers import relu_pool, softplus_pool
+from frepo.networks.training import Network
 from frepo.spec import Rcig
 from frepo.spec.architecture import Conv
 
@@ -102,6 +117,32 @@ def adam(gradient, start, rate, steps):
     return x
 
 
+def solved(gradient, like, rate, steps):
+    """Return where a solve arrives, and what `gradient` gives beside the gradient on the way."""
+    solve, seen = unsolved(like), []
+    for number in range(steps):
+        found, value = gradient(solve.x)
+        solve = proxy.adam(solve, found, number, rate)
+        seen.append(value)
+    return solve.x, seen
+
+
+def data_gradient(params, learned, targets, inner, parts=EVERYTHING, rate=0.01):
+    """Return loss, gradient, losses of the inner solve and residuals, all parts of a step one after the other."""
+    images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
+    support = support_of(apply, params, images, labels, inner.ridge, parts.support, inner.chunk)
+    change, losses = solved(lambda x: inner_gradient(support, x), params, rate, inner.steps)
+
+    def outer(change, learned):
+        return outer_loss(apply, params, change, learned, targets, inner, parts)
+
+    (loss, _), (pull, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(change, learned)
+    pull = without_head(pull)
+    v, residuals = solved(lambda x: hessian_gradient(support, x, pull), params, rate, inner.hessian_steps)
+    implicit = implicit_gradient(apply, params, change, v, learned, support, inner, parts)
+    return loss, together(direct, implicit), losses, residuals
+
+
 def support_and_dense(seed=0):
     params, learned, targets = world(seed)
     support = support_of(apply, params, learned.images, learned.labels, RIDGE)
@@ -110,8 +151,7 @@ def support_and_dense(seed=0):
 
 def test_the_inner_solve_is_adam_on_the_stated_loss():
     params, _, _, support, dense = support_and_dense()
-    zero = jax.tree.map(jnp.zeros_like, params)
-    change, losses = inner_solve(support, zero, 1e-2, 20)
+    change, losses = solved(lambda x: inner_gradient(support, x), params, 1e-2, 20)
     found = np.asarray(ravel_pytree(change)[0])
     trail = [adam(dense.gradient, np.zeros(len(found)), 1e-2, steps) for steps in range(21)]
     np.testing.assert_allclose(found, trail[-1], atol=1e-10)
@@ -127,15 +167,16 @@ def test_the_inner_solve_is_adam_on_the_stated_loss():
 
 
 def test_the_product_with_the_hessian_and_its_solve():
-    _, _, _, support, dense = support_and_dense()
+    params, _, _, support, dense = support_and_dense()
     random = np.random.default_rng(3)
     flat = random.normal(size=len(dense.mask)) * dense.mask
     product = ravel_pytree(hessian_product(support, dense.unravel(jnp.asarray(flat))))[0]
     np.testing.assert_allclose(product, dense.hessian() @ flat, atol=1e-12)
-    solved, residuals = hessian_solve(support, dense.unravel(jnp.asarray(flat)), 5e-2, 15)
+    target = dense.unravel(jnp.asarray(flat))
+    found, residuals = solved(lambda v: hessian_gradient(support, v, target), params, 5e-2, 15)
     matrix = dense.hessian()
     expected = adam(lambda v: matrix @ v - flat, np.zeros(len(flat)), 5e-2, 15)
-    np.testing.assert_allclose(ravel_pytree(solved)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(ravel_pytree(found)[0], expected, atol=1e-9)
     assert residuals[0] == 0
     before = adam(lambda v: matrix @ v - flat, np.zeros(len(flat)), 5e-2, 14)
     assert residuals[-1] == pytest.approx(before @ matrix @ before - 2 * before @ flat)
@@ -150,8 +191,8 @@ def test_direct_and_implicit_gradient_are_together_that_through_the_exact_soluti
 
     pull, direct = jax.grad(outer, argnums=(0, 1))(change, learned)
     pulled = np.asarray(ravel_pytree(without_head(pull))[0])
-    solved = dense.unravel(jnp.asarray(np.linalg.solve(dense.hessian(), pulled)))
-    implicit = implicit_gradient(apply, params, change, solved, learned, support, INNER)
+    exact = dense.unravel(jnp.asarray(np.linalg.solve(dense.hessian(), pulled)))
+    implicit = implicit_gradient(apply, params, change, exact, learned, support, INNER)
 
     def whole(images, labels):
         best = Dense(params, images, labels)
@@ -193,12 +234,11 @@ def test_mirror_images_are_part_of_the_support_and_move_their_images():
     images, labels = both_sides(learned.images, learned.labels, flip=True)
     np.testing.assert_array_equal(images[S:], learned.images[:, :, ::-1])
     np.testing.assert_array_equal(labels[S:], learned.labels)
-    rates = jnp.asarray(1e-2), jnp.asarray(5e-2)
-    found = data_gradient(apply, params, learned, targets, rates, flipped)
-    alone = data_gradient(apply, params, Learned(images, labels, learned.temperature), targets, rates, INNER)
-    assert found.loss == pytest.approx(float(alone.loss))  # the ridge is given
-    direct = found.gradient.labels.shape
-    assert direct == learned.labels.shape
+    loss, found, *_ = data_gradient(params, learned, targets, flipped)
+    apart, alone, *_ = data_gradient(params, Learned(images, labels, learned.temperature), targets, INNER)
+    assert loss == pytest.approx(float(apart))  # the ridge is given
+    assert found.labels.shape == learned.labels.shape
+    assert alone.labels.shape == labels.shape
 
 
 def test_the_implicit_part_is_no_longer_than_the_direct_one():
@@ -299,9 +339,7 @@ def test_only_the_network_of_the_paper_has_it():
 def test_gradients_through_all_images_in_another_order_are_the_same():
     params, learned, targets = world()
     everything = Parts(jnp.array([2, 0, 3, 1]), jnp.arange(T)[::-1])
-    whole, permuted = (
-        data_gradient(apply, params, learned, targets, (0.01, 0.01), INNER, parts) for parts in (Parts(), everything)
-    )
+    whole, permuted = (data_gradient(params, learned, targets, INNER, parts) for parts in (Parts(), everything))
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(permuted), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)
 
@@ -348,9 +386,64 @@ def test_the_images_that_gradients_flow_through_are_drawn_anew_and_at_most_once_
 @pytest.mark.parametrize("parts", [Parts(), Parts(jnp.array([3, 1, 0]), jnp.array([0, 2]))])
 def test_images_go_through_the_network_a_few_at_a_time_with_the_same_gradient(parts):
     params, learned, targets = world()
-    whole, cut = (
-        data_gradient(apply, params, learned, targets, (0.01, 0.01), INNER._replace(chunk=chunk), parts)
-        for chunk in (S, 2)
-    )
+    whole, cut = (data_gradient(params, learned, targets, INNER._replace(chunk=chunk), parts) for chunk in (S, 2))
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-13)
+
+
+class Constants(NamedTuple):
+    images: object
+    key: object
+
+
+def small_step(params, learned, targets, **fields):
+    """Return a step, its state, constants and input, with the small network in a pool of two."""
+    given = {"method": "rcig", "ipc": 1, "batch_size": T, "inner_steps": 3, "hessian_steps": 3, "flip": True, **fields}
+    settings = Rcig.model_validate(given)
+    trainer = SimpleNamespace(
+        apply=lambda network, images: apply(network.params, images),
+        step=lambda network, *_: (
+            network.replace(params=jax.tree.map(lambda leaf: leaf * 1.5, network.params)),
+            None,
+        ),
+        fresh=lambda _: Network(jax.tree.map(jnp.zeros_like, params), {}, ()),
+    )
+    resident = TrainingImages(None, lambda batch: batch, lambda *_: (targets[0], targets[1].argmax(-1)), 0)
+    inner = Inner(RIDGE, settings.inner_steps, settings.hessian_steps, flip=True)
+    step = RcigStep(settings, PoolTraining(trainer, 100), resident, inner)
+    pool = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), Network(params, {}, ()))
+    rates = Rates(jnp.float64(0.01), jnp.float64(0.01), jnp.int32(0), jnp.int32(0))
+    state = RcigState(learned, belief().init(learned), jax.tree.map(jnp.zeros_like, learned), pool, rates)
+    constants = Constants(None, jax.random.key_data(jax.random.key(0)))
+    return step, state, constants, lambda **given: RcigInput(np.int32(0), np.int32(1), np.int32(2), **given)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_step_solves_updates_averages_and_trains_the_network_as_often_as_it_should(replaced):
+    params, learned, targets = world()
+    step, state, constants, given = small_step(params, learned, targets)
+    inner = step.inner
+    loss, gradient, losses, residuals = data_gradient(params, learned, targets, inner)
+    updates, _ = belief().update(gradient, state.opt_state)
+    lengths = Learned(3e-3, 3e-3, 0.03)
+    expected = jax.tree.map(lambda x, u, rate: x + rate * u, learned, updates, lengths)
+    row = given(replace=np.bool_(replaced), batch=np.int32(0))
+    course, phased = step.begin(state, constants, row), step.phased()
+    for phase in phased.phases[:3]:
+        for number in range(phase.times(course, row)):
+            course = phase.body(course, constants, row, number)
+    np.testing.assert_allclose(course.losses, losses, rtol=1e-9)
+    np.testing.assert_allclose(course.residuals, residuals, rtol=1e-6, atol=1e-18)
+    copy = jax.tree.map(jnp.copy, state)  # which is donated
+    for new, metrics in (
+        jax.jit(phased)(state, constants, row),
+        PhasePrograms(phased)(copy, constants, row, lambda: False),
+    ):
+        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-9)
+        for one, other in zip(jax.tree.leaves(new.learned), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(new.average.images, 0.01 * expected.images, rtol=1e-7, atol=1e-9)
+        kernel = new.pool.params["Conv_0"]["kernel"]
+        np.testing.assert_allclose(kernel[1], 0 if replaced else 1.5**2 * params["Conv_0"]["kernel"])
+        np.testing.assert_array_equal(kernel[0], 0)
+        assert new.rates.inner == 0.01

@@ -19,9 +19,9 @@ def distilled(workplace, runs="runs"):
         return {name: arrays[name] for name in ("images", "labels")}
 
 
-def assert_equal_to_1e_5(one, other):
+def assert_equal_but_for_rounding(one, other):
     for name, array in one.items():
-        np.testing.assert_allclose(array, other[name], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(array, other[name], rtol=0, atol=5e-5)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_eight_devices_compute_what_one_does(workplace, one_device, monkeypatch)
     monkeypatch.setenv("XLA_FLAGS", EIGHT["XLA_FLAGS"])
     _, err = workplace.frepo("run", workplace.spec(distill=FREPO), warnings="error")
     assert "8 x cpu" in err
-    assert_equal_to_1e_5(one_device, distilled(workplace))
+    assert_equal_but_for_rounding(one_device, distilled(workplace))
     # Chunks of the support and shares of the devices go together.
     workplace.frepo("run", workplace.path / "tiny.toml", "--chunk", "6", "--runs-dir", "cut", "--db", "cut.duckdb")
-    assert_equal_to_1e_5(one_device, distilled(workplace, "cut"))
+    assert_equal_but_for_rounding(one_device, distilled(workplace, "cut"))
 
 
 def free_port():
@@ -67,7 +67,7 @@ def test_two_processes_compute_what_one_does_and_only_the_first_writes(workplace
     assert "2 x cpu" in err
     assert "top-1" in out
     assert "top-1" not in other_out
-    assert_equal_to_1e_5(one_device, distilled(workplace))
+    assert_equal_but_for_rounding(one_device, distilled(workplace))
     rows, _ = workplace.frepo("query", "SELECT count(*) AS n FROM evaluations", "--format", "csv")
     assert rows.split() == ["n", "4"]
 

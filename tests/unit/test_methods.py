@@ -26,6 +26,12 @@ def test_every_method_names_code_that_is_there_and_is_loaded_when_it_is_used(tab
         assert "steps" in table.model_fields
 
 
+def test_no_two_methods_have_a_metric_of_one_name_which_a_page_would_draw_for_both():
+    names = [name for table in set(method_tables().values()) for name in table.metrics]
+    assert len(set(names)) == len(names)
+    assert "loss" not in names  # FRePo's, DM's and RCIG's sum of all terms is in the database, and is not drawn
+
+
 def test_further_learned_arrays_lie_beside_images_and_labels_by_name(tmp_path, monkeypatch):
     spec = ExperimentSpec(name="x", dataset={"name": "digits"}, distill={"method": "random", "ipc": 1})
     (stage,) = compile_plan(spec).stages

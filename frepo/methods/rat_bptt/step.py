@@ -185,7 +185,7 @@ class RatStep:
             course.placed, course.accuracy, self.steps_of_pass, given.last, self._window
         )
         metrics = {
-            "loss": course.loss,
+            "trained_loss": course.loss,
             "trained_accuracy": course.accuracy,
             "gradient_norm": norm,
             "prefix": course.placed.prefix,

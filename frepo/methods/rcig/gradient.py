@@ -1,4 +1,4 @@
-"""The gradient of RCIG with respect to the distilled data: direct, and implicit through the inner solution."""
+"""The parts of RCIG's gradient with respect to the distilled data: direct, and implicit through the inner solution."""
 
 from typing import Any, NamedTuple
 
@@ -7,18 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.scipy.linalg import cho_solve
 
-from frepo.methods.rcig.proxy import (
-    Apply,
-    Params,
-    Support,
-    along,
-    hessian_solve,
-    inner_solve,
-    kernel_factor,
-    support_of,
-    without_head,
-    zeros_of,
-)
+from frepo.methods.rcig.proxy import Apply, Params, Support, along, kernel_factor
 from frepo.networks.augmentation import both_sides
 from frepo.networks.krr import FULL
 from frepo.networks.losses import cross_entropy, label_margin
@@ -63,46 +52,6 @@ class Parts(NamedTuple):
 
 
 EVERYTHING = Parts()
-
-
-class Found(NamedTuple):
-    """A gradient, and what was seen on the way."""
-
-    gradient: Learned
-    loss: jax.Array
-    accuracy: jax.Array
-    inner_losses: jax.Array
-    """Before each step of the inner solve, float32 [steps]."""
-    residuals: jax.Array
-    """v^T H v - 2 v^T g before each step of the solve with the Hessian, float32 [hessian_steps]."""
-
-
-def data_gradient(
-    apply: Apply,
-    params: Params,
-    learned: Learned,
-    targets: tuple[jax.Array, jax.Array],
-    rates: tuple[jax.Array, jax.Array],
-    inner: Inner,
-    parts: Parts = EVERYTHING,
-) -> Found:
-    """Return the gradient of the outer loss on `targets`, images [T, h, w, c] with one-hot labels [T, C].
-
-    `rates` are the learning rates of the inner solve and of the solve with the Hessian. The implicit part is clipped,
-    for each array, to the norm of the direct part (Loo et al. 2023, algorithm 1).
-    """
-    images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
-    support = support_of(apply, params, images, labels, inner.ridge, parts.support, inner.chunk)
-    change, losses = inner_solve(support, zeros_of(params), rates[0], inner.steps)
-
-    def outer(change: Params, learned: Learned) -> tuple[jax.Array, jax.Array]:
-        return outer_loss(apply, params, change, learned, targets, inner, parts)
-
-    (loss, accuracy), (pull, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(change, learned)
-    solved, residuals = hessian_solve(support, without_head(pull), rates[1], inner.hessian_steps)
-    implicit = implicit_gradient(apply, params, change, solved, learned, support, inner, parts)
-    gradient = jax.tree.map(lambda d, i: d + clipped(i, d), direct, implicit)
-    return Found(gradient, loss, accuracy, losses, residuals)
 
 
 def outer_loss(
@@ -167,3 +116,8 @@ def clipped(array: jax.Array, beside: jax.Array) -> jax.Array:
     """Return `array` scaled down to the norm of `beside` at most; what is not a number is zero."""
     ratio = jnp.linalg.norm(beside.ravel()) / jnp.linalg.norm(array.ravel())
     return jnp.nan_to_num(array * jnp.minimum(ratio, 1.0), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def together(direct: Learned, implicit: Learned) -> Learned:
+    """Return the gradient: direct, and implicit clipped for each array to the norm of the direct part."""
+    return jax.tree.map(lambda d, i: d + clipped(i, d), direct, implicit)

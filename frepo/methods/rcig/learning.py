@@ -1,5 +1,6 @@
 """From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.batches import batch_indices
-from frepo.data.residency import TrainingImages, training_images
+from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.devices import compiled, place
 from frepo.engine.loop import Loop
@@ -16,18 +17,10 @@ from frepo.engine.randomness import Stream, key_data
 from frepo.methods.base import DistilledData, Job, Learning, Result
 from frepo.methods.chosen import real_images
 from frepo.methods.frepo.step import StepConstants
-from frepo.methods.pool import PoolTraining, pool_training, update_schedule
-from frepo.methods.rcig.gradient import Inner, Learned, data_gradient
+from frepo.methods.pool import pool_training, update_schedule
+from frepo.methods.rcig.gradient import Inner, Learned
 from frepo.methods.rcig.rates import START, Rates, found_rate
-from frepo.methods.rcig.step import (
-    RcigInput,
-    RcigState,
-    applied,
-    averaged,
-    belief,
-    drawn_parts,
-    make_step,
-)
+from frepo.methods.rcig.step import Course, RcigInput, RcigState, RcigStep, averaged, belief
 from frepo.networks.layers import numerics
 from frepo.networks.losses import half_squared_error
 from frepo.spec import Rcig
@@ -80,16 +73,17 @@ def prepare(job: Job) -> Learning[RcigState]:
 
     pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
 
+    step, constants = RcigStep(settings, training, target, inner), StepConstants(target.constants, place(pool_step))
+
     def with_rates(start: _Start) -> _Start:
-        given = inputs(0, 1)
-        inner_rate, hessian_rate = _first_rates(settings, start.support, training, target, inner, given, pool_start)
-        return start._replace(inner_rate=inner_rate, hessian_rate=hessian_rate)
+        state = place(compiled(initial)(place(start)))
+        return start._replace(**_found_rates(step, state, constants, inputs(0, 1)))
 
     loop = Loop(
-        make_step(settings, training, target, inner),
+        step.phased(),
         initial,
         _Start(start, pool_start, *map(np.float32, START)),
-        StepConstants(target.constants, place(pool_step)),
+        constants,
         inputs,
         settings.steps,
         found=with_rates,
@@ -110,35 +104,28 @@ def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return half_squared_error(logits, labels) / labels.shape[-1]
 
 
-def _first_rates(
-    settings: Rcig,
-    start: DistilledData,
-    training: PoolTraining,
-    target: TrainingImages,
-    inner: Inner,
-    given: RcigInput,
-    key: np.ndarray,
-) -> tuple[np.float32, np.float32]:
-    """Return the rates of the two inner solves that suit a fresh network and the data to start from."""
+def _found_rates(
+    step: RcigStep, state: RcigState, constants: StepConstants, inputs: RcigInput
+) -> dict[str, np.float32]:
+    """Return the rates of the two solves that suit the first network, fresh as it is, and the data at the start."""
+    given = place(jax.tree.map(lambda leaf: leaf[0], inputs))
+    begin, solve, test, solve_hessian = map(compiled, (step.begin, step.solve, step.test, step.solve_hessian))
 
-    def losses(support: DistilledData, key: Any, constants: Any, batch: Any, rates: Any) -> Any:
-        network = training.trainer.fresh(jax.random.wrap_key_data(key))
-        images, classes = target.take(constants, batch)
-        targets = images, jax.nn.one_hot(classes, support.labels.shape[-1], dtype=jnp.float32)
-        learned = Learned(support.images, support.labels, jnp.float32(0))
-        parts = drawn_parts(settings, len(support.images), jax.random.wrap_key_data(key))
-        found = data_gradient(applied(training, network), network.params, learned, targets, rates, inner, parts)
-        return found.inner_losses, found.residuals
+    def solved(rate: np.float32) -> Course:
+        course = begin(replace(state, rates=replace(state.rates, inner=place(rate))), constants, given)
+        for number in np.arange(step.inner.steps, dtype=np.int32):
+            course = solve(course, constants, given, place(number))
+        return course
 
-    run = compiled(losses)
-    fixed = place((start, key, target.constants, jax.tree.map(lambda leaf: leaf[0], given.batch)))
+    def residuals(rate: np.float32) -> Any:
+        course = replace(tested, rates=replace(tested.rates, hessian=place(rate)))
+        for number in np.arange(step.inner.hessian_steps, dtype=np.int32):
+            course = solve_hessian(course, constants, given, place(number))
+        return jax.device_get(course.residuals)
 
-    def at(inner_rate: np.float32, hessian_rate: np.float32) -> Any:
-        return jax.device_get(run(*fixed, place((inner_rate, hessian_rate))))
-
-    hessian_start = np.float32(START[1])
-    inner_rate = found_rate(lambda rate: at(rate, hessian_start)[0], START[0])
-    return inner_rate, found_rate(lambda rate: at(inner_rate, rate)[1], START[1])
+    inner = found_rate(lambda rate: jax.device_get(solved(rate).losses), START[0])
+    tested = test(solved(inner), constants, given, place(np.int32(0)))
+    return {"inner_rate": inner, "hessian_rate": found_rate(residuals, START[1])}
 
 
 def _result(settings: Rcig, state: RcigState) -> Result:

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from frepo.engine.blocks import on_cpu
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import FULL
 from frepo.runtime import DEFAULT_CHUNK
@@ -107,27 +106,20 @@ def _products(
     def many(direction: Params) -> jax.Array:
         return along(apply, params, direction, images, chunk)[1]
 
-    return many, lambda r: jax.vjp(many, zeros_of(params))[1](r)[0]
+    return many, lambda r: jax.vjp(many, jax.tree.map(jnp.zeros_like, params))[1](r)[0]
 
 
 def _of_part(pulled: Callable[[jax.Array], Params], part: jax.Array) -> Callable[[jax.Array], Params]:
     return lambda r: pulled(r[part])
 
 
-def inner_solve(support: Support, zero: Params, rate: jax.Array, steps: int) -> tuple[Params, jax.Array]:
-    """Return the change of the weights after `steps` steps of Adam on L_S from none, and L_S before each step [steps].
-
-    `zero` is a tree of zeros like the weights.
-    """
-
-    def gradient(change: Params) -> tuple[Params, jax.Array]:
-        rest = support.labels - support.jvp(change)
-        dual = cho_solve(support.factor, rest)
-        loss = support.scale / 2 * (jnp.vdot(rest, dual, precision=FULL) + _dot(change, change))
-        pulled = support.vjp(dual)
-        return jax.tree.map(lambda d, p: support.scale * (d - p), change, pulled), loss
-
-    return _adam(gradient, zero, rate, steps)
+def inner_gradient(support: Support, change: Params) -> tuple[Params, jax.Array]:
+    """Return the gradient of L_S at a change of the weights, and L_S."""
+    rest = support.labels - support.jvp(change)
+    dual = cho_solve(support.factor, rest)
+    loss = support.scale / 2 * (jnp.vdot(rest, dual, precision=FULL) + _dot(change, change))
+    pulled = support.vjp(dual)
+    return jax.tree.map(lambda d, p: support.scale * (d - p), change, pulled), loss
 
 
 def hessian_product(support: Support, direction: Params) -> Params:
@@ -136,57 +128,34 @@ def hessian_product(support: Support, direction: Params) -> Params:
     return jax.tree.map(lambda v, p: support.scale * (v + p), direction, pulled)
 
 
-def hessian_solve(support: Support, target: Params, rate: jax.Array, steps: int) -> tuple[Params, jax.Array]:
-    """Return v with H v near `target`, after `steps` steps of Adam on v^T H v / 2 - v^T target from zero.
-
-    Beside it v^T H v - 2 v^T target before each step, float32 [steps].
-    """
-
-    def gradient(v: Params) -> tuple[Params, jax.Array]:
-        product = hessian_product(support, v)
-        left = jax.tree.map(jnp.subtract, product, target)
-        return left, _dot(v, product) - 2 * _dot(v, target)
-
-    return _adam(gradient, zeros_of(target), rate, steps)
+def hessian_gradient(support: Support, v: Params, target: Params) -> tuple[Params, jax.Array]:
+    """Return the gradient of v^T H v / 2 - v^T target, which is 0 where H v = target, and v^T H v - 2 v^T target."""
+    product = hessian_product(support, v)
+    return jax.tree.map(jnp.subtract, product, target), _dot(v, product) - 2 * _dot(v, target)
 
 
-def zeros_of(tree: Params) -> Params:
-    """Return zeros like the leaves of `tree`, which the compiler does not know to be zeros.
+class Solve(NamedTuple):
+    """Where Adam has arrived: x, and the means of the gradients and of their squares, all like the weights."""
 
-    Where it knew it, XLA's CPU backend (jax 0.10.2) gave 1e28 or NaN for a first loss of 5e-4, in a large program.
-    """
-    return jax.tree.map(lambda leaf: 0 * leaf, tree)
+    x: Params
+    first: Params
+    second: Params
 
 
-def _adam(
-    gradient: Callable[[Params], tuple[Params, jax.Array]], start: Params, rate: jax.Array, steps: int
-) -> tuple[Params, jax.Array]:
-    """Return where Adam arrives, and the losses on the way. Its epsilon counts: the inner loss is small."""
+def unsolved(like: Params) -> Solve:
+    """Return the start of a solve, zero."""
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    return Solve(zeros, zeros, zeros)
+
+
+def adam(solve: Solve, gradient: Params, number: Any, rate: jax.Array) -> Solve:
+    """Return where Adam's step `number`, from 0, arrives. Its epsilon counts: the inner loss is small."""
     b1, b2, eps = ADAM
-
-    def step(carry: Any, number: Any) -> tuple[Any, jax.Array]:
-        x, first, second = carry
-        found, loss = gradient(x)
-        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, first, found)
-        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, second, found)
-        m_scale, v_scale = 1 / (1 - b1 ** (number + 1)), 1 / (1 - b2 ** (number + 1))
-        x = jax.tree.map(lambda x, m, v: x - rate * (m * m_scale) / (jnp.sqrt(v * v_scale) + eps), x, first, second)
-        return (x, first, second), loss
-
-    zeros = jax.tree.map(jnp.zeros_like, start)
-    (x, _, _), losses = repeated(step, (start, zeros, zeros), steps)
-    return x, losses
-
-
-def repeated(step: Callable[[Any, Any], tuple[Any, jax.Array]], carry: Any, steps: int) -> tuple[Any, jax.Array]:
-    """Return the last carry and the stacked outputs of `step(carry, number)`; written out where loops are slow."""
-    if not on_cpu():
-        return jax.lax.scan(step, carry, jnp.arange(steps, dtype=jnp.float32))
-    outputs: list[jax.Array] = []
-    for number in range(steps):
-        carry, output = step(carry, float(number))
-        outputs.append(output)
-    return carry, jnp.stack(outputs)
+    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, solve.first, gradient)
+    second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, solve.second, gradient)
+    m_scale, v_scale = 1 / (1 - b1 ** (number + 1.0)), 1 / (1 - b2 ** (number + 1.0))
+    x = jax.tree.map(lambda x, m, v: x - rate * (m * m_scale) / (jnp.sqrt(v * v_scale) + eps), solve.x, first, second)
+    return Solve(x, first, second)
 
 
 def _dot(one: Params, other: Params) -> jax.Array:

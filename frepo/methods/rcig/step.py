@@ -1,6 +1,9 @@
-"""One step of RCIG: its gradient, the update of what is learned and of its average, and the training of the network."""
+"""One step of RCIG, in phases: its inner solve, the gradients, the update, and the training of the network.
 
-from collections.abc import Callable
+(Loo, Hasani, Lechner and Rus 2023, algorithm 1.)
+"""
+
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -10,23 +13,32 @@ from flax import struct
 
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
+from frepo.engine.phases import Phase, Phased
 from frepo.methods.base import Array, DistilledData
 from frepo.methods.frepo.step import StepConstants
 from frepo.methods.pool import PoolTraining
-from frepo.methods.rcig.gradient import Inner, Learned, Parts, data_gradient
-from frepo.methods.rcig.proxy import Params, repeated
+from frepo.methods.rcig.gradient import Inner, Learned, Parts, implicit_gradient, outer_loss, together
+from frepo.methods.rcig.proxy import (
+    Apply,
+    Params,
+    Solve,
+    Support,
+    adam,
+    hessian_gradient,
+    inner_gradient,
+    support_of,
+    unsolved,
+    without_head,
+)
 from frepo.methods.rcig.rates import Rates, adapted
 from frepo.networks.augmentation import both_sides
 from frepo.networks.training import Network
 from frepo.spec import Rcig
 
-Metrics = dict[str, jax.Array]
-
-PARTS = 1_000_000
-"""Folded into a step's key for the images through which gradients flow; training steps take the numbers from 0."""
-
 EARLIER_BELIEF = 0.9
 """optax's AdaBelief before 0.2.8 takes its error against the mean before, 1 / 0.9 of today's: steps are 0.9 as long."""
+PARTS = 1_000_000
+"""Folded into a step's key for the images through which gradients flow; training steps take the numbers from 0."""
 
 
 @struct.dataclass
@@ -57,9 +69,42 @@ class RcigInput(NamedTuple):
     updates: Array
     """Training steps of that network in this step."""
     replace: Any
-    """Whether the step replaces that network instead of training it: a choice."""
+    """Whether the step replaces that network instead of training it."""
     batch: Any
     """The target batch, or the input from which the device makes it."""
+
+
+@struct.dataclass
+class Course:
+    """A step on its way.
+
+    Attributes:
+        learned: before the update, then after it.
+        opt_state: likewise.
+        network: of the pool.
+        solve: of the inner problem, then of the product with the inverse Hessian.
+        change: the solution of the inner problem.
+        pull: derivatives of the outer loss with respect to it.
+        direct: derivatives of the outer loss with respect to what is learned, at this change.
+        rates: of the two solves.
+        losses: before each step of the inner solve, float32 [inner_steps].
+        residuals: v^T H v - 2 v^T g before each step of the other one, float32 [hessian_steps].
+        loss: the outer loss, float32 [].
+        accuracy: of the proxy on the target batch, float32 [], in 0..1.
+    """
+
+    learned: Learned
+    opt_state: optax.OptState
+    network: Network
+    solve: Solve
+    change: Params
+    pull: Params
+    direct: Learned
+    rates: Rates
+    losses: Any
+    residuals: Any
+    loss: Any
+    accuracy: Any
 
 
 def belief() -> optax.GradientTransformation:
@@ -72,46 +117,120 @@ def averaged(state: RcigState, decay: float, steps: Any) -> Learned:
     return jax.tree.map(lambda leaf: leaf / (1 - decay**steps), state.average)
 
 
-RcigStep = Callable[[RcigState, StepConstants, RcigInput], tuple[RcigState, Metrics]]
+def applied(training: PoolTraining, network: Network) -> Apply:
+    """Return (weights, images) -> (features, logits) of a network, with its own running averages."""
+    return lambda params, images: training.trainer.apply(replace(network, params=params), images)
 
 
-def make_step(settings: Rcig, training: PoolTraining, target: TrainingImages, inner: Inner) -> RcigStep:
-    """Return `step(state, constants, given) -> (state, metrics)`."""
-    optimizer = belief()
-    of_labels = settings.learning_rate if settings.learn_labels else 0.0
-    lengths = Learned(settings.learning_rate, of_labels, settings.temperature_learning_rate)
+@dataclass(frozen=True, eq=False)
+class RcigStep:
+    """The phases of a step."""
 
-    def step(state: RcigState, constants: StepConstants, given: RcigInput) -> tuple[RcigState, Metrics]:
-        member = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
-        images, classes = target.take(constants.images, given.batch)
-        num_classes = state.learned.labels.shape[-1]
-        targets = images, jax.nn.one_hot(classes, num_classes, dtype=jnp.float32)
-        found = data_gradient(
-            applied(training, member),
-            member.params,
-            state.learned,
-            targets,
-            (state.rates.inner, state.rates.hessian),
-            inner,
-            drawn_parts(settings, len(state.learned.images), _key_of(constants, given)),
+    settings: Rcig
+    training: PoolTraining
+    target: TrainingImages
+    inner: Inner
+
+    def phased(self) -> Phased:
+        """Return `step(state, constants, given) -> (state, metrics)`."""
+        return Phased(
+            self.begin,
+            (
+                Phase(self.solve, lambda *_: jnp.int32(self.inner.steps)),
+                Phase(self.test, _once),
+                Phase(self.solve_hessian, lambda *_: jnp.int32(self.inner.hessian_steps)),
+                Phase(self.update, _once),
+                Phase(self.train, lambda _, given: jnp.where(given.replace, 0, given.updates)),
+            ),
+            self.finish,
         )
-        gradient: Any = found.gradient
-        updates, opt_state = optimizer.update(gradient, state.opt_state)
-        learned: Any = jax.tree.map(lambda x, u, rate: x + rate * u, state.learned, updates, lengths)
-        average = jax.tree.map(lambda a, x: settings.ema * a + (1 - settings.ema) * x, state.average, learned)
-        member = _trained(training, member, learned, given, constants, settings)
-        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, member)
-        rates = adapted(state.rates, found.inner_losses, given.step)
+
+    def begin(self, state: RcigState, constants: StepConstants, given: RcigInput) -> Course:
+        """Return the network of the step, with nothing solved."""
+        del constants
+        network = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
+        start = unsolved(network.params)
+        losses, residuals = jnp.zeros(self.inner.steps), jnp.zeros(self.inner.hessian_steps)
+        direct = jax.tree.map(jnp.zeros_like, state.learned)
+        parts = state.learned, state.opt_state, network, start, start.x, start.x, direct, state.rates
+        return Course(*parts, losses, residuals, jnp.zeros(()), jnp.float32(0))
+
+    def solve(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Take a step of the inner solve."""
+        gradient, loss = inner_gradient(self._support(course, constants, given), course.solve.x)
+        solve = adam(course.solve, gradient, number, course.rates.inner)
+        return replace(course, solve=solve, change=solve.x, losses=course.losses.at[number].set(loss))
+
+    def test(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Take the derivatives of the outer loss at the solution, and begin the other solve."""
+        del number
+        images, classes = self.target.take(constants.images, given.batch)
+        one_hot = jax.nn.one_hot(classes, course.learned.labels.shape[-1], dtype=jnp.float32)
+        apply, parts = applied(self.training, course.network), self._parts(course, constants, given)
+
+        def outer(change: Params, learned: Learned) -> tuple[jax.Array, jax.Array]:
+            targets = images, one_hot
+            return outer_loss(apply, course.network.params, change, learned, targets, self.inner, parts)
+
+        differentiated = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)
+        (loss, accuracy), (pull, direct) = differentiated(course.change, course.learned)
+        start = unsolved(course.change)
+        return replace(course, solve=start, pull=without_head(pull), direct=direct, loss=loss, accuracy=accuracy)
+
+    def solve_hessian(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Take a step of the solve with the Hessian."""
+        support = self._support(course, constants, given)
+        gradient, residual = hessian_gradient(support, course.solve.x, course.pull)
+        solve = adam(course.solve, gradient, number, course.rates.hessian)
+        return replace(course, solve=solve, residuals=course.residuals.at[number].set(residual))
+
+    def update(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Add the implicit gradient, and update what is learned."""
+        del number
+        apply, parts = applied(self.training, course.network), self._parts(course, constants, given)
+        weights, change, solved = course.network.params, course.change, course.solve.x
+        support = self._support(course, constants, given)
+        implicit = implicit_gradient(apply, weights, change, solved, course.learned, support, self.inner, parts)
+        gradient: Any = together(course.direct, implicit)
+        updates, opt_state = belief().update(gradient, course.opt_state)
+        settings = self.settings
+        of_labels = settings.learning_rate if settings.learn_labels else 0.0
+        lengths = Learned(settings.learning_rate, of_labels, settings.temperature_learning_rate)
+        learned: Any = jax.tree.map(lambda x, u, rate: x + rate * u, course.learned, updates, lengths)
+        return replace(course, learned=learned, opt_state=opt_state)
+
+    def train(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Train the network by one step on the data just updated."""
+        images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.settings.flip)
+        key = jax.random.fold_in(_key_of(constants, given), number)
+        return replace(course, network=self.training.train(course.network, DistilledData(images, labels), key))
+
+    def finish(
+        self, state: RcigState, course: Course, constants: StepConstants, given: RcigInput
+    ) -> tuple[RcigState, dict[str, jax.Array]]:
+        """Return the state with the network trained, or a fresh one in its place."""
+        fresh = _key_of(constants, given)
+        network = branch(given.replace, lambda _: self.training.trainer.fresh(fresh), lambda _: course.network, None)
+        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, network)
+        ema, learned = self.settings.ema, course.learned
+        average = jax.tree.map(lambda a, x: ema * a + (1 - ema) * x, state.average, learned)
         metrics = {
-            "loss": found.loss,
-            "proxy_accuracy": found.accuracy,
-            "inner_loss": found.inner_losses[-1],
+            "loss": course.loss,
+            "proxy_accuracy": course.accuracy,
+            "inner_loss": course.losses[-1],
             "inner_rate": state.rates.inner,
             "temperature": jnp.exp(learned.temperature),
         }
-        return RcigState(learned, opt_state, average, pool, rates), metrics
+        rates = adapted(state.rates, course.losses, given.step)
+        return RcigState(learned, course.opt_state, average, pool, rates), metrics
 
-    return step
+    def _parts(self, course: Course, constants: StepConstants, given: RcigInput) -> Parts:
+        return drawn_parts(self.settings, len(course.learned.images), _key_of(constants, given))
+
+    def _support(self, course: Course, constants: StepConstants, given: RcigInput) -> Support:
+        images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.inner.flip)
+        apply, part = applied(self.training, course.network), self._parts(course, constants, given).support
+        return support_of(apply, course.network.params, images, labels, self.inner.ridge, part, self.inner.chunk)
 
 
 def drawn_parts(settings: Rcig, count: int, key: jax.Array) -> Parts:
@@ -132,34 +251,5 @@ def _key_of(constants: StepConstants, given: RcigInput) -> jax.Array:
     return jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)
 
 
-def applied(training: PoolTraining, network: Network) -> Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]:
-    """Return (weights, images) -> (features, logits) of a network, with its own running averages."""
-
-    def apply(params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return training.trainer.apply(network.replace(params=params), images)  # pyright: ignore[reportAttributeAccessIssue]
-
-    return apply
-
-
-def _trained(
-    training: PoolTraining,
-    member: Network,
-    learned: Learned,
-    given: RcigInput,
-    constants: StepConstants,
-    settings: Rcig,
-) -> Network:
-    """Return the network after its training steps on the distilled data just updated, or a fresh one."""
-    images, labels = both_sides(learned.images, learned.labels, flip=settings.flip)
-    step_key = _key_of(constants, given)
-
-    def train(_: None) -> Network:
-        def once(network: Network, number: Any) -> tuple[Network, jax.Array]:
-            key = jax.random.fold_in(step_key, jnp.int32(number))
-            trained = training.train(network, DistilledData(images, labels), key)
-            kept = jax.tree.map(lambda new, old: jnp.where(number < given.updates, new, old), trained, network)
-            return kept, jnp.float32(0)
-
-        return repeated(once, member, settings.max_pool_updates)[0]
-
-    return branch(given.replace, lambda _: training.trainer.fresh(step_key), train, None)
+def _once(*_: Any) -> jax.Array:
+    return jnp.int32(1)
