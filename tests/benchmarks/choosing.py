@@ -93,7 +93,7 @@ def main() -> None:
     for path in options.specs:
         rows = []
         for seed in range(options.seeds):
-            spec = load_spec(path, (*options.set, f"seed={seed}"))
+            spec = load_spec(path, (*options.set, f"seed={seed}")).spec
             found = points_of(spec, options.data_dir, options.points)
             by_held_out = max(found, key=lambda point: point.held_out)
             rows.append([100 * value for value in (found[-1].test, by_held_out.test, max(p.test for p in found))])
