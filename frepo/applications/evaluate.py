@@ -118,9 +118,7 @@ def _train(
     name: str,
 ) -> tuple[Curve, list[Network], Prepared]:
     prepared = prepare(work, data, dataset, residency)
-    trainer, loop = prepared
-    score = Scorer(lambda n, x: trainer.apply(n, x)[1], input_maker(dataset.preprocess), dataset.info.num_classes)
-    curve = Curve(score, images, name)
+    loop, curve = prepared.loop, Curve(prepared.scorer(dataset), images, name)
     points = every(-(-loop.steps // work.recipe.accuracy_points), loop.steps)
     networks = run_steps(replace(loop, milestones=(Milestone(points, curve),)), journal)
     return curve, one_by_one(networks), prepared

@@ -2,6 +2,17 @@
 
 import numpy as np
 
+from frepo.engine.randomness import Stream
+
+
+def target_batches(seed: int, kept: np.ndarray, batch_size: int, start: int, count: int) -> np.ndarray:
+    """Return the images that steps `start` to `start + count - 1` of a learning see, int32 [count, batch_size].
+
+    `kept` are the positions of the images to learn from, int [n].
+    """
+    chosen = batch_indices((seed, Stream.TARGET_BATCHES), len(kept), batch_size, start, count)
+    return kept[chosen].astype(np.int32)
+
 
 def batch_indices(seed: tuple[int, ...], num_images: int, batch_size: int, start: int, count: int) -> np.ndarray:
     """Return the indices of the batches of steps `start` to `start + count - 1`, int32 [count, batch_size].

@@ -5,7 +5,7 @@ waiting for results, because XLA's CPU backend runs convolutions inside control 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,9 @@ import numpy as np
 from jax.stages import Lowered
 
 from frepo.engine.devices import compiled, place
-from frepo.engine.phases import Phased, PhasePrograms
+from frepo.engine.phases import Metrics, Phased, PhasePrograms
 
 State = Any
-Metrics = Mapping[str, jax.Array]
 Step = Callable[[State, Any, Any], tuple[State, Metrics]]
 """(state, constants, host input) -> (state, metrics)."""
 

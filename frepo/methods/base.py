@@ -34,6 +34,15 @@ class DistilledData:
     labels: Array
 
 
+class StepConstants(NamedTuple):
+    """The inputs that no step changes."""
+
+    images: Any
+    """The constants of the `TrainingImages`."""
+    key: Array
+    """uint32 [2], see `key_data`; with the step number it determines all that a step draws."""
+
+
 class Job(NamedTuple):
     """A stage, with its data set and the directory of the results that it reads."""
 

@@ -5,14 +5,22 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from frepo.data.dataset import Dataset, DatasetInfo
-from frepo.data.residency import TrainingImages, training_images
+from frepo.data.residency import TrainingImages, input_maker, training_images
 from frepo.data.split import split
 from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
-from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop, with_mirror_images
+from frepo.networks.training import (
+    Regime,
+    Scorer,
+    Trainer,
+    centered_data,
+    fixed_data,
+    training_loop,
+    with_mirror_images,
+)
 from frepo.plan import Evaluation
 from frepo.runtime import Residency
 
@@ -32,6 +40,11 @@ class Prepared(NamedTuple):
 
     trainer: Trainer
     loop: Loop[Any]
+
+    def scorer(self, dataset: Dataset) -> Scorer:
+        """Return what scores one of its networks on images of `dataset` in stored form."""
+        to_inputs = input_maker(dataset.preprocess)
+        return Scorer(lambda network, x: self.trainer.apply(network, x)[1], to_inputs, dataset.info.num_classes)
 
 
 def prepare(

@@ -197,7 +197,7 @@ class RatBptt(Method):
     ipc: Count
     """Images per class."""
 
-    steps: Steps = 100_000
+    steps: Steps = 600_000
     """Updates of the distilled images."""
 
     batch_size: Count = 5000
@@ -213,8 +213,8 @@ class RatBptt(Method):
     """Where the window lies: after a number of steps drawn anew in each update, equally likely up to `total - window`;
     at the end; or `adaptive`, drawn by the norms of the gradients along the way, as AT-BPTT does."""
 
-    window_change: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """By how much an adaptive window grows and shrinks; read with `placement = "adaptive"` only. Left out: 10."""
+    window_change: Annotated[int, Field(ge=0, le=1000)] = 10
+    """By how much an adaptive window grows and shrinks; read with `placement = "adaptive"` only."""
 
     inner_learning_rate: LearningRate = 1e-3
     """Learning rate of Adam in these steps."""
@@ -244,22 +244,23 @@ class RatBptt(Method):
         if self.window > self.total:
             raise ValueError(f"window = {self.window} is more than total = {self.total}")
         if self.placement != "adaptive":
-            if self.window_change is not None:
+            if "window_change" in self.model_fields_set:
                 raise ValueError("window_change is read with placement = 'adaptive' only")
-        elif not self.longest_window - self.window < self.window:
-            raise ValueError(
-                f"window_change = {self.longest_window - self.window} leaves nothing of window = {self.window}"
-            )
+        elif self.change >= self.window:
+            raise ValueError(f"window_change = {self.change} leaves nothing of window = {self.window}")
         elif self.longest_window > self.total:
             raise ValueError(f"window + window_change = {self.longest_window} is more than total = {self.total}")
         return self
 
     @property
+    def change(self) -> int:
+        """By how much the window grows and shrinks."""
+        return self.window_change if self.placement == "adaptive" else 0
+
+    @property
     def longest_window(self) -> int:
         """The most steps that are differentiated in an update."""
-        if self.placement != "adaptive":
-            return self.window
-        return self.window + (10 if self.window_change is None else self.window_change)
+        return self.window + self.change
 
     def resolved(self, dataset: str) -> "RatBptt":
         """Return the table with the operations for a data set if it names none."""

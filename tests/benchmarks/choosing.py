@@ -18,14 +18,13 @@ import numpy as np
 
 from frepo.data.dataset import Dataset
 from frepo.data.load import load_dataset
-from frepo.data.residency import input_maker
 from frepo.data.split import split
 from frepo.engine.journal import Journal
 from frepo.engine.loop import Milestone, every
 from frepo.engine.run import run_steps
 from frepo.methods.base import DistilledData, Job
 from frepo.networks.prepare import prepare
-from frepo.networks.training import Scorer, one_by_one
+from frepo.networks.training import one_by_one
 from frepo.plan import DistillStage, Evaluation, compile_plan
 from frepo.runtime import Cadence, RuntimeOptions
 from frepo.spec import ExperimentSpec, load_spec
@@ -41,10 +40,10 @@ class Point(NamedTuple):
 
 def scored(work: Evaluation, data: DistilledData, dataset: Dataset, held_out: np.ndarray) -> tuple[float, float]:
     """Return the mean accuracy of networks trained on `data`: on the held-out training images, on the test images."""
-    trainer, loop = prepare(work, data, dataset, "auto")
+    prepared = prepare(work, data, dataset, "auto")
     with tempfile.TemporaryDirectory() as directory:
-        networks = one_by_one(run_steps(loop, journal(Path(directory))))
-    score = Scorer(lambda n, x: trainer.apply(n, x)[1], input_maker(dataset.preprocess), dataset.info.num_classes)
+        networks = one_by_one(run_steps(prepared.loop, journal(Path(directory))))
+    score = prepared.scorer(dataset)
     labels = np.asarray(dataset.train_labels)[held_out]
     sets = ((dataset.train_images[held_out], labels), (dataset.test_images, np.asarray(dataset.test_labels)))
     held, test = (float(np.mean([score(network, *images).top1 for network in networks])) for images in sets)

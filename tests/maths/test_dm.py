@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.data.sources.digits import read_digits
 from frepo.engine.randomness import key_data
-from frepo.methods.base import DistilledData
+from frepo.methods.base import DistilledData, StepConstants
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
 from frepo.methods.dm.step import (
-    DmConstants,
     DmInput,
     augment_classes,
     class_means,
@@ -53,7 +52,7 @@ def small_world(seed=0):
 
 
 def constants_of(real, seed=0):
-    return DmConstants(real, key_data((seed,))[0])
+    return StepConstants(real, key_data((seed,))[0])
 
 
 def given_at(step):

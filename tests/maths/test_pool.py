@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from frepo.data.residency import LabelledImages, TrainingImages
 from frepo.engine.randomness import key_data
-from frepo.methods.base import DistilledData
+from frepo.methods.base import DistilledData, StepConstants
 from frepo.methods.frepo.state import DistillState
-from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.pool import BATCH_MOMENTUM, PoolTraining, pool_schedule
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict

@@ -14,22 +14,17 @@ from jax.flatten_util import ravel_pytree
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import BlockRunner
 from frepo.engine.phases import PhasePrograms
-from frepo.methods.base import DistilledData
-from frepo.methods.rat_bptt.inner import Inner, adam, untrained
+from frepo.methods.adam import Adam, started, stepped
+from frepo.methods.base import DistilledData, StepConstants
 from frepo.methods.rat_bptt.learning import noise, prefixes
 from frepo.methods.rat_bptt.network import inner_loss, logits, real_loss, weights
-from frepo.methods.rat_bptt.placement import EARLY, LATE, MIDDLE, Window, drawn, first_placed, looked_at
+from frepo.methods.rat_bptt.placement import EARLY, LATE, MIDDLE, drawn, first_placed, looked_at
 from frepo.methods.rat_bptt.step import Parts, RatInput, RatState, RatStep, clipped, image_optimizer
 from frepo.networks.build import build_model
 from frepo.networks.losses import cross_entropy
 from frepo.spec import Conv, RatBptt
 
 C, IPC, SHAPE, REAL = 3, 2, (8, 8, 1), 7
-
-
-class Constants(NamedTuple):
-    images: object
-    key: object
 
 
 @pytest.fixture
@@ -47,7 +42,7 @@ class World(NamedTuple):
     table: RatBptt
     step: RatStep
     state: RatState
-    constants: Constants
+    constants: StepConstants
 
     def given(self, prefix, number=0, first=0, last=0):
         numbers = (np.int32(value) for value in (number, prefix, first, last))
@@ -96,12 +91,11 @@ def world(normalization=None, **fields):
     parts = dense_parts() if normalization is None else network_parts(table, normalization, real)
     images = jnp.asarray(random.normal(size=(C * IPC, *SHAPE)), kind)
     data = DistilledData(images, jnp.repeat(jnp.eye(C, dtype=kind), IPC, axis=0))
-    window = Window(table.total, table.window, table.longest_window - table.window)
-    placed = first_placed(window) if table.placement == "adaptive" else None
+    placed = first_placed(table) if table.placement == "adaptive" else None
     learned = (data.images, data.labels) if table.learn_labels else (data.images,)
     state = RatState(data, parts.optimizer.init(learned), kind(-1), placed)
     key = jax.random.key_data(jax.random.key(3))
-    return World(table, RatStep(table, parts, 4), state, Constants(real, key))
+    return World(table, RatStep(table, parts, 4), state, StepConstants(real, key))
 
 
 def unrolled(w, prefix, number=0):
@@ -111,14 +105,14 @@ def unrolled(w, prefix, number=0):
 
     def train(inner, data, first, count):
         for at in range(first, first + count):
-            inner = adam(inner, jax.grad(loss)(inner.params, data, at), at, w.table.inner_learning_rate)
+            inner = stepped(inner, jax.grad(loss)(inner.x, data, at), at, w.table.inner_learning_rate)
         return inner
 
-    before = train(untrained(w.step.parts.fresh(keys[0])), w.state.data, 0, prefix)
+    before = train(started(w.step.parts.fresh(keys[0])), w.state.data, 0, prefix)
 
     def after(data):
         inner = train(before, data, prefix, w.table.window)
-        return w.step.parts.test(inner.params, w.constants.images, np.arange(REAL), keys[2])[0]
+        return w.step.parts.test(inner.x, w.constants.images, np.arange(REAL), keys[2])[0]
 
     return jax.jit(jax.value_and_grad(after))(w.state.data)
 
@@ -182,15 +176,15 @@ def test_the_gradient_is_that_of_finite_differences():
 def test_adam_is_that_of_optax_and_its_derivative_is_a_number_where_gradients_are_zero():
     params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0]])}
     optimizer = optax.adam(0.1)
-    inner, state, theirs = untrained(params), optimizer.init(params), params
+    inner, state, theirs = started(params), optimizer.init(params), params
     for number, scale in enumerate((1.0, -0.5, 0.0, 2.0)):
         gradient = jax.tree.map(lambda leaf, scale=scale: scale * leaf, params)
-        inner = adam(inner, gradient, number, 0.1)
+        inner = stepped(inner, gradient, number, 0.1)
         updates, state = optimizer.update(gradient, state)
         theirs = optax.apply_updates(theirs, updates)
-    np.testing.assert_allclose(ravel_pytree(inner.params)[0], ravel_pytree(theirs)[0], rtol=1e-12)
+    np.testing.assert_allclose(ravel_pytree(inner.x)[0], ravel_pytree(theirs)[0], rtol=1e-12)
     zero = jnp.zeros(2)
-    derivative = jax.grad(lambda g: jnp.sum(adam(Inner(zero, zero, zero), g, 0, 0.1).params))(jnp.array([0.0, 1.0]))
+    derivative = jax.grad(lambda g: jnp.sum(stepped(Adam(zero, zero, zero), g, 0, 0.1).x))(jnp.array([0.0, 1.0]))
     assert np.all(np.isfinite(derivative))
 
 
@@ -243,28 +237,32 @@ def test_a_batch_has_as_many_images_of_as_many_classes_as_it_should(monkeypatch)
 
 def test_windows_are_equally_likely_at_all_places_and_follow_from_seed_and_step():
     table, steps = settings(total=10, window=4), np.arange(7000)
-    found = prefixes((5, 10), table, steps)
+    found = prefixes(5, table, steps)
     assert np.bincount(found).tolist() == pytest.approx([1000] * 7, rel=0.15)
-    np.testing.assert_array_equal(found[40:50], prefixes((5, 10), table, steps[40:50]))
-    assert set(prefixes((5, 10), settings(total=10, window=4, placement="end"), steps)) == {6}
+    np.testing.assert_array_equal(found[40:50], prefixes(5, table, steps[40:50]))
+    assert set(prefixes(5, settings(total=10, window=4, placement="end"), steps)) == {6}
 
 
 def test_images_start_as_noise_of_norm_one():
-    images = noise((1, 9), (50, 8, 8, 3))
+    images, labels = (lambda data: (data.images, data.labels))(noise(1, 5, 10, (8, 8, 3)))
+    np.testing.assert_array_equal(labels.argmax(axis=1), np.repeat(np.arange(10), 5))
     np.testing.assert_allclose(np.linalg.norm(images.reshape(50, -1), axis=1), 1, rtol=1e-6)
     assert abs(images.mean()) < 1e-3
     assert images.dtype == np.float32
 
 
+ADAPTIVE = settings(placement="adaptive", total=200, window=40, window_change=10)
+
+
 def at_stage(stage, **fields):
-    return replace(first_placed(Window(200, 40, 10)), stage=jnp.int32(stage), **fields)
+    return replace(first_placed(ADAPTIVE), stage=jnp.int32(stage), **fields)
 
 
 def test_an_adaptive_window_lies_where_gradients_are_large_then_anywhere_then_where_they_are_small():
-    window, norms = Window(200, 40, 10), jnp.full(200, 10.0).at[30].set(40.0).at[150].set(-20.0)
+    norms = jnp.full(200, 10.0).at[30].set(40.0).at[150].set(-20.0)
     keys = jax.random.split(jax.random.key(0), 300)
     places = {
-        stage: jax.vmap(lambda key, stage=stage: drawn(at_stage(stage), norms, key, window))(keys)
+        stage: jax.vmap(lambda key, stage=stage: drawn(at_stage(stage), norms, key, ADAPTIVE))(keys)
         for stage in (EARLY, MIDDLE, LATE)
     }
     assert set(np.asarray(places[EARLY].prefix)) == {30}
@@ -280,15 +278,15 @@ def test_an_adaptive_window_lies_where_gradients_are_large_then_anywhere_then_wh
 
 
 def test_a_stage_ends_after_passes_without_progress():
-    window, placed = Window(40, 10, 2), first_placed(Window(40, 10, 2))
+    placed = first_placed(ADAPTIVE)
     stages = []
     for number, accuracy in enumerate([0.1, 0.2, 0.3] + [0.3] * 20):
         for last in (0, 1):
-            placed = looked_at(placed, jnp.float32(accuracy), 2, jnp.int32(last), window)
+            placed = looked_at(placed, jnp.float32(accuracy), 2, jnp.int32(last), 40)
         stages.append((number, int(placed.stage)))
     # three passes make progress, six (0.15 * 40) end the early stage, five (0.125 * 40) the middle one
     assert [stage for _, stage in stages] == [EARLY] * 8 + [MIDDLE] * 5 + [LATE] * 10
-    better = looked_at(at_stage(EARLY, stalled=jnp.int32(3)), jnp.float32(0.5), 1, jnp.int32(1), window)
+    better = looked_at(at_stage(EARLY, stalled=jnp.int32(3)), jnp.float32(0.5), 1, jnp.int32(1), 40)
     assert int(better.stalled) == 0
 
 

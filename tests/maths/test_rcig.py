@@ -1,7 +1,6 @@
 """RCIG: its inner problem, gradients, rates and average against dense float64 and exact solutions."""
 
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +12,12 @@ from scipy.linalg import cho_factor, cho_solve
 
 from frepo.data.residency import TrainingImages
 from frepo.engine.phases import PhasePrograms
+from frepo.methods.adam import started, stepped
+from frepo.methods.base import StepConstants
 from frepo.methods.pool import PoolTraining, update_schedule
-from frepo.methods.rcig import proxy
 from frepo.methods.rcig import rates as rates_module
 from frepo.methods.rcig.gradient import (
     EVERYTHING,
-    Inner,
     Learned,
     Parts,
     clipped,
@@ -27,11 +26,11 @@ from frepo.methods.rcig.gradient import (
     together,
 )
 from frepo.methods.rcig.proxy import (
+    Inner,
     hessian_gradient,
     hessian_product,
     inner_gradient,
     support_of,
-    unsolved,
     without_head,
 )
 from frepo.methods.rcig.rates import Rates, adapted, found_rate
@@ -45,7 +44,8 @@ from frepo.spec.architecture import Conv
 
 S, T, C, SHAPE = 4, 6, 3, (2, 2, 2)
 RIDGE = 0.25
-INNER = Inner(RIDGE, 20, 20, flip=False)
+INNER = Inner(RIDGE, flip=False, chunk=100)
+STEPS = 20
 
 
 @pytest.fixture(autouse=True)
@@ -119,33 +119,33 @@ def adam(gradient, start, rate, steps):
 
 def solved(gradient, like, rate, steps):
     """Return where a solve arrives, and what `gradient` gives beside the gradient on the way."""
-    solve, seen = unsolved(like), []
+    solve, seen = started(jax.tree.map(jnp.zeros_like, like)), []
     for number in range(steps):
         found, value = gradient(solve.x)
-        solve = proxy.adam(solve, found, number, rate)
+        solve = stepped(solve, found, number, rate)
         seen.append(value)
     return solve.x, seen
 
 
-def data_gradient(params, learned, targets, inner, parts=EVERYTHING, rate=0.01):
+def data_gradient(params, learned, targets, inner, parts=EVERYTHING, steps=STEPS, rate=0.01):
     """Return loss, gradient, losses of the inner solve and residuals, all parts of a step one after the other."""
     images, labels = both_sides(learned.images, learned.labels, flip=inner.flip)
-    support = support_of(apply, params, images, labels, inner.ridge, parts.support, inner.chunk)
-    change, losses = solved(lambda x: inner_gradient(support, x), params, rate, inner.steps)
+    support = support_of(apply, params, images, labels, inner, parts.support)
+    change, losses = solved(lambda x: inner_gradient(support, x), params, rate, steps)
 
     def outer(change, learned):
         return outer_loss(apply, params, change, learned, targets, inner, parts)
 
     (loss, _), (pull, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(change, learned)
     pull = without_head(pull)
-    v, residuals = solved(lambda x: hessian_gradient(support, x, pull), params, rate, inner.hessian_steps)
+    v, residuals = solved(lambda x: hessian_gradient(support, x, pull), params, rate, steps)
     implicit = implicit_gradient(apply, params, change, v, learned, support, inner, parts)
     return loss, together(direct, implicit), losses, residuals
 
 
 def support_and_dense(seed=0):
     params, learned, targets = world(seed)
-    support = support_of(apply, params, learned.images, learned.labels, RIDGE)
+    support = support_of(apply, params, learned.images, learned.labels, INNER)
     return params, learned, targets, support, Dense(params, learned.images, learned.labels)
 
 
@@ -347,7 +347,7 @@ def test_gradients_through_all_images_in_another_order_are_the_same():
 def test_gradients_flow_through_a_part_but_all_images_count():
     params, learned, targets, support, dense = support_and_dense()
     part = jnp.array([3, 1])
-    partly = support_of(apply, params, learned.images, learned.labels, RIDGE, part)
+    partly = support_of(apply, params, learned.images, learned.labels, INNER, part)
     rows = np.repeat(np.isin(np.arange(S), part), C)
     v = np.random.default_rng(1).normal(size=len(dense.mask)) * dense.mask
     expected = dense.c * (v + (dense.J * rows[:, None]).T @ dense.A @ dense.J @ v)
@@ -391,11 +391,6 @@ def test_images_go_through_the_network_a_few_at_a_time_with_the_same_gradient(pa
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-13)
 
 
-class Constants(NamedTuple):
-    images: object
-    key: object
-
-
 def small_step(params, learned, targets, **fields):
     """Return a step, its state, constants and input, with the small network in a pool of two."""
     given = {"method": "rcig", "ipc": 1, "batch_size": T, "inner_steps": 3, "hessian_steps": 3, "flip": True, **fields}
@@ -409,12 +404,12 @@ def small_step(params, learned, targets, **fields):
         fresh=lambda _: Network(jax.tree.map(jnp.zeros_like, params), {}, ()),
     )
     resident = TrainingImages(None, lambda batch: batch, lambda *_: (targets[0], targets[1].argmax(-1)), 0)
-    inner = Inner(RIDGE, settings.inner_steps, settings.hessian_steps, flip=True)
+    inner = INNER._replace(flip=True)
     step = RcigStep(settings, PoolTraining(trainer, 100), resident, inner)
     pool = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), Network(params, {}, ()))
     rates = Rates(jnp.float64(0.01), jnp.float64(0.01), jnp.int32(0), jnp.int32(0))
     state = RcigState(learned, belief().init(learned), jax.tree.map(jnp.zeros_like, learned), pool, rates)
-    constants = Constants(None, jax.random.key_data(jax.random.key(0)))
+    constants = StepConstants(None, jax.random.key_data(jax.random.key(0)))
     return step, state, constants, lambda **given: RcigInput(np.int32(0), np.int32(1), np.int32(2), **given)
 
 
@@ -422,8 +417,7 @@ def small_step(params, learned, targets, **fields):
 def test_a_step_solves_updates_averages_and_trains_the_network_as_often_as_it_should(replaced):
     params, learned, targets = world()
     step, state, constants, given = small_step(params, learned, targets)
-    inner = step.inner
-    loss, gradient, losses, residuals = data_gradient(params, learned, targets, inner)
+    loss, gradient, losses, residuals = data_gradient(params, learned, targets, step.inner, steps=3)
     updates, _ = belief().update(gradient, state.opt_state)
     lengths = Learned(3e-3, 3e-3, 0.03)
     expected = jax.tree.map(lambda x, u, rate: x + rate * u, learned, updates, lengths)

@@ -1,5 +1,6 @@
 """Methods besides FRePo, as whole programs: killed and resumed, on several devices, in low precision."""
 
+import json
 import signal
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_it_learns_and_leaves_metrics_a_page_and_a_cost(straight, method):
     assert {"rcig": "inner_loss", "rat_bptt": "trained_loss"}[method] in names
     page, _ = straight.frepo("report")
     assert (straight.path / page.strip()).exists()
+    plan, _ = straight.frepo(
+        "plan", straight.path / "tiny.toml", "--set", "seed=1", "--cost", "--json", warnings="error"
+    )
+    (stage,) = json.loads(plan)["stages"]
+    assert stage["cost"]["flops_per_step"] > 0
+    assert stage["cost"]["steps_left"] == 12
 
 
 def test_killed_and_resumed_it_ends_in_the_same_bits(workplace, straight, method):

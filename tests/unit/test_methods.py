@@ -14,7 +14,7 @@ from frepo.methods.chosen import real_images
 from frepo.plan import compile_plan
 from frepo.rundir.arrays import read_npz
 from frepo.runtime import Cadence, RuntimeOptions
-from frepo.spec import ExperimentSpec, RandomSelection, method_tables
+from frepo.spec import ExperimentSpec, RandomSelection, RatBptt, method_tables
 
 
 @pytest.mark.parametrize("table", sorted(set(method_tables().values()), key=lambda table: table.__name__))
@@ -74,3 +74,23 @@ def test_distribution_matching_mirrors_no_digits_and_reads_no_pool():
         ExperimentSpec.model_validate({**spec, "pool": {"size": 2}})
     with pytest.raises(ValidationError, match="names an entry twice"):
         ExperimentSpec.model_validate({**spec, "distill": {**spec["distill"], "augmentation": ["crop", "crop"]}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"window": 201}, "window = 201 is more than total = 200"),
+        ({"window_change": 3}, "window_change is read with placement = 'adaptive' only"),
+        ({"placement": "adaptive", "window": 10}, "window_change = 10 leaves nothing of window = 10"),
+        ({"placement": "adaptive", "window": 195}, r"window \+ window_change = 205 is more than total = 200"),
+    ],
+)
+def test_a_window_that_does_not_fit_is_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        RatBptt.model_validate({"method": "rat_bptt", "ipc": 1, **fields})
+
+
+def test_an_adaptive_window_changes_and_others_do_not():
+    tables = [RatBptt(method="rat_bptt", ipc=1, placement=name) for name in ("random", "end", "adaptive")]
+    assert [table.longest_window for table in tables] == [60, 60, 70]
+    assert [tables[0].resolved(name).augmentation for name in ("mnist", "cifar10")] == [("rotate",), ("flip", "rotate")]

@@ -7,10 +7,10 @@ from frepo.data.split import split
 from frepo.engine.devices import place
 from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream, key_data
-from frepo.methods.base import Job, Learning, Result
+from frepo.methods.base import Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
-from frepo.methods.dm.step import DmConstants, DmInput, DmState, image_optimizer, make_step, start_of
+from frepo.methods.dm.step import DmInput, DmState, image_optimizer, make_step, start_of
 from frepo.networks.base import num_parameters
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
@@ -42,7 +42,7 @@ def prepare(job: Job) -> Learning[DmState]:
         make_step(model, target, optimizer, settings.augmentation, job.options.chunk),
         lambda data: start_of(data, optimizer),
         start,
-        DmConstants(target.constants, place(key_data((work.seed, Stream.POOL_STEP))[0])),
+        StepConstants(target.constants, place(key_data((work.seed, Stream.POOL_STEP))[0])),
         inputs,
         settings.steps,
         bytes_per_step=target.bytes_per_step,

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from frepo.data.residency import TrainingImages
-from frepo.methods.base import Array, DistilledData
+from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.networks.base import ImageNetwork
 from frepo.networks.chunks import Features, as_independent
 from frepo.networks.siamese import siamese
@@ -28,15 +28,6 @@ class DmState:
     opt_state: optax.OptState
 
 
-class DmConstants(NamedTuple):
-    """The inputs that no step changes."""
-
-    images: Any
-    """The constants of the `TrainingImages`."""
-    key: Array
-    """uint32 [2], see `key_data`; with the step number it determines all networks and augmentations."""
-
-
 class DmInput(NamedTuple):
     """The input of a step from the host."""
 
@@ -45,7 +36,7 @@ class DmInput(NamedTuple):
     """Real images, equally many of each class, class by class; or the input from which the device makes them."""
 
 
-DmStep = Callable[[DmState, DmConstants, DmInput], tuple[DmState, Metrics]]
+DmStep = Callable[[DmState, StepConstants, DmInput], tuple[DmState, Metrics]]
 
 
 def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTransformation:
@@ -72,7 +63,7 @@ def make_step(
     2023, algorithm 1). At most `chunk` images go through the network at once, see `embedding`.
     """
 
-    def step(state: DmState, constants: DmConstants, given: DmInput) -> tuple[DmState, Metrics]:
+    def step(state: DmState, constants: StepConstants, given: DmInput) -> tuple[DmState, Metrics]:
         num_classes = state.data.labels.shape[-1]
         network_key, augmentation_key = jax.random.split(
             jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step)

@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frepo.data.batches import batch_indices
+from frepo.data.batches import target_batches
 from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.devices import place
 from frepo.engine.loop import Loop, Milestone, every
 from frepo.engine.randomness import Stream, key_data
-from frepo.methods.base import DistilledData, Job, Learning, Result
+from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
 from frepo.methods.frepo.state import Best, DistillState
-from frepo.methods.frepo.step import StepConstants, StepInput, learned_part, make_step, meta_optimizer
+from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
 from frepo.methods.pool import pool_schedule, pool_training
 from frepo.networks.layers import numerics
@@ -56,8 +56,7 @@ def prepare(job: Job) -> Learning[DistillState]:
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
 
     def inputs(first: int, count: int) -> StepInput:
-        seed = (work.seed, Stream.TARGET_BATCHES)
-        batches = kept[batch_indices(seed, len(kept), settings.batch_size, first, count)].astype(np.int32)
+        batches = target_batches(work.seed, kept, settings.batch_size, first, count)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
         return StepInput(steps, schedule.member[part], schedule.replace[part], target.given(batches))

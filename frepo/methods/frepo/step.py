@@ -11,7 +11,7 @@ import optax
 from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
-from frepo.methods.base import Array, DistilledData
+from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.pool import PoolTraining
 from frepo.networks.augmentation import both_sides
@@ -22,15 +22,6 @@ from frepo.networks.training import Network
 from frepo.spec import Frepo
 
 Metrics = dict[str, jax.Array]
-
-
-class StepConstants(NamedTuple):
-    """The inputs that no step changes."""
-
-    images: Any
-    """The constants of the `TrainingImages`."""
-    key: Array
-    """uint32 [2], see `key_data`."""
 
 
 class StepInput(NamedTuple):

@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frepo.data.batches import batch_indices
+from frepo.data.batches import target_batches
 from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.devices import place
 from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream, key_data
-from frepo.methods.base import DistilledData, Job, Learning, Result
-from frepo.methods.frepo.step import StepConstants
+from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.rat_bptt.network import inner_loss, real_loss, weights
-from frepo.methods.rat_bptt.placement import Window, first_placed
+from frepo.methods.rat_bptt.placement import first_placed
 from frepo.methods.rat_bptt.step import Parts, RatInput, RatState, RatStep, image_optimizer, learned_part
 from frepo.networks.base import num_parameters
 from frepo.networks.build import build_model
@@ -42,26 +41,18 @@ def prepare(job: Job) -> Learning[RatState]:
     )
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     steps_of_pass = max(1, len(kept) // settings.batch_size)
-    start = DistilledData(
-        noise((work.seed, Stream.START_IMAGES), (info.num_classes * settings.ipc, *info.image_shape)),
-        np.repeat(np.eye(info.num_classes, dtype=np.float32), settings.ipc, axis=0),
-    )
+    start = noise(work.seed, settings.ipc, info.num_classes, info.image_shape)
 
     def initial(start: DistilledData) -> RatState:
         data = jax.tree.map(jnp.copy, start)  # the next step donates the buffers of its state
-        window = Window(settings.total, settings.window, settings.longest_window - settings.window)
-        placed = first_placed(window) if settings.placement == "adaptive" else None
+        placed = first_placed(settings) if settings.placement == "adaptive" else None
         return RatState(data, optimizer.init(learned_part(data, settings)), jnp.float32(-1), placed)
 
     def inputs(first: int, count: int) -> RatInput:
-        batches = kept[
-            batch_indices((work.seed, Stream.TARGET_BATCHES), len(kept), settings.batch_size, first, count)
-        ].astype(np.int32)
+        batches = target_batches(work.seed, kept, settings.batch_size, first, count)
         steps = np.arange(first, first + count, dtype=np.int32)
         begins, ends = (((steps + one) % steps_of_pass == 0).astype(np.int32) for one in (0, 1))
-        return RatInput(
-            steps, prefixes((work.seed, Stream.WINDOWS), settings, steps), begins, ends, target.given(batches)
-        )
+        return RatInput(steps, prefixes(work.seed, settings, steps), begins, ends, target.given(batches))
 
     def typical(count: int) -> RatInput:
         """Return steps whose window is in the middle of its places; an adaptive one begins there."""
@@ -90,18 +81,20 @@ def prepare(job: Job) -> Learning[RatState]:
     )
 
 
-def noise(seed: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Return normal noise, float32 `shape`, each image scaled to a Euclidean norm of 1, drawn from `seed`."""
-    images = np.random.default_rng(seed).standard_normal(shape)
-    return (images / np.sqrt(np.sum(images**2, axis=(1, 2, 3), keepdims=True))).astype(np.float32)
+def noise(seed: int, ipc: int, num_classes: int, image_shape: tuple[int, int, int]) -> DistilledData:
+    """Return normal noise, each image scaled to a Euclidean norm of 1, with labels one-hot, class by class."""
+    random = np.random.default_rng((seed, Stream.START_IMAGES))
+    images = random.standard_normal((num_classes * ipc, *image_shape))
+    images /= np.sqrt(np.sum(images**2, axis=(1, 2, 3), keepdims=True))
+    return DistilledData(images.astype(np.float32), np.repeat(np.eye(num_classes, dtype=np.float32), ipc, axis=0))
 
 
-def prefixes(seed: tuple[int, ...], settings: RatBptt, steps: np.ndarray) -> np.ndarray:
+def prefixes(seed: int, settings: RatBptt, steps: np.ndarray) -> np.ndarray:
     """Return the number of steps before the window in each of `steps`, int32 [steps]: a pure function of the two."""
     most = settings.total - settings.window
     if settings.placement == "end":
         return np.full(len(steps), most, np.int32)
-    drawn = [np.random.default_rng([*seed, int(step)]).integers(0, most + 1) for step in steps]
+    drawn = [np.random.default_rng((seed, Stream.WINDOWS, int(step))).integers(0, most + 1) for step in steps]
     return np.array(drawn, np.int32)
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from frepo.data.residency import TrainingImages
 from frepo.engine.devices import share_evenly
+from frepo.methods.adam import Params
 from frepo.methods.base import DistilledData
-from frepo.methods.rat_bptt.inner import Loss, Params
+from frepo.methods.rat_bptt.inner import Loss
 from frepo.networks.augmentation import augment
 from frepo.networks.base import ImageNetwork
 from frepo.networks.chunks import as_independent
@@ -24,9 +25,8 @@ def weights(model: ImageNetwork, image_shape: tuple[int, int, int], key: jax.Arr
 
 def logits(model: ImageNetwork, params: Params, images: jax.Array) -> jax.Array:
     """Return logits [n, C] of images [n, h, w, c]; batch norm uses the statistics of these images."""
-    stats = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images[:1]).get("batch_stats", {})
-    unused = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats)
-    (_, found), _ = model.apply({"params": params, "batch_stats": unused}, images, train=True, mutable=["batch_stats"])
+    # Its running averages, which nothing reads here, are made anew.
+    (_, found), _ = model.apply({"params": params}, images, train=True, mutable=["batch_stats"])
     return found
 
 

@@ -9,27 +9,19 @@ before step 0.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from frepo.spec import RatBptt
 
 EARLY, MIDDLE, LATE = 0, 1, 2
 LITTLE = (0.015, 0.01, 0.0)
 """Growth of the accuracy from pass to pass, as a share, below which a pass counts as one without progress, by stage."""
 PATIENCE = (0.15, 0.125)
 """Passes in a row without progress that end the early and the middle stage, as a share of the trained steps."""
-
-
-class Window(NamedTuple):
-    """The settings of the window."""
-
-    total: int
-    """Steps that train a network, at most."""
-    size: int
-    change: int
-    """By how much it grows and shrinks."""
 
 
 @struct.dataclass
@@ -59,33 +51,34 @@ def fixed(prefix: Any, size: int) -> Placed:
     return Placed(prefix, jnp.int32(size), zero, zero, none, none)
 
 
-def first_placed(window: Window) -> Placed:
+def first_placed(settings: RatBptt) -> Placed:
     """Return what is decided before anything was seen."""
-    return fixed(jnp.int32((window.total - window.size) // 2), window.size)
+    return fixed(jnp.int32((settings.total - settings.window) // 2), settings.window)
 
 
-def drawn(placed: Placed, norms: jax.Array, key: jax.Array, window: Window) -> Placed:
+def drawn(placed: Placed, norms: jax.Array, key: jax.Array, settings: RatBptt) -> Placed:
     """Return where the window lies in the next pass, by the norms of the gradients of all steps, float32 [total]."""
     large, small = (jax.random.categorical(key, sign * norms) for sign in (1.0, -1.0))
     changes = jnp.abs(jnp.diff(norms, prepend=norms[:1]))
     rank = jnp.sum(changes < changes[large])
-    adapted = window.size - window.change + 2 * window.change * rank // window.total
-    size = jnp.stack([adapted, jnp.int32(window.size + window.change), jnp.int32(window.size - window.change)])
+    total, window, change = settings.total, settings.window, settings.change
+    adapted = window - change + 2 * change * rank // total
+    size = jnp.stack([adapted, jnp.int32(window + change), jnp.int32(window - change)])
     size = size[placed.stage].astype(jnp.int32)
-    anywhere = jax.random.randint(key, (), 0, window.total - size + 1)
+    anywhere = jax.random.randint(key, (), 0, total - size + 1)
     prefix = jnp.stack([large, anywhere, small])[placed.stage].astype(jnp.int32)
-    return replace(placed, prefix=jnp.minimum(prefix, window.total - size), size=size)
+    return replace(placed, prefix=jnp.minimum(prefix, total - size), size=size)
 
 
-def looked_at(placed: Placed, accuracy: jax.Array, steps_of_pass: int, last: jax.Array, window: Window) -> Placed:
+def looked_at(placed: Placed, accuracy: jax.Array, steps_of_pass: int, last: jax.Array, total: int) -> Placed:
     """Return the state of the stages after a step with that accuracy, which is the `last` of its pass or not."""
-    total = placed.accuracy + accuracy
-    mean = total / steps_of_pass
-    little, patience = jnp.array(LITTLE)[placed.stage], jnp.array([*PATIENCE, jnp.inf])[placed.stage] * window.total
+    right = placed.accuracy + accuracy
+    mean = right / steps_of_pass
+    little, patience = jnp.array(LITTLE)[placed.stage], jnp.array([*PATIENCE, jnp.inf])[placed.stage] * total
     stalled = jnp.where(mean - placed.before < little, placed.stalled + 1, 0)
     ends = stalled >= patience
     new = replace(
         placed, stage=placed.stage + ends, stalled=jnp.where(ends, 0, stalled), accuracy=jnp.float32(0), before=mean
     )
-    going_on = replace(placed, accuracy=total)
+    going_on = replace(placed, accuracy=right)
     return jax.tree.map(lambda a, b: jnp.where(last > 0, a, b).astype(b.dtype), new, going_on)

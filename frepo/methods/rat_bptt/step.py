@@ -14,9 +14,10 @@ import optax
 from flax import struct
 
 from frepo.engine.phases import Phase, Phased
-from frepo.methods.base import Array, DistilledData
-from frepo.methods.rat_bptt.inner import Inner, Loss, Params, backward, forward, untrained
-from frepo.methods.rat_bptt.placement import MIDDLE, Placed, Window, drawn, fixed, looked_at
+from frepo.methods.adam import Adam, Params, started
+from frepo.methods.base import Array, DistilledData, StepConstants
+from frepo.methods.rat_bptt.inner import Loss, backward, forward
+from frepo.methods.rat_bptt.placement import MIDDLE, Placed, drawn, fixed, looked_at
 from frepo.spec import RatBptt
 
 CLIP, NORM_MEMORY = 2.0, 0.9
@@ -73,9 +74,9 @@ class Course:
     """
 
     data: DistilledData
-    inner: Inner
-    window: Inner
-    after: Inner
+    inner: Adam
+    window: Adam
+    after: Adam
     gradient: DistilledData
     placed: Any
     norms: Any
@@ -106,7 +107,7 @@ def learned_part(data: DistilledData, settings: RatBptt) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class RatStep:
-    """The phases of a step; their `constants` have `images` and `key`, as in `StepConstants`."""
+    """The phases of a step."""
 
     settings: RatBptt
     parts: Parts
@@ -127,17 +128,17 @@ class RatStep:
         )
         return Phased(self.begin, phases, self.finish)
 
-    def begin(self, state: RatState, constants: Any, given: RatInput) -> Course:
+    def begin(self, state: RatState, constants: StepConstants, given: RatInput) -> Course:
         """Return an untrained network, and where its window lies."""
-        inner = untrained(self.parts.fresh(_keys(constants, given).network))
+        inner = started(self.parts.fresh(_keys(constants, given).network))
         slots = self.settings.longest_window
         window = jax.tree.map(lambda leaf: jnp.zeros((slots, *leaf.shape), leaf.dtype), inner)
         after, gradient = jax.tree.map(jnp.zeros_like, (inner, state.data))
-        placed = state.placed or fixed(given.prefix, self.settings.window)
+        placed = fixed(given.prefix, self.settings.window) if state.placed is None else state.placed
         norms, none = jnp.zeros(self.settings.total if self._adaptive else 0), jnp.zeros(())
         return Course(state.data, inner, window, after, gradient, placed, norms, none, none)
 
-    def walk(self, course: Course, constants: Any, given: RatInput, number: Any) -> Course:
+    def walk(self, course: Course, constants: StepConstants, given: RatInput, number: Any) -> Course:
         """Train the network by one step on the distilled images; keep it as it was if it is in the window."""
         slot = jnp.clip(number - course.placed.prefix, 0, self.settings.longest_window - 1)
         window = jax.tree.map(lambda all_, one: all_.at[slot].set(one), course.window, course.inner)
@@ -146,24 +147,24 @@ class RatStep:
         norms = course.norms.at[number].set(_norm(gradient)) if self._adaptive else course.norms
         return replace(course, inner=inner, window=window, norms=norms)
 
-    def place(self, course: Course, constants: Any, given: RatInput, number: Any) -> Course:
+    def place(self, course: Course, constants: StepConstants, given: RatInput, number: Any) -> Course:
         """Draw where the window lies, by the norms seen, and go back to the untrained network."""
         del number
         keys = _keys(constants, given)
-        placed = drawn(course.placed, course.norms, keys.window, self._window)
-        return replace(course, placed=placed, inner=untrained(self.parts.fresh(keys.network)))
+        placed = drawn(course.placed, course.norms, keys.window, self.settings)
+        return replace(course, placed=placed, inner=started(self.parts.fresh(keys.network)))
 
-    def test(self, course: Course, constants: Any, given: RatInput, number: Any) -> Course:
+    def test(self, course: Course, constants: StepConstants, given: RatInput, number: Any) -> Course:
         """Test the trained network on real images."""
         del number
 
         def loss(params: Params) -> tuple[jax.Array, jax.Array]:
             return self.parts.test(params, constants.images, given.batch, _keys(constants, given).test)
 
-        (value, accuracy), gradient = jax.value_and_grad(loss, has_aux=True)(course.inner.params)
-        return replace(course, after=untrained(gradient), loss=value, accuracy=accuracy)
+        (value, accuracy), gradient = jax.value_and_grad(loss, has_aux=True)(course.inner.x)
+        return replace(course, after=started(gradient), loss=value, accuracy=accuracy)
 
-    def pull(self, course: Course, constants: Any, given: RatInput, number: Any) -> Course:
+    def pull(self, course: Course, constants: StepConstants, given: RatInput, number: Any) -> Course:
         """Go back by one step of the window."""
         slot = course.placed.size - 1 - number
         inner = jax.tree.map(lambda all_: all_[slot], course.window)
@@ -172,7 +173,7 @@ class RatStep:
         return replace(course, after=before, gradient=jax.tree.map(jnp.add, course.gradient, more))
 
     def finish(
-        self, state: RatState, course: Course, constants: Any, given: RatInput
+        self, state: RatState, course: Course, constants: StepConstants, given: RatInput
     ) -> tuple[RatState, dict[str, jax.Array]]:
         """Update the data by the gradient, and what decides over the window by the test."""
         del constants
@@ -181,9 +182,9 @@ class RatStep:
         updates, opt_state = self.parts.optimizer.update(gradient, state.opt_state)
         new: Any = optax.apply_updates(learned_part(state.data, self.settings), updates)
         labels = jnp.maximum(new[1], 0.0) if self.settings.learn_labels else state.data.labels
-        placed = state.placed and looked_at(
-            course.placed, course.accuracy, self.steps_of_pass, given.last, self._window
-        )
+        placed = None
+        if self._adaptive:
+            placed = looked_at(course.placed, course.accuracy, self.steps_of_pass, given.last, self.settings.total)
         metrics = {
             "trained_loss": course.loss,
             "trained_accuracy": course.accuracy,
@@ -197,11 +198,6 @@ class RatStep:
     def _adaptive(self) -> bool:
         return self.settings.placement == "adaptive"
 
-    @property
-    def _window(self) -> Window:
-        settings = self.settings
-        return Window(settings.total, settings.window, settings.longest_window - settings.window)
-
 
 class _Keys(NamedTuple):
     """The keys of a step."""
@@ -212,7 +208,7 @@ class _Keys(NamedTuple):
     window: jax.Array
 
 
-def _keys(constants: Any, given: RatInput) -> _Keys:
+def _keys(constants: StepConstants, given: RatInput) -> _Keys:
     return _Keys(*jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(constants.key), given.step), 4))
 
 

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 from flax import struct
 from jax.scipy.linalg import cho_solve
 
-from frepo.methods.rcig.proxy import Apply, Params, Support, along, kernel_factor
+from frepo.methods.rcig.proxy import Apply, Inner, Params, Support, along, kernel_factor
 from frepo.networks.augmentation import both_sides
 from frepo.networks.krr import FULL
 from frepo.networks.losses import cross_entropy, label_margin
-from frepo.runtime import DEFAULT_CHUNK
 
 
 @struct.dataclass
@@ -27,18 +26,6 @@ class Learned:
     images: Any
     labels: Any
     temperature: Any
-
-
-class Inner(NamedTuple):
-    """The settings of the inner problem."""
-
-    ridge: float
-    """Added to the diagonal of the kernel: l2 times the number of images, mirror images not counted."""
-    steps: int
-    hessian_steps: int
-    flip: bool
-    chunk: int = DEFAULT_CHUNK
-    """Most distilled images that go through a network at once."""
 
 
 class Parts(NamedTuple):

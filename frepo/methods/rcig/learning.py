@@ -8,21 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frepo.data.batches import batch_indices
+from frepo.data.batches import target_batches
 from frepo.data.residency import training_images
 from frepo.data.split import split
 from frepo.engine.devices import compiled, place
 from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream, key_data
-from frepo.methods.base import DistilledData, Job, Learning, Result
+from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
-from frepo.methods.frepo.step import StepConstants
 from frepo.methods.pool import pool_training, update_schedule
-from frepo.methods.rcig.gradient import Inner, Learned
+from frepo.methods.rcig.gradient import Learned
+from frepo.methods.rcig.proxy import Inner
 from frepo.methods.rcig.rates import START, Rates, found_rate
 from frepo.methods.rcig.step import Course, RcigInput, RcigState, RcigStep, averaged, belief
 from frepo.networks.layers import numerics
 from frepo.networks.losses import half_squared_error
+from frepo.signals import raise_if_stopping
 from frepo.spec import Rcig
 
 
@@ -44,7 +45,7 @@ def prepare(job: Job) -> Learning[RcigState]:
     start = real_images(work, dataset)
     training = pool_training(work, dataset.info, _loss, settings.softplus or None)
     ridge = settings.l2 * len(start.images)
-    inner = Inner(ridge, settings.inner_steps, settings.hessian_steps, settings.flip, job.options.chunk)
+    inner = Inner(ridge, settings.flip, job.options.chunk)
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     precision = work.architecture.precision
     target = training_images(dataset, settings.batch_size, job.options.residency, numerics(precision).dtype)
@@ -52,9 +53,7 @@ def prepare(job: Job) -> Learning[RcigState]:
     schedule = update_schedule(seed, pool.size, pool.max_online_updates, settings.max_pool_updates, settings.steps)
 
     def inputs(first: int, count: int) -> RcigInput:
-        batches = kept[
-            batch_indices((work.seed, Stream.TARGET_BATCHES), len(kept), settings.batch_size, first, count)
-        ].astype(np.int32)
+        batches = target_batches(work.seed, kept, settings.batch_size, first, count)
         part = slice(first, first + count)
         steps = np.arange(first, first + count, dtype=np.int32)
         return RcigInput(
@@ -72,7 +71,6 @@ def prepare(job: Job) -> Learning[RcigState]:
         return RcigState(learned, belief().init(parts), average, training.fresh_pool(keys), rates)
 
     pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
-
     step, constants = RcigStep(settings, training, target, inner), StepConstants(target.constants, place(pool_step))
 
     def with_rates(start: _Start) -> _Start:
@@ -107,19 +105,25 @@ def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _found_rates(
     step: RcigStep, state: RcigState, constants: StepConstants, inputs: RcigInput
 ) -> dict[str, np.float32]:
-    """Return the rates of the two solves that suit the first network, fresh as it is, and the data at the start."""
+    """Return the rates of the two solves that suit the first network, fresh as it is, and the data at the start.
+
+    Raises:
+        Interrupted: a signal came.
+    """
     given = place(jax.tree.map(lambda leaf: leaf[0], inputs))
     begin, solve, test, solve_hessian = map(compiled, (step.begin, step.solve, step.test, step.solve_hessian))
 
     def solved(rate: np.float32) -> Course:
+        raise_if_stopping()
         course = begin(replace(state, rates=replace(state.rates, inner=place(rate))), constants, given)
-        for number in np.arange(step.inner.steps, dtype=np.int32):
+        for number in np.arange(step.settings.inner_steps, dtype=np.int32):
             course = solve(course, constants, given, place(number))
         return course
 
     def residuals(rate: np.float32) -> Any:
+        raise_if_stopping()
         course = replace(tested, rates=replace(tested.rates, hessian=place(rate)))
-        for number in np.arange(step.inner.hessian_steps, dtype=np.int32):
+        for number in np.arange(step.settings.hessian_steps, dtype=np.int32):
             course = solve_hessian(course, constants, given, place(number))
         return jax.device_get(course.residuals)
 

@@ -13,18 +13,24 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from frepo.methods.adam import Params
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import FULL
-from frepo.runtime import DEFAULT_CHUNK
-
-Params = Any
-"""A pytree of float32 arrays, as Flax keeps the weights of a network."""
 
 Apply = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
 """(weights, images [n, h, w, c]) -> (features [n, d], logits [n, C])."""
 
 HEAD = ("Dense_0", "kernel")
-ADAM = (0.9, 0.999, 1e-8)
+
+
+class Inner(NamedTuple):
+    """The settings of the inner problem."""
+
+    ridge: float
+    """Added to the diagonal of the kernel: l2 times the number of images, mirror images not counted."""
+    flip: bool
+    chunk: int
+    """Most distilled images that go through a network at once."""
 
 
 class Support(NamedTuple):
@@ -79,19 +85,19 @@ def support_of(
     params: Params,
     images: jax.Array,
     labels: jax.Array,
-    ridge: float,
+    inner: Inner,
     part: jax.Array | None = None,
-    chunk: int = DEFAULT_CHUNK,
 ) -> Support:
     """Return the support [S, h, w, c] with labels [S, C] at the weights `params`.
 
     With `part`, positions int32 [s], the transpose J^T takes only these images in: the others count in J and K.
     """
-    jvp, pulled = _products(apply, params, images, chunk)
+    jvp, pulled = _products(apply, params, images, inner.chunk)
     if part is not None:
-        pulled = _of_part(_products(apply, params, images[part], chunk)[1], part)
-    features = in_chunks(lambda x: apply(params, x)[0], images, chunk)
-    return Support(jvp, lambda r: without_head(pulled(r)), kernel_factor(features, ridge), labels, ridge / labels.size)
+        pulled = _of_part(_products(apply, params, images[part], inner.chunk)[1], part)
+    features = in_chunks(lambda x: apply(params, x)[0], images, inner.chunk)
+    factor, scale = kernel_factor(features, inner.ridge), inner.ridge / labels.size
+    return Support(jvp, lambda r: without_head(pulled(r)), factor, labels, scale)
 
 
 def _products(
@@ -132,30 +138,6 @@ def hessian_gradient(support: Support, v: Params, target: Params) -> tuple[Param
     """Return the gradient of v^T H v / 2 - v^T target, which is 0 where H v = target, and v^T H v - 2 v^T target."""
     product = hessian_product(support, v)
     return jax.tree.map(jnp.subtract, product, target), _dot(v, product) - 2 * _dot(v, target)
-
-
-class Solve(NamedTuple):
-    """Where Adam has arrived: x, and the means of the gradients and of their squares, all like the weights."""
-
-    x: Params
-    first: Params
-    second: Params
-
-
-def unsolved(like: Params) -> Solve:
-    """Return the start of a solve, zero."""
-    zeros = jax.tree.map(jnp.zeros_like, like)
-    return Solve(zeros, zeros, zeros)
-
-
-def adam(solve: Solve, gradient: Params, number: Any, rate: jax.Array) -> Solve:
-    """Return where Adam's step `number`, from 0, arrives. Its epsilon counts: the inner loss is small."""
-    b1, b2, eps = ADAM
-    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, solve.first, gradient)
-    second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, solve.second, gradient)
-    m_scale, v_scale = 1 / (1 - b1 ** (number + 1.0)), 1 / (1 - b2 ** (number + 1.0))
-    x = jax.tree.map(lambda x, m, v: x - rate * (m * m_scale) / (jnp.sqrt(v * v_scale) + eps), solve.x, first, second)
-    return Solve(x, first, second)
 
 
 def _dot(one: Params, other: Params) -> jax.Array:

@@ -12,22 +12,18 @@ import optax
 from flax import struct
 
 from frepo.data.residency import TrainingImages
-from frepo.engine.blocks import branch
 from frepo.engine.phases import Phase, Phased
-from frepo.methods.base import Array, DistilledData
-from frepo.methods.frepo.step import StepConstants
+from frepo.methods.adam import Adam, Params, started, stepped
+from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.methods.pool import PoolTraining
-from frepo.methods.rcig.gradient import Inner, Learned, Parts, implicit_gradient, outer_loss, together
+from frepo.methods.rcig.gradient import Learned, Parts, implicit_gradient, outer_loss, together
 from frepo.methods.rcig.proxy import (
     Apply,
-    Params,
-    Solve,
+    Inner,
     Support,
-    adam,
     hessian_gradient,
     inner_gradient,
     support_of,
-    unsolved,
     without_head,
 )
 from frepo.methods.rcig.rates import Rates, adapted
@@ -96,7 +92,7 @@ class Course:
     learned: Learned
     opt_state: optax.OptState
     network: Network
-    solve: Solve
+    solve: Adam
     change: Params
     pull: Params
     direct: Learned
@@ -136,11 +132,12 @@ class RcigStep:
         return Phased(
             self.begin,
             (
-                Phase(self.solve, lambda *_: jnp.int32(self.inner.steps)),
+                Phase(self.solve, lambda *_: jnp.int32(self.settings.inner_steps)),
                 Phase(self.test, _once),
-                Phase(self.solve_hessian, lambda *_: jnp.int32(self.inner.hessian_steps)),
+                Phase(self.solve_hessian, lambda *_: jnp.int32(self.settings.hessian_steps)),
                 Phase(self.update, _once),
                 Phase(self.train, lambda _, given: jnp.where(given.replace, 0, given.updates)),
+                Phase(self.renew, lambda _, given: jnp.int32(given.replace)),
             ),
             self.finish,
         )
@@ -149,8 +146,8 @@ class RcigStep:
         """Return the network of the step, with nothing solved."""
         del constants
         network = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
-        start = unsolved(network.params)
-        losses, residuals = jnp.zeros(self.inner.steps), jnp.zeros(self.inner.hessian_steps)
+        start = started(jax.tree.map(jnp.zeros_like, network.params))
+        losses, residuals = jnp.zeros(self.settings.inner_steps), jnp.zeros(self.settings.hessian_steps)
         direct = jax.tree.map(jnp.zeros_like, state.learned)
         parts = state.learned, state.opt_state, network, start, start.x, start.x, direct, state.rates
         return Course(*parts, losses, residuals, jnp.zeros(()), jnp.float32(0))
@@ -158,7 +155,7 @@ class RcigStep:
     def solve(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
         """Take a step of the inner solve."""
         gradient, loss = inner_gradient(self._support(course, constants, given), course.solve.x)
-        solve = adam(course.solve, gradient, number, course.rates.inner)
+        solve = stepped(course.solve, gradient, number, course.rates.inner)
         return replace(course, solve=solve, change=solve.x, losses=course.losses.at[number].set(loss))
 
     def test(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
@@ -174,14 +171,14 @@ class RcigStep:
 
         differentiated = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)
         (loss, accuracy), (pull, direct) = differentiated(course.change, course.learned)
-        start = unsolved(course.change)
+        start = started(jax.tree.map(jnp.zeros_like, course.change))
         return replace(course, solve=start, pull=without_head(pull), direct=direct, loss=loss, accuracy=accuracy)
 
     def solve_hessian(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
         """Take a step of the solve with the Hessian."""
         support = self._support(course, constants, given)
         gradient, residual = hessian_gradient(support, course.solve.x, course.pull)
-        solve = adam(course.solve, gradient, number, course.rates.hessian)
+        solve = stepped(course.solve, gradient, number, course.rates.hessian)
         return replace(course, solve=solve, residuals=course.residuals.at[number].set(residual))
 
     def update(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
@@ -201,17 +198,21 @@ class RcigStep:
 
     def train(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
         """Train the network by one step on the data just updated."""
-        images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.settings.flip)
+        images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.inner.flip)
         key = jax.random.fold_in(_key_of(constants, given), number)
         return replace(course, network=self.training.train(course.network, DistilledData(images, labels), key))
+
+    def renew(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Put a fresh network in the place of one that is old."""
+        del number
+        return replace(course, network=self.training.trainer.fresh(_key_of(constants, given)))
 
     def finish(
         self, state: RcigState, course: Course, constants: StepConstants, given: RcigInput
     ) -> tuple[RcigState, dict[str, jax.Array]]:
-        """Return the state with the network trained, or a fresh one in its place."""
-        fresh = _key_of(constants, given)
-        network = branch(given.replace, lambda _: self.training.trainer.fresh(fresh), lambda _: course.network, None)
-        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, network)
+        """Return the state with the network back in the pool, and the average moved on."""
+        del constants
+        pool = jax.tree.map(lambda all_, one: all_.at[given.member].set(one), state.pool, course.network)
         ema, learned = self.settings.ema, course.learned
         average = jax.tree.map(lambda a, x: ema * a + (1 - ema) * x, state.average, learned)
         metrics = {
@@ -230,7 +231,7 @@ class RcigStep:
     def _support(self, course: Course, constants: StepConstants, given: RcigInput) -> Support:
         images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.inner.flip)
         apply, part = applied(self.training, course.network), self._parts(course, constants, given).support
-        return support_of(apply, course.network.params, images, labels, self.inner.ridge, part, self.inner.chunk)
+        return support_of(apply, course.network.params, images, labels, self.inner, part)
 
 
 def drawn_parts(settings: Rcig, count: int, key: jax.Array) -> Parts:
