@@ -32,7 +32,8 @@ def _course(
         suffix = f"-seed{seed}-step{step}"
         classes = order[size * (step - 1) : size * step]
         if source != "full":
-            distill = spec.distill if source == source_name(spec.distill) else chosen(spec, source)
+            own = source == source_name(spec.distill)
+            distill = spec.distill if own else chosen(spec, source, application.feature_epochs)
             part = _part(spec, classes, order, first)
             memories.append(distill_stage(spec, distill, suffix=suffix, dataset=part, seed=seed))
         epochs = application.full_epochs if source == "full" else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from frepo.plan.sources import chosen, distill_stage, own_source
+from frepo.plan.sources import distill_stage, drawn, own_source
 from frepo.plan.stage import Source, Stage
 from frepo.plan.work import EvaluateStage, FairScoresStage, TuneStage
 from frepo.spec import Architecture, Dataset, ExperimentSpec, FairScores, Recipe
@@ -77,7 +77,7 @@ def fair_stage(spec: ExperimentSpec, application: FairScores) -> Stage:
     """Return the scores of the distilled data, with the evaluations from which they are computed."""
     network = with_normalization(spec, application.normalization)
     own = own_source(spec)
-    random = Source("random", distill_stage(spec, chosen(spec, "random")))
+    random = Source("random", distill_stage(spec, drawn(spec)))
     full = Source("full", None, application.full_epochs)
     hard = application.model_copy(update=hard_labels(application.loss))
     plain = application.model_copy(update={"augmentation": ()})

@@ -20,28 +20,30 @@ def source_name(distill: Made) -> str:
     """Return the name, in tables, of the data that `distill` makes."""
     if distill.learned:
         return "distilled"
-    return distill.method if distill.feature_epochs is None else f"{distill.method}_features"
+    on_pixels = isinstance(distill, Coreset) and distill.on == "pixels"
+    return f"{distill.method}_pixels" if on_pixels else distill.method
 
 
 def baseline_source(spec: ExperimentSpec, name: Baseline, full_epochs: int, feature_epochs: int) -> Source:
     """Return the baseline: as many real images as `[distill]` makes, or all of them."""
-    match name:
-        case "full":
-            return Source("full", None, full_epochs)
-        case "random" | "herding" | "k_center" | "k_means":
-            return Source(name, distill_stage(spec, chosen(spec, name)))
-        case "herding_features" | "k_center_features" | "k_means_features":
-            method: Any = name.removesuffix("_features")
-            size = _size(spec)
-            distill = Coreset(method=method, on="features", epochs=feature_epochs, **size)
-            return Source(name, distill_stage(spec, distill))
+    if name == "full":
+        return Source("full", None, full_epochs)
+    return Source(name, distill_stage(spec, chosen(spec, name, feature_epochs)))
 
 
-def chosen(spec: ExperimentSpec, name: Any) -> RandomSelection | Coreset:
-    """Return the table that draws (`random`) or chooses by pixels as many real images as `[distill]` makes."""
+def drawn(spec: ExperimentSpec) -> RandomSelection:
+    """Return the table that draws as many real images as `[distill]` makes."""
+    return RandomSelection(method="random", **_size(spec))
+
+
+def chosen(spec: ExperimentSpec, name: Any, feature_epochs: int) -> RandomSelection | Coreset:
+    """Return the table that draws or chooses as many real images as `[distill]` makes."""
     if name == "random":
-        return RandomSelection(method="random", **_size(spec))
-    return Coreset(method=name, **_size(spec))
+        return drawn(spec)
+    method: Any = name.removesuffix("_pixels")
+    if name != method:
+        return Coreset(method=method, on="pixels", **_size(spec))
+    return Coreset(method=method, on="features", epochs=feature_epochs, **_size(spec))
 
 
 def _size(spec: ExperimentSpec) -> dict[str, Any]:

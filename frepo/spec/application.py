@@ -15,11 +15,13 @@ Baseline = Literal[
     "herding",
     "k_center",
     "k_means",
-    "herding_features",
-    "k_center_features",
-    "k_means_features",
+    "herding_pixels",
+    "k_center_pixels",
+    "k_means_pixels",
     "full",
 ]
+"""Real images that learned ones are compared with. The literature chooses by features of a trained network; on whitened
+pixels herding falls below random images."""
 
 
 class Named(Recipe):
@@ -47,14 +49,14 @@ class Compared(Named):
 
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), Distinct] = ()
     """Real images evaluated the same way: equally many, drawn at `random` or chosen by `herding`, `k_center` or
-    `k_means` on pixels, or (`herding_features`, ...) on the features of a network trained on all real images; `full`:
-    all real images."""
+    `k_means` on the features of a network trained on all real images, or (`herding_pixels`, ...) on pixels; `full`: all
+    real images."""
 
     full_epochs: Epochs = 50
     """Passes over all real images by the networks of the baseline `full`, in place of `steps`."""
 
     feature_epochs: Epochs = 10
-    """Passes over all real images by the network whose features serve the baselines `..._features`."""
+    """Passes over all real images by the network whose features serve `herding`, `k_center` and `k_means`."""
 
 
 class OfOneNetwork(Named):
@@ -102,7 +104,6 @@ class CrossArchitecture(Compared):
 
 
 Order = Annotated[tuple[Class, ...], Field(strict=False), Distinct]
-Memory = Literal["random", "herding", "k_center", "k_means", "full"]
 
 
 class Lone(OfOneNetwork):
@@ -135,12 +136,15 @@ class Continual(Lone):
     class_orders: Annotated[tuple[Order, ...], Field(strict=False)] = ()
     """The order of the classes for each seed, in place of a drawn order."""
 
-    baselines: Annotated[tuple[Memory, ...], Field(strict=False), Distinct] = ()
-    """Other memories: equally many real images, drawn or chosen from the classes of each task; `full`: all real images
-    seen."""
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False), Distinct] = ()
+    """Other memories: equally many real images, drawn or chosen from the classes of each task as `evaluate` has them;
+    `full`: all real images seen."""
 
     full_epochs: Epochs = 50
     """Passes over all real images by the networks of the baseline `full`, in place of `steps`."""
+
+    feature_epochs: Epochs = 10
+    """Passes over all real images of a task by the network whose features serve `herding`, `k_center` and `k_means`."""
 
     @model_validator(mode="after")
     def classes_must_be_known(self) -> "Continual":

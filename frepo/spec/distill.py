@@ -36,8 +36,9 @@ class Coreset(Method):
     ipc: Count
     """Images per class."""
 
-    on: Literal["pixels", "features"] = "pixels"
-    """Choose by preprocessed pixels, or by the features of a network trained on all real images."""
+    on: Literal["features", "pixels"] = "features"
+    """Choose by the features of a network trained on all real images, as the literature does, or by preprocessed
+    pixels, on which herding falls below random images."""
 
     epochs: Epochs = 10
     """Passes over all real images by that network."""

@@ -57,7 +57,7 @@ class Rcig(Method):
     """Reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)."""
 
     code = "frepo.methods.rcig.learning:prepare"
-    version = 2
+    version = 3
     reads = frozenset({"architecture", "pool"})
     learned = "here"
     citation = "reparameterised and convexified implicit gradients (Loo, Hasani, Lechner and Rus, ICML 2023)"

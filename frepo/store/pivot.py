@@ -182,7 +182,7 @@ def _of_source(found: list[RowDict], source: str) -> list[RowDict]:
 
 
 def _is_own(row: RowDict) -> bool:
-    return row["source"] in ("distilled", row["method"], f"{row['method']}_features")
+    return row["source"] in ("distilled", row["method"], f"{row['method']}_pixels")
 
 
 def _kept(found: list[RowDict], field: Field, text: str) -> list[RowDict]:

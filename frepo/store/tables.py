@@ -26,7 +26,7 @@ def list_runs(database: Path) -> Rows:
             FROM accuracy_table GROUP BY run_id, source
         ), budgets AS (
             SELECT run_id, any_value(budget_bytes) AS budget_bytes FROM accuracy_table
-            WHERE source IN ('distilled', method, method || '_features') GROUP BY run_id
+            WHERE source IN ('distilled', method, method || '_pixels') GROUP BY run_id
         )
         SELECT r.run_id, r.sweep, r.status, r.dataset, r.method, r.ipc, b.budget_bytes, r.seed, t.wall_s,
             d.top1 AS distilled_top1, n.top1 AS random_top1, strftime(r.created_at, '%Y-%m-%d %H:%M') AS created

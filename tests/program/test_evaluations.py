@@ -21,14 +21,14 @@ def applications(*bodies):
 
 
 def test_every_source_of_data_goes_through_the_same_networks(workplace):
-    baselines = '["random", "herding", "k_center", "k_means", "herding_features", "full"]'
+    baselines = '["random", "herding", "k_center", "k_means", "herding_pixels", "full"]'
     spec = workplace.spec(
         distill=DISTILL,
         application=f'type = "evaluate"\n{QUICK}baselines = {baselines}\nfull_epochs = 2\nfeature_epochs = 1\n'
         'predictors = ["network", "krr"]\nkrr_reg = 1e-3',
     )
     out, _ = workplace.frepo("run", spec, warnings="error")
-    sources = ["distilled", "random", "herding", "k_center", "k_means", "herding_features", "full"]
+    sources = ["distilled", "random", "herding", "k_center", "k_means", "herding_pixels", "full"]
     assert re.findall(r" ipc \d+ +(\w+)  ", out) == sources[:-1]
     assert re.search(r"all images +full ", out)
     found = workplace.rows("SELECT source, predictor, labels, num_models, steps FROM accuracy_table")
@@ -39,7 +39,7 @@ def test_every_source_of_data_goes_through_the_same_networks(workplace):
     assert {row["steps"] for row in found if row["source"] == "full"} == {5}
     images = {
         name: np.load(workplace.stage("tiny", name) / "distilled.npz")["images"]
-        for name in ("random", "herding", "k_center", "k_means", "herding_features")
+        for name in ("random", "herding", "k_center", "k_means", "herding_pixels")
     }
     assert len({array.tobytes() for array in images.values()}) == len(images), "each chooses its own images"
     confusions = workplace.rows("SELECT stage, model, predictor, sum(count)::INT AS n FROM confusions GROUP BY ALL")

@@ -40,7 +40,7 @@ def finished(make_workplace):
     chosen = workplace.spec(
         "chosen",
         dataset='name = "digits"\npreprocess = { type = "zca", reg = 0.1 }',
-        distill='method = "herding"\nipc = 5',
+        distill='method = "herding"\non = "pixels"\nipc = 5',
         pool=None,
         application='type = "evaluate"\nnum_models = 1\nsteps = 60\nwarmup_steps = 5\nloss = "soft_xent"',
     )

@@ -126,13 +126,13 @@ def test_an_evaluation_that_two_applications_ask_for_is_computed_once():
 
 
 def test_a_choice_by_features_needs_a_network_trained_on_real_images():
-    compiled = plan(application=evaluate(baselines=["herding_features", "k_means_features", "herding"]))
+    compiled = plan(application=evaluate(baselines=["herding", "k_means", "herding_pixels"]))
     labels = [stage.label for stage in compiled.stages]
     assert labels.count("features") == 1
     needs = {stage.label: [need.label for need in stage.needs] for stage in compiled.stages}
-    assert needs["herding_features"] == needs["k_means_features"] == ["features"]
-    assert needs["herding"] == []
-    assert needs["evaluate-herding_features"] == ["herding_features"]
+    assert needs["herding"] == needs["k_means"] == ["features"]
+    assert needs["herding_pixels"] == []
+    assert needs["evaluate-herding"] == ["herding"]
 
 
 def test_all_real_images_need_no_stage_that_makes_data():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax.scipy.linalg import cho_solve
 
-from frepo.methods.rcig.proxy import Apply, Inner, Params, Support, along, kernel_factor
+from frepo.methods.rcig.jacobian import Apply
+from frepo.methods.rcig.proxy import Inner, Params, Support, along, kernel_factor
 from frepo.networks.augmentation import both_sides
 from frepo.networks.krr import FULL
 from frepo.networks.losses import cross_entropy, label_margin

@@ -1,5 +1,6 @@
 """From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -111,24 +112,35 @@ def _found_rates(
         Interrupted: a signal came.
     """
     given = place(jax.tree.map(lambda leaf: leaf[0], inputs))
-    begin, solve, test, solve_hessian = map(compiled, (step.begin, step.solve, step.test, step.solve_hessian))
-
-    def solved(rate: np.float32) -> Course:
+    begin, test = compiled(step.begin), compiled(step.test)
+    phases = step.write, step.solve, step.solve_hessian
+    write, solve, solve_hessian = (compiled(phase, donate_argnums=0) for phase in phases)
+    fresh = begin(state, constants, given)
+    for number in np.arange(len(fresh.fixed.jacobian), dtype=np.int32):
         raise_if_stopping()
-        course = begin(replace(state, rates=replace(state.rates, inner=place(rate))), constants, given)
+        fresh = write(fresh, constants, given, place(number))
+
+    def solved(rate: np.float32) -> Iterator[Course]:
+        course = jax.tree.map(jnp.copy, replace(fresh, rates=replace(fresh.rates, inner=rate)))
         for number in np.arange(step.settings.inner_steps, dtype=np.int32):
+            raise_if_stopping()
             course = solve(course, constants, given, place(number))
-        return course
+            yield course
 
-    def residuals(rate: np.float32) -> Any:
-        raise_if_stopping()
-        course = replace(tested, rates=replace(tested.rates, hessian=place(rate)))
+    def residuals(rate: np.float32) -> Iterator[Any]:
+        course = jax.tree.map(jnp.copy, replace(tested, rates=replace(tested.rates, hessian=rate)))
         for number in np.arange(step.settings.hessian_steps, dtype=np.int32):
+            raise_if_stopping()
             course = solve_hessian(course, constants, given, place(number))
-        return jax.device_get(course.residuals)
+            yield jax.device_get(course.residuals)[number]
 
-    inner = found_rate(lambda rate: jax.device_get(solved(rate).losses), START[0])
-    tested = test(solved(inner), constants, given, place(np.int32(0)))
+    def losses(rate: np.float32) -> Iterator[Any]:
+        for number, course in enumerate(solved(rate)):
+            yield jax.device_get(course.losses)[number]
+
+    inner = found_rate(losses, START[0])
+    *_, last = solved(inner)
+    tested = test(last, constants, given, place(np.int32(0)))
     return {"inner_rate": inner, "hessian_rate": found_rate(residuals, START[1])}
 
 

@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from frepo.methods.adam import Params
+from frepo.methods.rcig import jacobian
+from frepo.methods.rcig.jacobian import Apply, is_head
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import FULL
-
-Apply = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
-"""(weights, images [n, h, w, c]) -> (features [n, d], logits [n, C])."""
-
-HEAD = ("Dense_0", "kernel")
 
 
 class Inner(NamedTuple):
@@ -31,6 +29,19 @@ class Inner(NamedTuple):
     flip: bool
     chunk: int
     """Most distilled images that go through a network at once."""
+
+
+@struct.dataclass
+class Fixed:
+    """What stays the same in the solves of a step.
+
+    Attributes:
+        factor: Cholesky factor of K + l I, float32 [S, S].
+        jacobian: J, float32 [S, C, D], see `jacobian`; [0, C, D] where products go through the network.
+    """
+
+    factor: Any
+    jacobian: Any
 
 
 class Support(NamedTuple):
@@ -50,11 +61,7 @@ class Support(NamedTuple):
 
 def without_head(tree: Params) -> Params:
     """Return a tree like the weights with zeros for the kernel of the head."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.zeros_like(leaf) if _is_head(path) else leaf, tree)
-
-
-def _is_head(path: tuple[Any, ...]) -> bool:
-    return tuple(part.key for part in path) == HEAD
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.zeros_like(leaf) if is_head(path) else leaf, tree)
 
 
 def kernel_factor(features: jax.Array, ridge: float) -> Any:
@@ -80,24 +87,44 @@ def along(
     return both[:, :-classes], both[:, -classes:]
 
 
+def fixed_of(apply: Apply, params: Params, images: jax.Array, classes: int, inner: Inner) -> Fixed:
+    """Return what the solves share for the support [S, h, w, c]: J is yet to be written, if it is to be."""
+    features = in_chunks(lambda x: apply(params, x)[0], images, inner.chunk)
+    factor, _ = kernel_factor(features, inner.ridge)
+    return Fixed(factor, jacobian.unwritten(params, len(images), classes))
+
+
 def support_of(
     apply: Apply,
     params: Params,
     images: jax.Array,
     labels: jax.Array,
     inner: Inner,
+    fixed: Fixed,
     part: jax.Array | None = None,
 ) -> Support:
     """Return the support [S, h, w, c] with labels [S, C] at the weights `params`.
 
     With `part`, positions int32 [s], the transpose J^T takes only these images in: the others count in J and K.
     """
-    jvp, pulled = _products(apply, params, images, inner.chunk)
-    if part is not None:
-        pulled = _of_part(_products(apply, params, images[part], inner.chunk)[1], part)
-    features = in_chunks(lambda x: apply(params, x)[0], images, inner.chunk)
-    factor, scale = kernel_factor(features, inner.ridge), inner.ridge / labels.size
-    return Support(jvp, lambda r: without_head(pulled(r)), factor, labels, scale)
+    if len(fixed.jacobian):
+        jvp, pulled = _products_written(fixed.jacobian, params, part)
+    else:
+        jvp, pulled = _products(apply, params, images, inner.chunk)
+        if part is not None:
+            pulled = _of_part(_products(apply, params, images[part], inner.chunk)[1], part)
+    scale = inner.ridge / labels.size
+    return Support(jvp, lambda r: without_head(pulled(r)), (fixed.factor, True), labels, scale)
+
+
+def _products_written(
+    written: jax.Array, params: Params, part: jax.Array | None
+) -> tuple[Callable[[Params], jax.Array], Callable[[jax.Array], Params]]:
+    def pulled(r: jax.Array) -> Params:
+        kept = r if part is None else jnp.zeros_like(r).at[part].set(r[part])
+        return jacobian.transposed(written, kept, params)
+
+    return lambda change: jacobian.product(written, change), pulled
 
 
 def _products(

@@ -1,6 +1,7 @@
 """The learning rates of RCIG's two inner solves: found on a fresh network, and adapted along the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -37,19 +38,29 @@ class Rates:
     rose: Any
 
 
-def found_rate(losses_at: Callable[[np.float32], jax.Array], start: float) -> np.float32:
+def found_rate(losses_at: Callable[[np.float32], Iterable[Any]], start: float) -> np.float32:
     """Return the rate from which on losses do not fall from each step to the next, a little lowered.
 
-    `losses_at` gives the losses of the steps at a rate. The rate is raised once more after the last that was tried
-    (Loo et al. 2023, their code), so the result is 0.84 of the first that failed.
+    `losses_at` gives the losses of the steps at a rate, one after the other: no more are asked for than are needed. The
+    rates are `start` raised again and again; the first at which the losses do not fall is sought by doubling and
+    halving, since at faster rates they do not fall either. The rate is raised once more after it (Loo et al. 2023,
+    their code), so the result is 0.84 of the first that failed.
     """
-    rate = np.float32(start)
-    for _ in range(MOST_RAISES):
-        falls = bool(falls_throughout(losses_at(rate)))
-        rate = np.float32(rate * RAISED)
-        if not falls:
-            break
-    return np.float32(rate * LOWERED)
+    rates = [np.float32(start)]
+    while len(rates) <= MOST_RAISES:
+        rates.append(np.float32(rates[-1] * RAISED))
+    falling, failing = -1, 0
+    while failing < MOST_RAISES - 1 and falls_at(losses_at, rates[failing]):
+        falling, failing = failing, min(2 * failing + 1, MOST_RAISES - 1)
+    while failing - falling > 1:
+        middle = (falling + failing) // 2
+        falling, failing = (middle, failing) if falls_at(losses_at, rates[middle]) else (falling, middle)
+    return np.float32(rates[failing + 1] * LOWERED)
+
+
+def falls_at(losses_at: Callable[[np.float32], Iterable[Any]], rate: np.float32) -> bool:
+    """Return whether the losses at a rate fall from each step to the next; no more are asked for once one does not."""
+    return all(later < earlier for earlier, later in pairwise(losses_at(rate)))
 
 
 def falls_throughout(losses: Any) -> Any:

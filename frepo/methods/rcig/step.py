@@ -17,10 +17,12 @@ from frepo.methods.adam import Adam, Params, started, stepped
 from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.methods.pool import PoolTraining
 from frepo.methods.rcig.gradient import Learned, Parts, implicit_gradient, outer_loss, together
+from frepo.methods.rcig.jacobian import Apply, rows
 from frepo.methods.rcig.proxy import (
-    Apply,
+    Fixed,
     Inner,
     Support,
+    fixed_of,
     hessian_gradient,
     inner_gradient,
     support_of,
@@ -78,6 +80,7 @@ class Course:
         learned: before the update, then after it.
         opt_state: likewise.
         network: of the pool.
+        fixed: what the solves share.
         solve: of the inner problem, then of the product with the inverse Hessian.
         change: the solution of the inner problem.
         pull: derivatives of the outer loss with respect to it.
@@ -92,6 +95,7 @@ class Course:
     learned: Learned
     opt_state: optax.OptState
     network: Network
+    fixed: Fixed
     solve: Adam
     change: Params
     pull: Params
@@ -132,6 +136,7 @@ class RcigStep:
         return Phased(
             self.begin,
             (
+                Phase(self.write, lambda course, _: jnp.int32(len(course.fixed.jacobian))),
                 Phase(self.solve, lambda *_: jnp.int32(self.settings.inner_steps)),
                 Phase(self.test, _once),
                 Phase(self.solve_hessian, lambda *_: jnp.int32(self.settings.hessian_steps)),
@@ -146,11 +151,23 @@ class RcigStep:
         """Return the network of the step, with nothing solved."""
         del constants
         network = jax.tree.map(lambda leaf: leaf[given.member], state.pool)
+        images, labels = both_sides(state.learned.images, state.learned.labels, flip=self.inner.flip)
+        fixed = fixed_of(applied(self.training, network), network.params, images, labels.shape[-1], self.inner)
         start = started(jax.tree.map(jnp.zeros_like, network.params))
         losses, residuals = jnp.zeros(self.settings.inner_steps), jnp.zeros(self.settings.hessian_steps)
         direct = jax.tree.map(jnp.zeros_like, state.learned)
-        parts = state.learned, state.opt_state, network, start, start.x, start.x, direct, state.rates
+        parts = state.learned, state.opt_state, network, fixed, start, start.x, start.x, direct, state.rates
         return Course(*parts, losses, residuals, jnp.zeros(()), jnp.float32(0))
+
+    def write(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
+        """Write the derivatives of an image's logits into J, where J has room for them."""
+        del constants, given
+        if not len(course.fixed.jacobian):  # traced all the same, to be repeated no time
+            return course
+        images, _ = both_sides(course.learned.images, course.learned.labels, flip=self.inner.flip)
+        of_image = rows(applied(self.training, course.network), course.network.params, images[number])
+        jacobian = course.fixed.jacobian.at[number].set(of_image)
+        return replace(course, fixed=replace(course.fixed, jacobian=jacobian))
 
     def solve(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
         """Take a step of the inner solve."""
@@ -231,7 +248,7 @@ class RcigStep:
     def _support(self, course: Course, constants: StepConstants, given: RcigInput) -> Support:
         images, labels = both_sides(course.learned.images, course.learned.labels, flip=self.inner.flip)
         apply, part = applied(self.training, course.network), self._parts(course, constants, given).support
-        return support_of(apply, course.network.params, images, labels, self.inner, part)
+        return support_of(apply, course.network.params, images, labels, self.inner, course.fixed, part)
 
 
 def drawn_parts(settings: Rcig, count: int, key: jax.Array) -> Parts:
