@@ -13,6 +13,8 @@ import tensorflow_datasets as tfds
 
 from frepo.data.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SHORT = (
     "distill.steps=4",
     "distill.batch_size=64",
@@ -83,8 +85,8 @@ def assert_are_real_images(chosen, classes, builder):
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_the_exported_script_comes_within_two_points_of_frepo_in_pytorch(workplace, prepared_data, name, long):
     pytest.importorskip("torch")
-    if name == "cifar10" and not long:
-        pytest.skip("minutes: once a week, with FREPO_TEST_LONG=1")
+    if not long:
+        pytest.skip("takes minutes: set FREPO_TEST_LONG=1")
     preprocess = "\npreprocess = { type = 'zca', reg = 0.1 }" if name == "cifar10" else ""
     spec = workplace.spec(
         name,
