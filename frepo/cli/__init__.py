@@ -86,3 +86,6 @@ def main() -> None:
     except FrepoError as error:
         typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a directory gone or read-only: where nothing nearer had a better word
+        typer.echo(f"frepo: {error}; what was saved before is intact, run the same command again to go on", err=True)
+        sys.exit(FrepoError.exit_code)
