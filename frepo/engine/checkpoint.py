@@ -12,7 +12,7 @@ from flax import serialization
 
 from frepo.errors import FrepoError
 from frepo.progress import warn
-from frepo.rundir.files import write_atomically
+from frepo.rundir.files import make_directories, rename, write_atomically
 
 FAMILY = b"frepo-state-"
 MAGIC = FAMILY + b"2\n"
@@ -23,25 +23,36 @@ KEPT = 2
 T = TypeVar("T")
 
 
-class _Damaged(Exception):  # noqa: N818 (why, for the warning)
-    """The bytes differ from those written; the text says how."""
+class Unusable(Exception):  # noqa: N818 (why, for the warning)
+    """A saved state cannot be gone on from, today or later; the text says why."""
+
+
+def state_bytes(state: Any, made_under: Mapping[str, Any] | None = None) -> bytes:
+    """Return the content of a file that holds `state`.
+
+    It is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
+    `made_under`, and Flax's msgpack of the pytree.
+    """
+    text = json.dumps(made_under or {}, sort_keys=True).encode()
+    body = b"".join((len(text).to_bytes(4, "little"), text, serialization.to_bytes(jax.device_get(state))))
+    return b"".join((MAGIC, _digest(MAGIC, body), body))
+
+
+def file_of(step: int) -> str:
+    """Return the name of the file of the state as of `step`."""
+    return f"{step:012}.state"
 
 
 def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, Any] | None = None) -> Path:
     """Write `state` as of `step`, atomically, and remove all but the newest two.
 
-    The file is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
-    `made_under`, and Flax's msgpack of the pytree.
-
     Raises:
         OSError: the disk is full or not writable; earlier states are unchanged.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(made_under or {}, sort_keys=True).encode()
-    body = b"".join((len(text).to_bytes(4, "little"), text, serialization.to_bytes(jax.device_get(state))))
-    path = directory / f"{step:012}.state"
-    write_atomically(path, b"".join((MAGIC, _digest(MAGIC, body), body)))
-    for old in sorted(directory.glob("*.state"))[:-KEPT]:
+    make_directories(directory)
+    path = directory / file_of(step)
+    write_atomically(path, state_bytes(state, made_under))
+    for old in _states(directory)[:-KEPT]:
         old.unlink()
     return path
 
@@ -49,10 +60,10 @@ def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, 
 def restore_newest(
     directory: Path, like: T, accept: Callable[[Mapping[str, Any], Path], None] = lambda *_: None
 ) -> tuple[int, T] | None:
-    """Return (step, state) of the newest intact file, or None; a damaged file is renamed, with a warning.
+    """Return (step, state) of the newest file that can be used, or None; one that cannot is renamed, with a warning.
 
     `like` is a pytree of arrays or `jax.ShapeDtypeStruct` with the expected structure, shapes and dtypes. `accept` is
-    called with the file's `made_under` and its path, and may raise.
+    called with the `made_under` and the path of an intact file, and may raise `Unusable`, or an error that ends it all.
 
     Raises:
         FrepoError: an intact file cannot be used, or a file cannot be read at present; all files are left as they are.
@@ -60,20 +71,25 @@ def restore_newest(
     for path in sorted(directory.glob("*.state"), reverse=True):
         try:
             made_under, payload = _read(path)
-        except _Damaged as error:
-            aside = path.with_suffix(".damaged")
-            path.rename(aside)
-            warn(f"the saved state {path} is damaged ({error}); set aside as {aside.name}, trying an older one")
+            accept(made_under, path)
+        except Unusable as error:
+            aside = rename(path, path.with_suffix(".damaged"))
+            warn(f"the saved state {path} {error}; set aside as {aside.name}, trying an older one")
             continue
-        accept(made_under, path)
         return int(path.stem), _in_form_of(like, payload, path)
     return None
+
+
+def _states(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("*.state") if path.is_file())
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     """Return the `made_under` and the msgpack of an intact file."""
     try:
         content = path.read_bytes()
+    except IsADirectoryError:
+        raise Unusable("is a directory") from None
     except OSError as error:
         raise FrepoError(
             f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
@@ -84,7 +100,7 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     if magic == OLD_MAGIC and digest == _digest(b"", body):
         return {}, body
     if not magic.startswith(FAMILY) or digest != _digest(magic, body):
-        raise _Damaged("its digest does not match")
+        raise Unusable("is damaged (its digest does not match)")
     if magic != MAGIC:
         raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
     end = 4 + int.from_bytes(body[:4], "little")
