@@ -129,7 +129,7 @@ def test_a_changed_stage_is_as_in_a_new_database(fake_runs, db, tmp_path, change
 
 @pytest.mark.parametrize("file", [record.METRICS, record.EVALUATIONS])
 def test_rows_that_a_finished_stage_did_not_write_are_left_out(fake_runs, db, file):
-    plan, _ = fake_runs(**ALONE)
+    fake_runs(**ALONE)
     (path,) = fake_runs.runs_dir.glob(f"small/*/{file}")
     written = record.ResultFile(size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     stage = record.read_stage(path.parent).model_copy(update={"results": {file: written}})
@@ -139,7 +139,7 @@ def test_rows_that_a_finished_stage_did_not_write_are_left_out(fake_runs, db, fi
     assert "0.5" in whole
     path.write_text(whole.replace("0.5", "0.6"))
     assert ingest(db, fake_runs.runs_dir).problems == (
-        f"{path} is not what was written; `frepo run` with its spec computes it again",
+        f"{path} is not what was written; `frepo run` with its spec sets it aside and computes it again",
     )
     assert query(db, f"SELECT * FROM {path.stem}").rows == ()
     path.write_text(whole)
