@@ -1,7 +1,5 @@
 """Saving and restoring a pytree with a digest, so that a damaged file is noticed and an older one used."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,34 +11,16 @@ from flax import serialization
 from frepo.errors import FrepoError
 from frepo.progress import warn
 from frepo.rundir.files import make_directories, rename, write_atomically
+from frepo.rundir.state import Unusable, file_of, read_state, state_content, state_files
 
-FAMILY = b"frepo-state-"
-MAGIC = FAMILY + b"2\n"
-OLD_MAGIC = FAMILY + b"1\n"
-"""First line of files without a record of how they were made, whose digest covers the pytree alone."""
 KEPT = 2
 
 T = TypeVar("T")
 
 
-class Unusable(Exception):  # noqa: N818 (why, for the warning)
-    """A saved state cannot be gone on from, today or later; the text says why."""
-
-
 def state_bytes(state: Any, made_under: Mapping[str, Any] | None = None) -> bytes:
-    """Return the content of a file that holds `state`.
-
-    It is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
-    `made_under`, and Flax's msgpack of the pytree.
-    """
-    text = json.dumps(made_under or {}, sort_keys=True).encode()
-    body = b"".join((len(text).to_bytes(4, "little"), text, serialization.to_bytes(jax.device_get(state))))
-    return b"".join((MAGIC, _digest(MAGIC, body), body))
-
-
-def file_of(step: int) -> str:
-    """Return the name of the file of the state as of `step`."""
-    return f"{step:012}.state"
+    """Return the content of a file that holds `state`, as Flax's msgpack of the pytree."""
+    return state_content(serialization.to_bytes(jax.device_get(state)), made_under)
 
 
 def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, Any] | None = None) -> Path:
@@ -52,7 +32,7 @@ def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, 
     make_directories(directory)
     path = directory / file_of(step)
     write_atomically(path, state_bytes(state, made_under))
-    for old in _states(directory)[:-KEPT]:
+    for old in [path for path in state_files(directory) if path.is_file()][KEPT:]:
         old.unlink()
     return path
 
@@ -68,9 +48,9 @@ def restore_newest(
     Raises:
         FrepoError: an intact file cannot be used, or a file cannot be read at present; all files are left as they are.
     """
-    for path in sorted(directory.glob("*.state"), reverse=True):
+    for path in state_files(directory):
         try:
-            made_under, payload = _read(path)
+            made_under, payload = read_state(path)
             accept(made_under, path)
         except Unusable as error:
             aside = rename(path, path.with_suffix(".damaged"))
@@ -78,39 +58,6 @@ def restore_newest(
             continue
         return int(path.stem), _in_form_of(like, payload, path)
     return None
-
-
-def _states(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*.state") if path.is_file())
-
-
-def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Return the `made_under` and the msgpack of an intact file."""
-    try:
-        content = path.read_bytes()
-    except IsADirectoryError:
-        raise Unusable("is a directory") from None
-    except OSError as error:
-        raise FrepoError(
-            f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
-            "again; if that does not help, move the file away to go on from an older one"
-        ) from None
-    start = len(MAGIC) + hashlib.sha256().digest_size
-    magic, digest, body = content[: len(MAGIC)], content[len(MAGIC) : start], memoryview(content)[start:]
-    if magic == OLD_MAGIC and digest == _digest(b"", body):
-        return {}, body
-    if not magic.startswith(FAMILY) or digest != _digest(magic, body):
-        raise Unusable("is damaged (its digest does not match)")
-    if magic != MAGIC:
-        raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
-    end = 4 + int.from_bytes(body[:4], "little")
-    return json.loads(bytes(body[4:end])), body[end:]
-
-
-def _digest(magic: bytes, body: bytes | memoryview) -> bytes:
-    found = hashlib.sha256(magic)
-    found.update(body)
-    return found.digest()
 
 
 def _in_form_of(like: T, payload: memoryview, path: Path) -> T:

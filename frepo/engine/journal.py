@@ -10,20 +10,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from frepo.engine.checkpoint import Unusable, restore_newest, save_state
+from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.engine.environment import must_go_on_from, numerics
 from frepo.errors import DivergedError, Interrupted
 from frepo.rundir import record
 from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.record import ImageSheet, ResultFile, Row
-from frepo.rundir.rows import MetricRows
+from frepo.rundir.rows import ROWS, MetricRows
+from frepo.rundir.state import Unusable
 from frepo.rundir.tensorboard import EventFile
 from frepo.runtime import Cadence
 
 T = TypeVar("T")
 ABOUT_ROWS = 200
-ROWS = "rows"
-"""With a saved state: the digest of the rows of metrics before it."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 
 from frepo.data.dataset import Dataset
 from frepo.data.residency import input_maker
-from frepo.engine.checkpoint import file_of, restore_newest, state_bytes
+from frepo.engine.checkpoint import restore_newest, state_bytes
 from frepo.engine.devices import place
 from frepo.engine.journal import Journal
 from frepo.engine.randomness import Stream
@@ -18,6 +18,7 @@ from frepo.networks.prepare import prepare, trainer_of
 from frepo.networks.training import Outputs, one_by_one, parts
 from frepo.plan import FeaturesStage
 from frepo.rundir import record
+from frepo.rundir.state import file_of
 from frepo.runtime import Residency
 
 

@@ -13,6 +13,7 @@ from frepo.rundir.layout import link_stages, set_aside, stage_directory
 from frepo.rundir.lease import BusyError, Lease, held
 from frepo.rundir.provenance import now, provenance
 from frepo.rundir.record import DamagedError, RunRecord
+from frepo.rundir.state import state_files
 from frepo.rundir.status import damage
 from frepo.runtime import RuntimeOptions
 from frepo.spec import LoadedSpec
@@ -127,7 +128,7 @@ def set_damaged_aside(stage: Stage, runs_dir: Path) -> None:
         fault = damage(stage, runs_dir, whole=True)  # again: another process may have been faster
         if fault is None:
             return
-        if any((path / record.STATE).glob("*.state")) and fault.startswith(record.STAGE_FILE):
+        if state_files(path / record.STATE) and fault.startswith(record.STAGE_FILE):
             aside = rename_damaged(path / record.STAGE_FILE)
             warn(f"{path}: {fault}; set aside as {aside.name}, to go on from the saved state")
         else:

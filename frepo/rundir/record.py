@@ -35,6 +35,7 @@ from frepo.rundir.files import write_atomically
 from frepo.spec import Architecture
 
 STAGE_FILE = "stage.json"
+RUN_FILES = "run-*.json"
 METRICS = "metrics.jsonl"
 IMAGES = "images"
 STATE = "state"
@@ -187,7 +188,7 @@ def read_intact_stage(directory: Path) -> StageRecord | None:
 
 def run_files(run_directory: Path) -> list[Path]:
     """Return the files of the run records below `runs/<name>/`."""
-    return sorted(run_directory.glob("run-*.json"))
+    return sorted(run_directory.glob(RUN_FILES))
 
 
 def read_run(path: Path) -> RunRecord | None:

@@ -8,6 +8,9 @@ from frepo.progress import warn
 from frepo.rundir.files import rename_damaged, sha256_of_file, sync, write_atomically
 from frepo.rundir.record import DamagedError, ResultFile, Row, append_rows, json_lines, read_rows
 
+ROWS = "rows"
+"""With a saved state: the digest of the rows before it."""
+
 
 class MetricRows:
     """A file of rows with a running digest, so that a saved state can say which rows came before it."""

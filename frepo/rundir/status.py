@@ -39,25 +39,27 @@ def damage(stage: Stage, runs_dir: Path, *, whole: bool = False) -> str | None:
     return next(_faults(stage, found, directory, whole=whole), None)
 
 
-def result_faults(directory: Path, kind: StageKind, found: StageRecord, *, whole: bool) -> Iterator[str]:
-    """Yield which results of a finished stage in `directory` are not there as they were written: in words.
+def result_faults(
+    directory: Path, kind: StageKind, found: StageRecord, *, whole: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield the results of a finished stage in `directory` that are not there as they were written, and what they are.
 
     Of those larger than `HASHED_UP_TO` only the size is looked at, unless the `whole` of them is to be read.
     """
     result = directory / kind.result
     if not result.exists() or _is_empty(result):
-        yield f"{result.name} is {'empty' if result.exists() else 'missing'}"
+        yield kind.result, "is empty" if result.exists() else "is missing"
     for name, written in found.results.items():
         path = directory / name
         if not path.is_file():
             if path != result or path.exists():
-                yield f"{name} is {'a directory' if path.exists() else 'missing'}"
-        elif not _is_as_written(path, written, whole=whole):
-            yield f"{name} is not what was written"
+                yield name, "is a directory" if path.exists() else "is missing"
+        elif not _is_as_written(path, written, whole=whole) and (path != result or path.stat().st_size):
+            yield name, "is not what was written"
 
 
 def _faults(stage: Stage, found: StageRecord, directory: Path, *, whole: bool = False) -> Iterator[str]:
-    return result_faults(directory, stage.kind, found, whole=whole)
+    return (f"{name} {what}" for name, what in result_faults(directory, stage.kind, found, whole=whole))
 
 
 def _is_as_written(path: Path, written: ResultFile, *, whole: bool) -> bool:

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frepo
-from frepo.engine.checkpoint import Unusable, restore_newest, save_state
+from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.errors import FrepoError
+from frepo.rundir.state import Unusable
 
 
 class Member(NamedTuple):
