@@ -45,6 +45,7 @@ app.command(
 )(specs.plan)
 app.command(epilog=example("frepo status specs/cpu/sweep_digits.toml", "frepo status"))(running.status)
 app.command(epilog=example("frepo cancel specs/cpu/sweep_digits.toml"))(running.cancel)
+app.command(epilog=example("frepo verify", "frepo verify quickstart 'sweep-digits-*'"))(running.verify)
 app.command(epilog=example("frepo rm quickstart-seed2", "frepo rm 'sweep-digits-*' --dry-run"))(running.rm)
 app.command(epilog=example("frepo runs", "frepo runs --format json"))(results.runs)
 app.command(epilog=example("frepo compare quickstart quickstart-seed2"))(results.compare)

@@ -12,7 +12,7 @@ from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
-from frepo.rundir.files import sha256_of_file, write_atomically
+from frepo.rundir.files import make_directories, sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
 
@@ -43,7 +43,7 @@ class HubIndex:
         Raises:
             OSError: the disk is full.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
         write_atomically(directory / INDEX, json.dumps(asdict(self)).encode())
 
 
