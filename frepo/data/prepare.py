@@ -9,10 +9,11 @@ from frepo.data.fetch.lock import alone
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.sources.arrays import write_arrays
 from frepo.data.sources.known import KNOWN, comes_from
-from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, prepared_in, set_damaged_aside
+from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, prepared_in
 from frepo.data.sources.prepared import prepare_own
 from frepo.errors import FrepoError, SpecError
 from frepo.progress import note, warn
+from frepo.rundir.files import rename_damaged
 from frepo.signals import stop_on_signals
 from frepo.spec import Dataset
 from frepo.spec.names import must_be_known
@@ -91,7 +92,7 @@ def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
     """Return the directory of the data set, which another process may have prepared in the meantime."""
     directory = own_directory(name, data_dir)
     if directory.exists() and not (directory / INDEX).is_file():  # it comes into being with all that it holds
-        aside = set_damaged_aside(directory)
+        aside = rename_damaged(directory)
         warn(f"{directory} is damaged: it has no {INDEX}; set aside as {aside.name}, to be prepared again")
     if origin is not None and not origin.exists():
         raise FrepoError(f"--from {origin}: there is no such file or folder")

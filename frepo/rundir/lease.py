@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from frepo.errors import FrepoError
+from frepo.rundir.files import rename_damaged
 
 PREFIX = ".lease-"
 SECONDS_VARIABLE = "FREPO_LEASE_SECONDS"
@@ -242,7 +243,7 @@ def _discard(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:  # a directory has its name
-        path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
+        rename_damaged(path)
 
 
 def _read(path: Path) -> Holder | None:

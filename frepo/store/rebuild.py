@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from frepo.rundir import lease
-from frepo.rundir.files import sync
+from frepo.rundir.files import rename_damaged, sync
 from frepo.store.connect import (
     PATIENCE_SECONDS,
     SCHEMA_VERSION,
@@ -82,14 +82,10 @@ def _is_damaged(database: Path, patience: float | None) -> bool:
 
 
 def _renamed(database: Path) -> Path:
-    free = (database.with_name(f"{database.name}.damaged-{number}") for number in range(1, 10_000))
-    aside = next(path for path in free if not path.exists())
     log = database.with_name(f"{database.name}.wal")
     if log.exists():  # first: a new database must not find the log of another
-        log.rename(aside.with_name(f"{aside.name}.wal"))
-    database.rename(aside)
-    sync(database.parent)
-    return aside
+        rename_damaged(log)
+    return rename_damaged(database)
 
 
 def _directories(old: duckdb.DuckDBPyConnection, runs_dir: Path) -> list[Path]:

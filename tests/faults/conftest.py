@@ -45,6 +45,7 @@ LIGHT = {
     "export hf": ("export", "learned", "--format", "hf", "--out", "exported"),
     "export png": ("export", "learned", "--format", "png", "--out", "exported"),
     "export safetensors": ("export", "learned", "--format", "safetensors", "--out", "exported"),
+    "export tfds": ("export", "learned", "--format", "tfds", "--out", "exported"),
     "export evolution": ("export", "learned", "--format", "gif", "--out", "exported"),
     "prepare archive": ("data", "prepare", "imagenette", "--from", "imagenette.tgz", "--data-dir", "data"),
     "prepare arrays": ("data", "prepare", "mnist", "--from", "mnist", "--data-dir", "data"),
@@ -55,6 +56,8 @@ LIGHT = {
 }
 """Commands that take a second or two on a site where RUN is finished."""
 MADE = ("pages", "exported", "data", "decoded", "imported")
+
+KEEP = "FREPO_TEST_KEEP"
 
 ROWS = {
     "runs": "run_id, name, fingerprint, experiment, seed, dataset, method, ipc, status, spec, overrides, sweep, swept",
@@ -267,13 +270,23 @@ def site(tmp_path, programs):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, programs):
-    """Return what gives the site where a command was run that nothing disturbed; the workers of pytest share it."""
+def kept(tmp_path_factory):
+    """Where undisturbed runs are that the workers of pytest share; $FREPO_TEST_KEEP keeps them for the next piece."""
     base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Path(os.environ.get(KEEP) or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base))
+
+
+@pytest.fixture(scope="session")
+def programs(programs, kept):
+    return type(programs)(kept / "programs")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(kept, programs):
+    """Return what gives the site where a command was run that nothing disturbed."""
 
     def undisturbed(name, prepare, *command, **environment):
-        path = base / "undisturbed" / name.replace(" ", "-")
+        path = kept / "undisturbed" / name.replace(" ", "-")
         path.mkdir(parents=True, exist_ok=True)
         found = Straight(path / "site", programs, environment)
         with (path / "lock").open("w") as lock:
@@ -310,6 +323,12 @@ def straight_methods(undisturbed):
 def straight_sweep(undisturbed):
     """Two seeds in one process, likewise."""
     return undisturbed("sweep", copy_specs, *SWEEP[:-2])
+
+
+@pytest.fixture(scope="session")
+def straight_jobs(undisturbed):
+    """The same in two processes."""
+    return undisturbed("jobs", copy_specs, *SWEEP)
 
 
 @pytest.fixture(scope="session")

@@ -46,12 +46,18 @@ OWN = {
 """Called by name: of frepo, or imported so."""
 
 ELSEWHERE = {
-    "store/connect.py:connect": "a copy for one connection in the directory for temporary files",
-    "store/rebuild.py:rebuild": "a database of an older frepo: tests/unit/test_store.py kills it",
+    "data/prepare.py:_fetched": "needs the digests of a publisher: tests/unit/test_publishers.py",
+    "execute/job.py:Job.mark_failed": "a stage that fails: tests/program/test_jobs.py",
     "execute/slurm/queue.py:remember": "needs a cluster: tests/slurm",
     "rundir/arrays.py:npz_bytes": "into memory",
-    "rundir/directory.py:set_run_aside": "--fresh",
-    "rundir/layout.py:take_over": "run directories of earlier versions: tests/unit/test_moved.py",
+    "rundir/directory.py:set_run_aside": "--fresh: tests/program/test_resume.py",
+    "rundir/lease.py:_discard": "after a kill: test_kills.py",
+    "rundir/lease.py:_server_time": "only to see its time: tests/unit/test_lease.py",
+    "rundir/rows.py:MetricRows.begin": "when it goes on: test_kills.py",
+    "rundir/tensorboard.py:_remove": "when it goes on: test_kills.py",
+    "store/connect.py:connect": "a copy for one connection in the directory for temporary files",
+    "store/rebuild.py:_remove": "a database of an older frepo: tests/unit/test_store.py",
+    "store/rebuild.py:rebuild": "a database of an older frepo: tests/unit/test_store.py",
 }
 """Writers that no command of the harness reaches, and why."""
 
@@ -115,10 +121,10 @@ def writers(root=PACKAGE):
 
 
 @pytest.fixture(scope="module")
-def traces(straight, straight_sweep, light, commands):
+def traces(straight, straight_jobs, light, commands):
     """The writes of all commands of the harness."""
     found = [(straight.path, write) for write in straight.traces["run"]]
-    found += [(straight_sweep.path, write) for write in straight_sweep.traces["sweep"]]
+    found += [(straight_jobs.path, write) for write in straight_jobs.traces["jobs"]]
     for name in commands.LIGHT:
         site = light(name)
         found += [(site.path, write) for write in site.traces[name]]
@@ -138,7 +144,7 @@ def test_every_file_that_is_written_is_in_the_table_of_damages(traces):
     patterns = [pattern for part in TABLE.values() for pattern in part.values()]
     strange = set()
     for root, write in traces:
-        if write["event"] not in ("open", "os.rename", "os.symlink", "fsync"):
+        if write["event"] not in ("open", "os.rename", "os.symlink"):
             continue
         name = str(Path(write["path"]).relative_to(root))
         if re.search(r"\.tmp\b|/\.clock-|\.writable$|/\.[^/]*\.new\b", name) or (root / name).is_dir():

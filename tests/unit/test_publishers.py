@@ -407,7 +407,7 @@ def test_a_damaged_prepared_data_set_is_found(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    said = r"train_images\.npy differs from what was written\) and set aside as frepo\.damaged-1: the same command"
+    said = r"train_images\.npy differs from what was written\) and set aside as frepo\.damaged: the same command"
     with pytest.raises(FrepoError, match=said):
         load("cifar10", tmp_path, tmp_path / "data")
     prepare("cifar10", tmp_path, tmp_path / "data")
@@ -502,7 +502,7 @@ def test_a_data_set_without_its_index_is_said_to_be_damaged_and_fetched_again(tm
     own_directory("mnist", tmp_path / "data").mkdir(parents=True)
     fetch_missing(Dataset(name="mnist"), tmp_path / "data")
     said = capsys.readouterr().err
-    assert "mnist/frepo is damaged: it has no index.json; set aside as frepo.damaged-1, to be prepared again" in said
+    assert "mnist/frepo is damaged: it has no index.json; set aside as frepo.damaged, to be prepared again" in said
     assert len(load("mnist", tmp_path, tmp_path / "data").train_labels) == 200
 
 

@@ -11,6 +11,7 @@ from frepo.data.sources.hub import HubIndex, choose_files, is_there, read_index
 from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.errors import FrepoError
 from frepo.progress import note, warn
+from frepo.rundir.files import rename_damaged
 from frepo.signals import stop_on_signals
 from frepo.spec import Dataset
 from frepo.spec.dataset import COMMIT
@@ -61,8 +62,7 @@ def _intact_index(directory: Path) -> HubIndex | None:
     try:
         return read_index(directory)
     except FrepoError as error:
-        path = directory / INDEX
-        aside = path.rename(path.with_name(f"{INDEX}.damaged"))
+        aside = rename_damaged(directory / INDEX)
         warn(f"{error}: set aside as {aside.name}")
         return None
 

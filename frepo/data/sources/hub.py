@@ -12,7 +12,7 @@ from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
-from frepo.rundir.files import make_directories, sha256_of_file, write_atomically
+from frepo.rundir.files import make_directories, rename_damaged, sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
 
@@ -113,7 +113,7 @@ def hub_source(table: Dataset, data_dir: Path) -> Source:
         for file in files:
             path = directory / file.path
             if sha256_of_file(path) != file.sha256:
-                aside = path.rename(path.with_name(f"{path.name}.damaged"))
+                aside = rename_damaged(path)
                 raise FrepoError(
                     f"{path} is damaged: its SHA-256 is not that of the Hub; set aside as {aside.name}: the same "
                     "command again fetches it, unless --offline forbids it"

@@ -27,12 +27,6 @@ def hub_directory(name: str, revision: str, data_dir: Path) -> Path:
     return data_dir.joinpath(HUB_FOLDER, *name.removeprefix(HUB).split("/"), revision)
 
 
-def set_damaged_aside(directory: Path) -> Path:
-    """Rename a prepared data set that is damaged, so that it can be prepared again, and return its new path."""
-    free = (directory.with_name(f"{directory.name}.damaged-{number}") for number in range(1, 10_000))
-    return directory.rename(next(path for path in free if not path.exists()))
-
-
 def prepared_in(name: str, data_dir: Path) -> Path | None:
     """Return the directory that the data set `name` is read from; None if it is not prepared in `data_dir`.
 

@@ -18,12 +18,12 @@ from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.pixels import read_pixels, silent_pillow
 from frepo.data.sources.folder import files_source
 from frepo.data.sources.known import warn_of_counts
-from frepo.data.sources.places import INDEX, not_there, own_directory, set_damaged_aside
+from frepo.data.sources.places import INDEX, not_there, own_directory
 from frepo.data.sources.source import Source
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError
 from frepo.progress import note
-from frepo.rundir.files import directory_written_atomically, sha256_of_file
+from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 from frepo.signals import raise_if_stopping
 
 UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
@@ -80,7 +80,7 @@ def own_source(name: str, data_dir: Path) -> Source:
             [(directory / str(file), int(label)) for file, label in content[split]] for split in ("train", "test")
         )
     except (ValueError, KeyError, TypeError) as error:
-        aside = set_damaged_aside(directory)
+        aside = rename_damaged(directory)
         raise FrepoError(
             f"{index} is damaged ({error}); {directory} is set aside as {aside.name}: prepare '{name}' again"
         ) from None

@@ -35,6 +35,9 @@ WRITES = {
     ),
 }
 
+TO = ("os.rename", "os.symlink", "os.link")
+"""Writes at their second path."""
+
 
 def _for_writing(mode, flags):
     return any(letter in "wax+" for letter in mode or "") or bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
@@ -59,7 +62,7 @@ class Fault:
         if check is None or not isinstance(args[0], (str, bytes, os.PathLike)):
             return
         if check(*args):
-            self.meet(event, args[1] if event in ("os.symlink", "os.link") else args[0])
+            self.meet(event, args[1] if event in TO else args[0])
         elif os.fsdecode(args[0]).endswith(".duckdb"):
             self.meet("database", args[0])
 
