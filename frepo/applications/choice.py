@@ -48,4 +48,4 @@ def _read(path: Path) -> float:
     try:
         return float(json.loads(path.read_text())["validation_accuracy"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FrepoError(f"{path} cannot be read ({error}); run with --fresh to compute it again") from None
+        raise FrepoError(f"{path} cannot be read ({error}); run the same command again to compute it again") from None

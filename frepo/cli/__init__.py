@@ -45,6 +45,7 @@ app.command(
 )(specs.plan)
 app.command(epilog=example("frepo status specs/cpu/sweep_digits.toml", "frepo status"))(running.status)
 app.command(epilog=example("frepo cancel specs/cpu/sweep_digits.toml"))(running.cancel)
+app.command(epilog=example("frepo verify", "frepo verify quickstart 'sweep-digits-*'"))(running.verify)
 app.command(epilog=example("frepo rm quickstart-seed2", "frepo rm 'sweep-digits-*' --dry-run"))(running.rm)
 app.command(epilog=example("frepo runs", "frepo runs --format json"))(results.runs)
 app.command(epilog=example("frepo compare quickstart quickstart-seed2"))(results.compare)
@@ -86,3 +87,6 @@ def main() -> None:
     except FrepoError as error:
         typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a directory gone or read-only: where nothing nearer had a better word
+        typer.echo(f"frepo: {error}; what was saved before is intact, run the same command again to go on", err=True)
+        sys.exit(FrepoError.exit_code)

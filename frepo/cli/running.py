@@ -1,4 +1,4 @@
-"""Commands about work in progress and its remains: status, cancel, rm."""
+"""Commands about work in progress and its remains: status, cancel, verify, rm."""
 
 from typing import Annotated
 
@@ -45,6 +45,40 @@ def cancel(
         typer.echo("nothing is at work")
     if elsewhere:
         raise FrepoError("not all could be asked to stop")
+
+
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Names of runs; * and ? stand for characters; all where left out.",
+            autocompletion=run_names,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Read all files of runs and say which are damaged, and what the remedy costs; nothing is changed."""
+    import json
+
+    from frepo.rundir.verify import verify as verify_runs
+
+    found = verify_runs(runs_dir, names or ())
+    if as_json:
+        faults = [{"path": str(fault.path), "fault": fault.what, "remedy": fault.remedy} for fault in found.faults]
+        typer.echo(json.dumps({"runs": found.runs, "stages": found.stages, "faults": faults}, indent=1))
+    else:
+        for fault in found.faults:
+            typer.echo(f"{fault.path} {fault.what}\n  {fault.remedy}")
+        looked_at = f"{_counted(found.runs, 'run')}, {_counted(found.stages, 'stage')}"
+        typer.echo(looked_at if found.faults else f"{looked_at}: all as it was written")
+    if found.faults:
+        raise FrepoError(f"{_counted(len(found.faults), 'file')} damaged")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def rm(

@@ -13,9 +13,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
+from frepo.plan.identity import fingerprint
 from frepo.progress import warn
 from frepo.rundir.files import directory_written_atomically, sha256_of_file
 
+ENTRY = "entry.json"
 HASHED_UP_TO = 2**31
 """Larger files are identified by size and time instead of content: reading them would take a minute."""
 
@@ -90,13 +92,14 @@ def cached(
         return _read(directory)
     except FileNotFoundError:
         pass
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError, NotADirectoryError) as error:
         warn(f"the cache entry {directory} is damaged ({error}); computing it again")
-        shutil.rmtree(directory)
+        shutil.rmtree(directory) if directory.is_dir() else directory.unlink()
     with directory_written_atomically(directory) as temporary:
         facts = compute(NewEntry(temporary))
         marks = {path.stem: _mark(path) for path in sorted(temporary.glob("*.npy"))}
-        (temporary / "entry.json").write_text(json.dumps({"arrays": marks, "facts": facts}))
+        content = {"arrays": marks, "facts": facts}
+        (temporary / ENTRY).write_text(json.dumps({**content, "sha256": fingerprint(content)}))
     return _read(directory)
 
 
@@ -108,7 +111,10 @@ def release(array: np.ndarray) -> None:
 
 
 def _read(directory: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    entry = json.loads((directory / "entry.json").read_text())
+    entry = json.loads((directory / ENTRY).read_text())
+    seal = entry.pop("sha256", None)  # entries of earlier versions have none
+    if seal is not None and seal != fingerprint(entry):
+        raise ValueError(f"{ENTRY} differs from what was written")
     arrays = {}
     for name, mark in entry["arrays"].items():
         path = directory / f"{name}.npy"

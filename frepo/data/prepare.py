@@ -12,7 +12,8 @@ from frepo.data.sources.known import KNOWN, comes_from
 from frepo.data.sources.places import INDEX, elsewhere, misplaced_version, own_directory, prepared_in
 from frepo.data.sources.prepared import prepare_own
 from frepo.errors import FrepoError, SpecError
-from frepo.progress import note
+from frepo.progress import note, warn
+from frepo.rundir.files import rename_damaged
 from frepo.signals import stop_on_signals
 from frepo.spec import Dataset
 from frepo.spec.names import must_be_known
@@ -91,7 +92,8 @@ def _prepare_own(name: str, origin: Path | None, data_dir: Path) -> Path:
     """Return the directory of the data set, which another process may have prepared in the meantime."""
     directory = own_directory(name, data_dir)
     if directory.exists() and not (directory / INDEX).is_file():  # it comes into being with all that it holds
-        raise FrepoError(f"{directory} is damaged: it has no {INDEX}; remove it and prepare '{name}' again")
+        aside = rename_damaged(directory)
+        warn(f"{directory} is damaged: it has no {INDEX}; set aside as {aside.name}, to be prepared again")
     if origin is not None and not origin.exists():
         raise FrepoError(f"--from {origin}: there is no such file or folder")
     known = KNOWN[name]
@@ -122,7 +124,7 @@ def _fetched(name: str, data_dir: Path) -> Path:
     from frepo.data.fetch.obtain import obtain
 
     folder = data_dir / "downloads" / "frepo" / name
-    with alone(folder.with_name(f"{name}.lock")):
+    with alone(folder.with_name(f"{name}.lease")):
         there = own_directory(name, data_dir).exists()  # by another process, in the meantime
         if not there and not _taken_from_a_cache(name, data_dir):
             _from_files(name, obtain(name, folder), data_dir)

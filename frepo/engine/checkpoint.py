@@ -1,7 +1,5 @@
 """Saving and restoring a pytree with a digest, so that a damaged file is noticed and an older one used."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,36 +10,29 @@ from flax import serialization
 
 from frepo.errors import FrepoError
 from frepo.progress import warn
-from frepo.rundir.files import write_atomically
+from frepo.rundir.files import make_directories, rename, write_atomically
+from frepo.rundir.state import Unusable, file_of, read_state, state_content, state_files
 
-FAMILY = b"frepo-state-"
-MAGIC = FAMILY + b"2\n"
-OLD_MAGIC = FAMILY + b"1\n"
-"""First line of files without a record of how they were made, whose digest covers the pytree alone."""
 KEPT = 2
 
 T = TypeVar("T")
 
 
-class _Damaged(Exception):  # noqa: N818 (why, for the warning)
-    """The bytes differ from those written; the text says how."""
+def state_bytes(state: Any, made_under: Mapping[str, Any] | None = None) -> bytes:
+    """Return the content of a file that holds `state`, as Flax's msgpack of the pytree."""
+    return state_content(serialization.to_bytes(jax.device_get(state)), made_under)
 
 
 def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, Any] | None = None) -> Path:
     """Write `state` as of `step`, atomically, and remove all but the newest two.
 
-    The file is a line of magic, the SHA-256 of magic and rest, the length (uint32, little-endian) and the JSON of
-    `made_under`, and Flax's msgpack of the pytree.
-
     Raises:
         OSError: the disk is full or not writable; earlier states are unchanged.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(made_under or {}, sort_keys=True).encode()
-    body = b"".join((len(text).to_bytes(4, "little"), text, serialization.to_bytes(jax.device_get(state))))
-    path = directory / f"{step:012}.state"
-    write_atomically(path, b"".join((MAGIC, _digest(MAGIC, body), body)))
-    for old in sorted(directory.glob("*.state"))[:-KEPT]:
+    make_directories(directory)
+    path = directory / file_of(step)
+    write_atomically(path, state_bytes(state, made_under))
+    for old in [path for path in state_files(directory) if path.is_file()][KEPT:]:
         old.unlink()
     return path
 
@@ -49,52 +40,24 @@ def save_state(directory: Path, step: int, state: Any, made_under: Mapping[str, 
 def restore_newest(
     directory: Path, like: T, accept: Callable[[Mapping[str, Any], Path], None] = lambda *_: None
 ) -> tuple[int, T] | None:
-    """Return (step, state) of the newest intact file, or None; a damaged file is renamed, with a warning.
+    """Return (step, state) of the newest file that can be used, or None; one that cannot is renamed, with a warning.
 
     `like` is a pytree of arrays or `jax.ShapeDtypeStruct` with the expected structure, shapes and dtypes. `accept` is
-    called with the file's `made_under` and its path, and may raise.
+    called with the `made_under` and the path of an intact file, and may raise `Unusable`, or an error that ends it all.
 
     Raises:
         FrepoError: an intact file cannot be used, or a file cannot be read at present; all files are left as they are.
     """
-    for path in sorted(directory.glob("*.state"), reverse=True):
+    for path in state_files(directory):
         try:
-            made_under, payload = _read(path)
-        except _Damaged as error:
-            aside = path.with_suffix(".damaged")
-            path.rename(aside)
-            warn(f"the saved state {path} is damaged ({error}); set aside as {aside.name}, trying an older one")
+            made_under, payload = read_state(path)
+            accept(made_under, path)
+        except Unusable as error:
+            aside = rename(path, path.with_suffix(".damaged"))
+            warn(f"the saved state {path} {error}; set aside as {aside.name}, trying an older one")
             continue
-        accept(made_under, path)
         return int(path.stem), _in_form_of(like, payload, path)
     return None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Return the `made_under` and the msgpack of an intact file."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FrepoError(
-            f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
-            "again; if that does not help, move the file away to go on from an older one"
-        ) from None
-    start = len(MAGIC) + hashlib.sha256().digest_size
-    magic, digest, body = content[: len(MAGIC)], content[len(MAGIC) : start], memoryview(content)[start:]
-    if magic == OLD_MAGIC and digest == _digest(b"", body):
-        return {}, body
-    if not magic.startswith(FAMILY) or digest != _digest(magic, body):
-        raise _Damaged("its digest does not match")
-    if magic != MAGIC:
-        raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
-    end = 4 + int.from_bytes(body[:4], "little")
-    return json.loads(bytes(body[4:end])), body[end:]
-
-
-def _digest(magic: bytes, body: bytes | memoryview) -> bytes:
-    found = hashlib.sha256(magic)
-    found.update(body)
-    return found.digest()
 
 
 def _in_form_of(like: T, payload: memoryview, path: Path) -> T:

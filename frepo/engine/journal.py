@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,10 @@ from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.engine.environment import must_go_on_from, numerics
 from frepo.errors import DivergedError, Interrupted
 from frepo.rundir import record
-from frepo.rundir.files import sync, write_atomically
+from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.record import ImageSheet, ResultFile, Row
+from frepo.rundir.rows import ROWS, MetricRows
+from frepo.rundir.state import Unusable
 from frepo.rundir.tensorboard import EventFile
 from frepo.runtime import Cadence
 
@@ -51,9 +53,13 @@ class Journal:
     newest: dict[str, float] = field(default_factory=dict)
     """The metrics of the newest rows."""
     _saved_at: float = 0.0
+    _rows: MetricRows = field(init=False)
     _written: set[tuple[int, str]] = field(default_factory=set)
     """Step and name of the rows left by an earlier attempt."""
     _held: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._rows = MetricRows(self.directory / record.METRICS)
 
     def restore(self, like: T, steps: int) -> tuple[int, T] | None:
         """Return (step, state) to resume from, or None; rows of later steps are dropped.
@@ -61,17 +67,23 @@ class Journal:
         Raises:
             FrepoError: there is a state that cannot be resumed; nothing is changed.
         """
-        found = restore_newest(self.directory / record.STATE, like, must_go_on_from)
+        found = restore_newest(self.directory / record.STATE, like, self._must_have_its_rows)
         self.first_step = self.last_step = self.saved_step = found[0] if found else 0
         self._saved_at = time.monotonic()
-        record.keep_rows_before(self.directory / record.METRICS, self.first_step)
-        rows = record.read_rows(self.directory / record.METRICS)
+        rows = self._rows.begin(self.first_step)
         self._written = {(row["step"], row["name"]) for row in rows}
         if self.events:
             self.events.begin(rows)
         if self.first_step < self.recorded_step:
             self.on_saved(self.first_step, steps)
         return found
+
+    def _must_have_its_rows(self, made_under: Mapping[str, Any], path: Path) -> None:
+        """Refuse a state of other numerics, and one whose rows of metrics are not as they were written."""
+        _must_be_of_these_numerics(made_under, path)
+        fault = self._rows.fault(int(path.stem), made_under.get(ROWS))
+        if fault:
+            raise Unusable(f"cannot be gone on from: {fault}")
 
     def logs(self, step: int, steps: int) -> bool:
         """Return whether the metrics of `step` are recorded."""
@@ -95,7 +107,7 @@ class Journal:
             for name, value in metrics.items()
             if (step, name) not in self._written
         ]
-        record.append_rows(self.directory / record.METRICS, rows)
+        self._rows.append(rows)
         self.newest.update(metrics)
         if self.events:
             self.events.add(rows)
@@ -106,8 +118,8 @@ class Journal:
 
     def save(self, step: int, steps: int, state: Any) -> None:
         """Save the state as of `step`, after its rows of metrics."""
-        sync(self.directory / record.METRICS)
-        save_state(self.directory / record.STATE, step, state, numerics())
+        self._rows.sync()
+        save_state(self.directory / record.STATE, step, state, {**numerics(), ROWS: self._rows.digest})
         self.last_step = self.saved_step = step
         self._saved_at = time.monotonic()
         self.on_saved(step, steps)
@@ -138,7 +150,7 @@ class Journal:
     def write_result(self, name: str, content: bytes) -> Path:
         """Write a result file, atomically."""
         path = self.directory / name
-        path.parent.mkdir(exist_ok=True)
+        make_directories(path.parent)
         write_atomically(path, content)
         if path.parent.name != record.IMAGES:
             self.results[name] = ResultFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -148,13 +160,23 @@ class Journal:
         """Write result rows, atomically, replacing those of an earlier attempt."""
         self.write_result(name, record.json_lines(rows).encode())
 
+    def close_rows(self) -> None:
+        """Count the rows of metrics among the results: no step follows."""
+        found = self._rows.closed()
+        if found:
+            self.results[record.METRICS] = found
+
+
+def _must_be_of_these_numerics(made_under: Mapping[str, Any], path: Path) -> None:
+    must_go_on_from({name: value for name, value in made_under.items() if name != ROWS}, path)
+
 
 class Follower(Journal):
     """The journal of a process that computes along with the writing one: it reads the states that one has saved."""
 
     def restore(self, like: T, steps: int) -> tuple[int, T] | None:  # noqa: ARG002
         """Return (step, state) to resume from, or None."""
-        return restore_newest(self.directory / record.STATE, like, must_go_on_from)
+        return restore_newest(self.directory / record.STATE, like, _must_be_of_these_numerics)
 
     def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
         """Return False: the first process records metrics."""

@@ -11,11 +11,12 @@ from frepo.store.connect import DatabaseBusyError
 from frepo.store.ingest import ingest
 
 
-def bring_up(options: RuntimeOptions, names: Sequence[str], patience: float | None) -> None:
+def bring_up(options: RuntimeOptions, names: Sequence[str], patience: float | None, *, whole: bool = True) -> None:
     """Bring the database up to the runs of `names`, warning of records that it cannot take.
 
     Where the options name no database, another process does this. It is waited for `patience` seconds where another
-    process has it open; None for the longest patience of the store.
+    process has it open; None for the longest patience of the store. With `whole`, all of it is read to find damage.
+    Into one that is not there come all runs: somebody may have lost it.
 
     Raises:
         DatabaseBusyError: it stayed open elsewhere.
@@ -23,7 +24,8 @@ def bring_up(options: RuntimeOptions, names: Sequence[str], patience: float | No
     """
     if options.database is None:
         return
-    for problem in ingest(options.database, options.runs_dir, names, patience=patience).problems:
+    wanted = names if options.database.exists() else None
+    for problem in ingest(options.database, options.runs_dir, wanted, patience=patience, whole=whole).problems:
         _warn_once(problem)
 
 
@@ -31,7 +33,7 @@ def bring_up_if_free(options: RuntimeOptions, name: str, patience: float = 0.0) 
     """Do the same where nobody else has the database open: the next time, or `frepo ingest`, catches up."""
     try:
         with suppress(DatabaseBusyError):
-            bring_up(options, [name], patience)
+            bring_up(options, [name], patience, whole=False)
     except FrepoError as error:
         _warn_once(str(error))
 

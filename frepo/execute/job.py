@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from frepo.errors import FrepoError
 from frepo.plan import Stage
-from frepo.rundir.files import write_atomically
+from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.provenance import now
 from frepo.runtime import RuntimeOptions
 from frepo.spec import ExperimentSpec, LoadedSpec
@@ -80,7 +80,7 @@ def make_job(specs: Sequence[LoadedSpec], options: RuntimeOptions) -> Job:
     runs_dir = options.runs_dir.resolve()
     directory = runs_dir / JOBS / f"{now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     for name in (LOGS, FAILED):
-        (directory / name).mkdir(parents=True)
+        make_directories(directory / name)
     data_dir = options.data_dir.resolve() if options.data_dir else None
     job = Job(
         directory, tuple(specs), replace(options, runs_dir=runs_dir, data_dir=data_dir, database=None), Path.cwd()

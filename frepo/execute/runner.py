@@ -20,7 +20,7 @@ from frepo.rundir.directory import (
     set_run_aside,
 )
 from frepo.rundir.layout import stage_directory, take_over
-from frepo.rundir.status import is_done
+from frepo.rundir.status import damage, is_done
 from frepo.rundir.tensorboard import write_events
 from frepo.runtime import RuntimeOptions
 from frepo.signals import raise_if_stopping, stop_on_signals
@@ -94,13 +94,22 @@ class _Run:
         return self._finish(self._compute(pending) if pending else frozenset())
 
     def _pending(self, stages: Sequence[Stage]) -> list[Stage]:
-        """Return those of `stages` that are not done; the results of the others are read to know it."""
-        found: list[Stage] = []
+        """Return those of `stages` that are not done; the results of the others are read to know it.
+
+        Large ones are read where a stage that is not done needs them.
+        """
+        found: set[str] = set()
         for stage in stages:
             with self._failures.of_stage(stage):
                 if not is_done(stage, self._options.runs_dir):
-                    found.append(stage)
-        return [stage for stage in found if self._failures.wanted(stage)]
+                    found.add(stage.place)
+        needed = {need.place for stage in stages if stage.place in found for need in stage.needs}
+        for stage in stages:
+            if stage.place in needed - found:
+                with self._failures.of_stage(stage):
+                    if damage(stage, self._options.runs_dir, whole=True):
+                        found.add(stage.place)
+        return [stage for stage in stages if stage.place in found and self._failures.wanted(stage)]
 
     def _fetch(self, stages: Sequence[Stage]) -> None:
         """Fetch the data sets of stages that are not there, each once."""

@@ -59,7 +59,7 @@ class DataOfToday:
         """
         for stage in plan.stages:
             directory = stage_directory(stage, self._options.runs_dir)
-            found = record.read_stage(directory)
+            found = record.read_intact_stage(directory)  # a damaged one is set aside
             if found is None or found.dataset is None:
                 continue
             files = self.files(stage)
@@ -80,6 +80,6 @@ class DataOfToday:
 def _keep_mark(directory: Path, files: str | None) -> None:
     """Record that files that look different hold the same images, so that they need not be read the next time."""
     with suppress(StageBusyError, OSError), locked(directory, 0.0):
-        found = record.read_stage(directory)
+        found = record.read_intact_stage(directory)
         if found is not None and found.status == "done":
             record.write_record(directory / record.STAGE_FILE, found.model_copy(update={"data_files": files}))

@@ -12,7 +12,6 @@ from frepo.execute.index import bring_up_if_free
 from frepo.plan import Stage
 from frepo.rundir import record
 from frepo.rundir.directory import LOCK_PATIENCE_SECONDS, locked, make_directory
-from frepo.rundir.files import sync
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.lease import LostError, log_file
 from frepo.rundir.provenance import now, peak_host_bytes, provenance
@@ -102,7 +101,7 @@ def run_stage(
                     log.finish(status, journal, journal.saved_step, str(error).splitlines()[0])
                     bring_up_if_free(options, name, LOCK_PATIENCE_SECONDS)
                 raise
-            sync(directory / record.METRICS)
+            journal.close_rows()
             log.images, log.results = tuple(journal.images), journal.results
             log.budget_bytes = journal.budget_bytes
             log.finish("done", journal, journal.last_step)
@@ -122,7 +121,7 @@ class _StageLog:
     ) -> None:
         from frepo.engine.environment import numerics
 
-        previous = record.read_stage(directory)
+        previous = record.read_intact_stage(directory)
         self._path = directory / record.STAGE_FILE
         self._earlier = previous.attempts if previous else ()
         here = {**provenance(found.spec, options), "numerics": numerics()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from frepo.data.dataset import Dataset
 from frepo.data.residency import input_maker
-from frepo.engine.checkpoint import restore_newest, save_state
+from frepo.engine.checkpoint import restore_newest, state_bytes
 from frepo.engine.devices import place
 from frepo.engine.journal import Journal
 from frepo.engine.randomness import Stream
@@ -18,6 +18,7 @@ from frepo.networks.prepare import prepare, trainer_of
 from frepo.networks.training import Outputs, one_by_one, parts
 from frepo.plan import FeaturesStage
 from frepo.rundir import record
+from frepo.rundir.state import file_of
 from frepo.runtime import Residency
 
 
@@ -30,8 +31,7 @@ def train_features(work: FeaturesStage, dataset: Dataset, residency: Residency, 
     """
     loop = prepare(work, None, dataset, residency, stream=Stream.FEATURES).loop
     (network,) = one_by_one(run_steps(loop, journal))
-    if jax.process_index() == 0:
-        save_state(journal.directory / record.NETWORK, loop.steps, network)
+    journal.write_result(f"{record.NETWORK}/{file_of(loop.steps)}", state_bytes(network))
 
 
 def read_features(work: FeaturesStage, dataset: Dataset, directory: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -43,7 +43,7 @@ def read_features(work: FeaturesStage, dataset: Dataset, directory: Path) -> Cal
     trainer = trainer_of(work, dataset.info, steps=1)
     found = restore_newest(directory / record.NETWORK, jax.eval_shape(lambda: trainer.fresh(jax.random.key(0))))
     if found is None:
-        raise FrepoError(f"{directory / record.NETWORK} cannot be read; run with --fresh to train the network again")
+        raise FrepoError(f"{directory / record.NETWORK} cannot be read; run the same command again to train it again")
     network = place(found[1])
     outputs = Outputs(lambda n, x: trainer.apply(n, x)[0], input_maker(dataset.preprocess))
 

@@ -8,7 +8,7 @@ import numpy as np
 from frepo.errors import FrepoError
 from frepo.methods.base import DistilledData, Job, Result
 from frepo.rundir.arrays import npz_bytes, read_npz
-from frepo.rundir.files import write_atomically
+from frepo.rundir.files import make_directories, write_atomically
 from frepo.spec import Imported
 
 REMEDY = "import the data again: frepo import CHECKPOINT --spec SPEC"
@@ -33,7 +33,7 @@ def keep(images: np.ndarray, labels: np.ndarray, cache_dir: Path) -> str:
     """
     digest = _digest(images, labels)
     path = _path(digest, cache_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directories(path.parent)
     write_atomically(path, npz_bytes(images=images, labels=labels))
     return digest
 

@@ -74,7 +74,7 @@ def read_distilled(directory: Path) -> DistilledData:
     Raises:
         FrepoError: the file is missing or damaged.
     """
-    remedy = "run with --fresh to compute it again"
+    remedy = "run the same command again to compute it again"
     return DistilledData(*read_npz(directory / record.DISTILLED, ("images", "labels"), remedy))
 
 

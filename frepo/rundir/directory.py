@@ -8,10 +8,12 @@ from frepo.errors import FrepoError
 from frepo.plan import Plan, Stage
 from frepo.progress import note, warn
 from frepo.rundir import record
+from frepo.rundir.files import make_directories, rename_damaged
 from frepo.rundir.layout import link_stages, set_aside, stage_directory
 from frepo.rundir.lease import BusyError, Lease, held
 from frepo.rundir.provenance import now, provenance
-from frepo.rundir.record import RunRecord
+from frepo.rundir.record import DamagedError, RunRecord
+from frepo.rundir.state import state_files
 from frepo.rundir.status import damage
 from frepo.runtime import RuntimeOptions
 from frepo.spec import LoadedSpec
@@ -30,7 +32,7 @@ def make_directory(path: Path) -> None:
         FrepoError: it cannot.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directories(path)
         (path / ".writable").touch()
         (path / ".writable").unlink(missing_ok=True)
     except OSError as error:
@@ -59,11 +61,11 @@ def record_run(plan: Plan, loaded: LoadedSpec, options: RuntimeOptions) -> None:
     """Record a run and link its stages; one that is recorded keeps its record unless that names other stages.
 
     Raises:
-        FrepoError: the directory cannot be written, or the record is damaged.
+        FrepoError: the directory cannot be written, or the record cannot be read.
     """
     directory = options.runs_dir / plan.spec.name
     path = _run_file(plan, directory)
-    earlier = record.read_run(path)
+    earlier = _earlier(path)
     spec, stages = plan.spec.model_dump(mode="json"), tuple(stage.directory for stage in plan.stages)
     if earlier is None or (earlier.spec, earlier.stages) != (spec, stages):
         make_directory(directory)
@@ -86,6 +88,16 @@ def record_run(plan: Plan, loaded: LoadedSpec, options: RuntimeOptions) -> None:
     link_stages(plan, options.runs_dir)
 
 
+def _earlier(path: Path) -> RunRecord | None:
+    """Return the record of a run; one that is damaged is set aside, as the spec says all of it anew."""
+    try:
+        return record.read_run(path)
+    except DamagedError as error:
+        aside = rename_damaged(path)
+        warn(f"{path} is damaged ({error.reason}); set aside as {aside.name}, and written anew")
+        return None
+
+
 def set_run_aside(plan: Plan, runs_dir: Path) -> None:
     """Set the stages of a plan aside, so that nothing is lost and nothing is used; the run begins anew.
 
@@ -102,17 +114,24 @@ def set_run_aside(plan: Plan, runs_dir: Path) -> None:
 
 
 def set_damaged_aside(stage: Stage, runs_dir: Path) -> None:
-    """Set a stage aside that is finished but whose results are not there as they were written.
+    """Set a stage aside whose record is damaged, or that is finished and whose results are not as they were written.
+
+    Of one that has a saved state only the record goes: the state, whose place says what it is of, is gone on from.
 
     Raises:
         StageBusyError: another process works on it.
     """
-    if damage(stage, runs_dir) is None:
+    if damage(stage, runs_dir, whole=True) is None:
         return
     path = stage_directory(stage, runs_dir)
     with locked(path):
-        fault = damage(stage, runs_dir)  # again: another process may have been faster
-        if fault:
+        fault = damage(stage, runs_dir, whole=True)  # again: another process may have been faster
+        if fault is None:
+            return
+        if state_files(path / record.STATE) and fault.startswith(record.STAGE_FILE):
+            aside = rename_damaged(path / record.STAGE_FILE)
+            warn(f"{path}: {fault}; set aside as {aside.name}, to go on from the saved state")
+        else:
             aside = set_aside(path)
             warn(f"{path}: {fault}; set aside as {aside.name}, to be computed again")
 

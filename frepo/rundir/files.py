@@ -29,17 +29,52 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+def make_directories(path: Path) -> None:
+    """Make a directory and those above it that are not there, so that they survive a power cut.
+
+    Raises:
+        OSError: one of them cannot be made.
+    """
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_directories(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)
+
+
+def rename(path: Path, to: Path) -> Path:
+    """Rename a file or directory, so that it survives a power cut, and return its new path.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    renamed = path.rename(to)
+    for parent in {path.parent, renamed.parent}:
+        sync(parent)
+    return renamed
+
+
+def rename_damaged(path: Path) -> Path:
+    """Rename what is not as it was written, so that nothing uses it, and return its new path, beside the old one."""
+    names = (path.with_name(f"{path.name}.damaged{number}") for number in ("", *map(str, range(2, 10_000))))
+    return rename(path, next(name for name in names if not name.exists()))
+
+
 @contextlib.contextmanager
 def directory_written_atomically(path: Path) -> Generator[Path]:
     """Yield an empty directory beside `path` that takes its name when the block ends without an error.
 
-    Where another process has put a directory there in the meantime, that one stays.
+    All that is in it is synced to disk before. Where another process has put a directory there in the meantime, that
+    one stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directories(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as temporary:
         content = Path(temporary) / "content"
         content.mkdir()
         yield content
+        for written in (*content.rglob("*"), content):
+            sync(written)
         try:
             content.rename(path)
         except OSError:

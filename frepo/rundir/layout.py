@@ -5,6 +5,7 @@ from pathlib import Path
 
 from frepo.errors import FrepoError
 from frepo.plan import Plan, Stage
+from frepo.rundir.files import make_directories, rename, sync
 
 STAGES = ".stages"
 """Below the directory of runs."""
@@ -32,6 +33,7 @@ def link_stages(plan: Plan, runs_dir: Path) -> None:
                 "the spec again"
             )
         _link(link, target)
+    sync(runs_dir / plan.spec.name)
 
 
 def take_over(plan: Plan, runs_dir: Path) -> None:
@@ -45,10 +47,10 @@ def take_over(plan: Plan, runs_dir: Path) -> None:
         if not link.is_dir() or (link.is_symlink() and link.readlink().name == place.name):
             continue
         if not link.is_symlink():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            link.rename(free_name(link) if place.exists() else place)
+            make_directories(place.parent)
+            rename(link, free_name(link) if place.exists() else place)
         elif not place.exists() and referring(runs_dir).get(link.readlink().name) == {plan.spec.name}:
-            link.resolve().rename(place)
+            rename(link.resolve(), place)
         _link(link, Path("..", STAGES, stage.place))
 
 
@@ -68,7 +70,7 @@ def referring(runs_dir: Path) -> dict[str, set[str]]:
 
 def set_aside(path: Path) -> Path:
     """Rename a directory so that nothing uses it, and return its new path: nothing is lost."""
-    return path.rename(free_name(path))
+    return rename(path, free_name(path))
 
 
 def free_name(path: Path) -> Path:

@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from frepo.errors import FrepoError
+from frepo.rundir.files import rename_damaged
 
 PREFIX = ".lease-"
 SECONDS_VARIABLE = "FREPO_LEASE_SECONDS"
@@ -212,7 +213,7 @@ def _try_to_take(directory: Path, number: int) -> Lease | None:
         path.unlink(missing_ok=True)
         return None
     for seen in others:
-        seen.path.unlink(missing_ok=True)
+        _discard(seen.path)
     return Lease(path, mine)
 
 
@@ -233,7 +234,16 @@ def _all(directory: Path) -> list[_Seen]:
             found.append(_Seen(int(number), _read(path), path, path.stat().st_mtime))
         except FileNotFoundError:
             continue
+        except OSError:  # unreadable, or a directory: of nobody who could be known
+            found.append(_Seen(int(number), None, path, path.stat().st_mtime))
     return found
+
+
+def _discard(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # a directory has its name
+        rename_damaged(path)
 
 
 def _read(path: Path) -> Holder | None:
@@ -257,7 +267,20 @@ def _is_dead(seen: _Seen) -> bool:
     started = _started(holder.pid) if holder and holder.is_here else UNKNOWN
     if holder and started != UNKNOWN:
         return started != holder.started
-    return _server_time(seen.path.parent) - seen.touched > (holder.seconds if holder else lease_seconds())
+    silent = _server_time(seen.path.parent) - seen.touched
+    if silent < 0:  # the clock was set back since; a holder that lives touches it by the new time
+        silent = _seen_for(seen)
+    return silent > (holder.seconds if holder else lease_seconds())
+
+
+def _seen_for(seen: _Seen) -> float:
+    """Return how long this process has seen a lease without a new touch, in seconds."""
+    since = _first_seen.setdefault((seen.path, seen.touched), time.monotonic())
+    return time.monotonic() - since
+
+
+_first_seen: dict[tuple[Path, float], float] = {}
+"""When this process first saw a lease with its time of touch in the future, by its own monotonic clock."""
 
 
 def _this_process() -> Holder:

@@ -11,7 +11,9 @@ runs/.stages/<kind>-<fp12>/stage.json       identity, status, attempts, digests 
                           /.lease-<n>                         while it runs: who works on it
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -33,14 +35,26 @@ from frepo.rundir.files import write_atomically
 from frepo.spec import Architecture
 
 STAGE_FILE = "stage.json"
+RUN_FILES = "run-*.json"
 METRICS = "metrics.jsonl"
 IMAGES = "images"
 STATE = "state"
+
+SEAL = re.compile(rb'{\n "sha256": "([0-9a-f]{64})",')
+"""The start of a record: the digest of all of its text but this line. Records of earlier versions have none."""
 
 Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]
 View = Literal["pixels", "inputs"]
 """Of distilled images: as pixels, whitening undone; or as the network gets them, scaled to be seen."""
+
+
+class DamagedError(FrepoError):
+    """A file is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged ({reason}); `frepo run` with its spec sets it aside and makes it anew")
+        self.reason = reason
 
 
 class _Record(BaseModel):
@@ -144,29 +158,45 @@ def network_columns(architecture: Architecture) -> Row:
 
 
 def write_record(path: Path, record: StageRecord | RunRecord) -> None:
-    """Write a record atomically."""
-    write_atomically(path, record.model_dump_json(indent=1).encode())
+    """Write a record atomically, with its digest in its first line."""
+    text = record.model_dump_json(indent=1).encode()
+    seal = f'{{\n "sha256": "{hashlib.sha256(text).hexdigest()}",'.encode()
+    write_atomically(path, seal + text.removeprefix(b"{"))
 
 
 def read_stage(directory: Path) -> StageRecord | None:
     """Return the record of a stage, or None where there is none.
 
     Raises:
-        FrepoError: the record is damaged.
+        DamagedError: the record is damaged.
+        FrepoError: it cannot be read, or is of another version of frepo.
     """
     return _read(directory / STAGE_FILE, StageRecord)
 
 
+def read_intact_stage(directory: Path) -> StageRecord | None:
+    """Return the same, and None where the record is damaged too.
+
+    Raises:
+        FrepoError: it cannot be read, or is of another version of frepo.
+    """
+    try:
+        return read_stage(directory)
+    except DamagedError:
+        return None
+
+
 def run_files(run_directory: Path) -> list[Path]:
     """Return the files of the run records below `runs/<name>/`."""
-    return sorted(run_directory.glob("run-*.json"))
+    return sorted(run_directory.glob(RUN_FILES))
 
 
 def read_run(path: Path) -> RunRecord | None:
     """Return a run record, or None where there is none.
 
     Raises:
-        FrepoError: the record is damaged.
+        DamagedError: the record is damaged.
+        FrepoError: it cannot be read, or is of another version of frepo.
     """
     return _read(path, RunRecord)
 
@@ -179,12 +209,26 @@ def read_runs(run_directory: Path) -> Iterator[RunRecord]:
 
 def _read(path: Path, model: type[R]) -> R | None:
     try:
-        return model.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise DamagedError(path, "it is a directory") from None
+    except OSError as error:
+        raise FrepoError(f"{path} cannot be read ({error.strerror}) and is left as it is") from None
+    sealed = SEAL.match(content)
+    text = b"{" + content[sealed.end() :] if sealed else content
+    if sealed and hashlib.sha256(text).hexdigest() != sealed[1].decode():
+        raise DamagedError(path, "its digest does not match")
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise FrepoError(f"{path} is damaged ({reason}); move its directory away and run the spec again") from None
+        if sealed:
+            raise FrepoError(
+                f"{path} is intact, but of another version of frepo ({reason}): use that, or move its directory away"
+            ) from None
+        raise DamagedError(path, reason) from None
 
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -194,21 +238,27 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file of JSON lines; a last line cut off by a kill is left out."""
+    """Return the rows of a file of JSON lines; a last line cut off by a kill is left out.
+
+    Raises:
+        DamagedError: it holds something else.
+    """
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError:
-        raise FrepoError(f"{path} is damaged; move its directory away and run the spec again") from None
-
-
-def keep_rows_before(path: Path, step: int) -> None:
-    """Drop the rows of `step` and later, which a resumed run writes again."""
-    if path.exists():
-        write_atomically(path, json_lines(row for row in read_rows(path) if row["step"] < step).encode())
+    except IsADirectoryError:
+        raise DamagedError(path, "it is a directory") from None
+    found: list[Any] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise DamagedError(path, f"line {number} is no row")
+        found.append(row)
+    return found
 
 
 def json_lines(rows: Iterable[Row]) -> str:

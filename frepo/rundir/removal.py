@@ -40,14 +40,7 @@ def plan_removal(runs_dir: Path, patterns: Sequence[str]) -> Removal:
     Raises:
         FrepoError: a pattern fits no run, or a process works on a stage that would be freed.
     """
-    known = sorted({path.parent.name for path in runs_dir.glob("*/run-*.json")})
-    names: set[str] = set()
-    for pattern in patterns:
-        fitting = fnmatch.filter(known, pattern)
-        if not fitting:
-            hint = near_text(pattern, known) or "; `frepo runs` lists them"
-            raise FrepoError(f"there is no run `{pattern}` in {runs_dir}{hint}")
-        names.update(fitting)
+    names = set(names_of(runs_dir, patterns))
     freed: list[Path] = []
     kept: list[tuple[Path, str]] = []
     for place, users in sorted(referring(runs_dir).items()):
@@ -65,6 +58,23 @@ def plan_removal(runs_dir: Path, patterns: Sequence[str]) -> Removal:
         if holder:
             raise FrepoError(f"{directory} is at work: {holder.where}; stop it first (frepo cancel)")
     return Removal(tuple(runs_dir / name for name in sorted(names)), tuple(freed), tuple(kept))
+
+
+def names_of(runs_dir: Path, patterns: Sequence[str]) -> list[str]:
+    """Return the names of the runs that fit; `*` and `?` stand for characters of names.
+
+    Raises:
+        FrepoError: a pattern fits no run.
+    """
+    known = sorted({path.parent.name for path in runs_dir.glob(f"*/{record.RUN_FILES}")})
+    names: set[str] = set()
+    for pattern in patterns:
+        fitting = fnmatch.filter(known, pattern)
+        if not fitting:
+            hint = near_text(pattern, known) or "; `frepo runs` lists them"
+            raise FrepoError(f"there is no run `{pattern}` in {runs_dir}{hint}")
+        names.update(fitting)
+    return sorted(names)
 
 
 def remove(removal: Removal) -> None:

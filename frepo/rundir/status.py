@@ -1,15 +1,17 @@
 """What of a plan is done, what goes on and what starts, seen from the run directories."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from frepo.plan import Plan, Stage
 from frepo.plan.identity import differences
+from frepo.plan.kinds import StageKind
 from frepo.rundir import record
 from frepo.rundir.files import sha256_of_file
 from frepo.rundir.layout import stage_directory
-from frepo.rundir.record import ResultFile, StageRecord
+from frepo.rundir.record import DamagedError, ResultFile, StageRecord
 
 HASHED_UP_TO = 2**24
 """Of larger results only the size is looked at, so that a finished spec is recognised at once."""
@@ -17,41 +19,62 @@ HASHED_UP_TO = 2**24
 
 def is_done(stage: Stage, runs_dir: Path) -> bool:
     """Return whether `stage` is finished below `runs_dir` and its results are there as they were written."""
-    found = _finished(stage, runs_dir)
-    return found is not None and _damage(stage, found, stage_directory(stage, runs_dir)) is None
+    directory = stage_directory(stage, runs_dir)
+    found = record.read_intact_stage(directory)
+    return found is not None and _is_finished(stage, found) and next(_faults(stage, found, directory), None) is None
 
 
-def damage(stage: Stage, runs_dir: Path) -> str | None:
-    """Return what of the results of `stage`, if it is finished, is not as it was written: in words."""
-    found = _finished(stage, runs_dir)
-    return None if found is None else _damage(stage, found, stage_directory(stage, runs_dir))
+def damage(stage: Stage, runs_dir: Path, *, whole: bool = False) -> str | None:
+    """Return what is not as it was written of the record of `stage`, and of its results if it is finished: in words.
+
+    With `whole`, large results are read too.
+    """
+    directory = stage_directory(stage, runs_dir)
+    try:
+        found = record.read_stage(directory)
+    except DamagedError as error:
+        return f"{record.STAGE_FILE} is damaged ({error.reason})"
+    if found is None or not _is_finished(stage, found):
+        return None
+    return next(_faults(stage, found, directory, whole=whole), None)
 
 
-def _finished(stage: Stage, runs_dir: Path) -> StageRecord | None:
-    found = record.read_stage(stage_directory(stage, runs_dir))
-    return found if found and found.status == "done" and found.fingerprint == stage.fingerprint else None
+def result_faults(
+    directory: Path, kind: StageKind, found: StageRecord, *, whole: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield the results of a finished stage in `directory` that are not there as they were written, and what they are.
 
-
-def _damage(stage: Stage, found: StageRecord, directory: Path) -> str | None:
-    result = directory / stage.kind.result
+    Of those larger than `HASHED_UP_TO` only the size is looked at, unless the `whole` of them is to be read.
+    """
+    result = directory / kind.result
     if not result.exists() or _is_empty(result):
-        return f"{result.name} is {'empty' if result.exists() else 'missing'}"
-    return next(
-        (fault for name, written in found.results.items() if (fault := _fault(directory / name, written))), None
-    )
+        yield kind.result, "is empty" if result.exists() else "is missing"
+    for name, written in found.results.items():
+        path = directory / name
+        if not path.is_file():
+            if path != result or path.exists():
+                yield name, "is a directory" if path.exists() else "is missing"
+        elif not _is_as_written(path, written, whole=whole) and (path != result or path.stat().st_size):
+            yield name, "is not what was written"
+
+
+def _faults(stage: Stage, found: StageRecord, directory: Path, *, whole: bool = False) -> Iterator[str]:
+    return (f"{name} {what}" for name, what in result_faults(directory, stage.kind, found, whole=whole))
+
+
+def _is_as_written(path: Path, written: ResultFile, *, whole: bool) -> bool:
+    size = path.stat().st_size
+    if size != written.size:
+        return False
+    return (size > HASHED_UP_TO and not whole) or sha256_of_file(path) == written.sha256
+
+
+def _is_finished(stage: Stage, found: StageRecord) -> bool:
+    return found.status == "done" and found.fingerprint == stage.fingerprint
 
 
 def _is_empty(path: Path) -> bool:
     return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
-
-
-def _fault(path: Path, written: ResultFile) -> str | None:
-    if not path.exists():
-        return f"{path.name} is missing"
-    size = path.stat().st_size
-    if size != written.size or (size <= HASHED_UP_TO and sha256_of_file(path) != written.sha256):
-        return f"{path.name} is not what was written"
-    return None
 
 
 @dataclass(frozen=True)
@@ -70,7 +93,7 @@ def outlook(plan: Plan, runs_dir: Path) -> list[StageOutlook]:
     """Return for each stage of `plan` whether it is done, goes on or starts, and what changed since the last result.
 
     Raises:
-        FrepoError: a record is damaged.
+        FrepoError: a record cannot be read.
     """
     return [_outlook(stage, runs_dir, runs_dir / plan.spec.name) for stage in plan.stages]
 
@@ -86,7 +109,8 @@ def _outlook(stage: Stage, runs_dir: Path, run_directory: Path) -> StageOutlook:
         of = f" of {found.steps:,}" if found.steps else ""
         return StageOutlook(stage, f"goes on from step {found.step:,}{of}", found.step, ())
     others = [
-        record.read_stage(path.parent) for path in run_directory.glob(f"{stage.label}-????????/{record.STAGE_FILE}")
+        record.read_intact_stage(path.parent)
+        for path in run_directory.glob(f"{stage.label}-????????/{record.STAGE_FILE}")
     ]
     earlier = [other for other in others if other is not None and other.label == stage.label and other.attempts]
     newest = max(earlier, key=lambda other: other.attempts[-1].started, default=None)

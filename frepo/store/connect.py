@@ -31,6 +31,17 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 MAGIC = slice(8, 12), b"DUCK"
 """Where a DuckDB file says what it is."""
 
+SUFFIX = ".duckdb"
+"""A file of this name that is neither a database nor text was one."""
+
+DAMAGE = (
+    "Corrupt database file",
+    "not a valid DuckDB database",
+    "Could not read enough bytes",
+    "Failure while replaying WAL",
+)
+"""What DuckDB says of files whose bytes are not those that it wrote: each block and each change has a checksum."""
+
 FOREIGN_OBJECTS = """
 SELECT (SELECT count(*) FROM duckdb_tables())
     + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)
@@ -48,6 +59,17 @@ class OlderDatabaseError(FrepoError):
     """The database was written by an older frepo."""
 
 
+class DamagedDatabaseError(FrepoError):
+    """The file is no longer what DuckDB has written; nothing else uses its name."""
+
+    def __init__(self, database: Path, reason: str) -> None:
+        super().__init__(
+            f"the database {database} is damaged ({reason}); `frepo ingest` sets it aside and rebuilds it from the run "
+            "directories"
+        )
+        self.reason = reason
+
+
 @contextmanager
 def writing(database: Path, patience: float | None = None) -> Generator[duckdb.DuckDBPyConnection]:
     """Yield a connection that writes; the file and the schema are made where they do not exist.
@@ -59,7 +81,7 @@ def writing(database: Path, patience: float | None = None) -> Generator[duckdb.D
         OlderDatabaseError: the file is of an older frepo.
         FrepoError: the file is no database of ours, was written by a newer frepo, or cannot be written.
     """
-    with held(database, patience) as connection:
+    with held(database, patience) as connection, damage_told(database):
         with atomically(connection):
             _ensure_schema(connection, database)
         yield connection
@@ -89,6 +111,31 @@ def held(database: Path, patience: float | None = None) -> Generator[duckdb.Duck
     with _connection(database, read_only=False, patience=patience) as connection:
         connection.execute("SET enable_external_access = false")
         yield connection
+
+
+@contextmanager
+def damage_told(database: Path) -> Generator[None]:
+    """Say of an error in the block that the database is damaged, where that is the reason.
+
+    Raises:
+        DamagedDatabaseError: it is.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        if any(sign in str(error) for sign in DAMAGE):
+            raise DamagedDatabaseError(database, first_line(error)) from None
+        raise
+
+
+def read_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read every row once, which is how DuckDB notices damage.
+
+    Raises:
+        duckdb.Error: there is some.
+    """
+    for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        connection.execute(f'SELECT max(hash(t)) FROM "{table}" t').fetchall()  # noqa: S608 (names of ours)
 
 
 @contextmanager
@@ -164,7 +211,8 @@ def _open(database: Path, patience: float, *, read_only: bool) -> duckdb.DuckDBP
     pause = 0.01
     while True:
         try:
-            return _connect(database, read_only=read_only)
+            with damage_told(database):
+                return _connect(database, read_only=read_only)
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
                 raise FrepoError(f"the database {database} cannot be opened: {first_line(error)}") from None
@@ -191,11 +239,21 @@ def _refuse_other_files(database: Path) -> None:
     with suppress(OSError):  # DuckDB says what is wrong
         if database.is_file():
             with database.open("rb") as file:
-                start = file.read(16)
+                start = file.read(4096)
+        elif database.is_dir() and database.suffix == SUFFIX:
+            raise DamagedDatabaseError(database, "it is a directory")
     place, magic = MAGIC
-    if start and start[place] != magic:
-        kind = "an SQLite database, not one of DuckDB" if start.startswith(b"SQLite") else "not a valid DuckDB database"
-        raise FrepoError(f"the database {database} cannot be opened: it is {kind}; name another with --db")
+    if not start or start[place] == magic:
+        return
+    if database.suffix == SUFFIX and not start.startswith(b"SQLite") and not _is_text(start):
+        raise DamagedDatabaseError(database, "it is not a valid DuckDB database")
+    kind = "an SQLite database, not one of DuckDB" if start.startswith(b"SQLite") else "not a valid DuckDB database"
+    raise FrepoError(f"the database {database} cannot be opened: it is {kind}; name another with --db")
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether the start of a file may be something that somebody has written."""
+    return b"\0" not in start and len(start.decode("utf-8", "ignore").encode()) > len(start) - 4
 
 
 def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> None:

@@ -9,9 +9,18 @@ from pathlib import Path
 import duckdb
 
 from frepo.errors import FrepoError
-from frepo.store.connect import OlderDatabaseError, atomically, first_line, writing
+from frepo.progress import warn
+from frepo.store.connect import (
+    DamagedDatabaseError,
+    OlderDatabaseError,
+    atomically,
+    damage_told,
+    first_line,
+    read_all,
+    writing,
+)
 from frepo.store.name import OfName, insert, remove
-from frepo.store.rebuild import rebuild
+from frepo.store.rebuild import rebuild, set_damaged_aside
 from frepo.store.rows import Mark, digest_of
 from frepo.store.values import columns
 
@@ -29,13 +38,20 @@ class Ingested:
 
 
 def ingest(
-    database: Path, runs_dir: Path, names: Sequence[str] | None = None, *, patience: float | None = None
+    database: Path,
+    runs_dir: Path,
+    names: Sequence[str] | None = None,
+    *,
+    patience: float | None = None,
+    whole: bool = True,
 ) -> Ingested:
     """Bring the runs of the given names, or all, in the database up to what is on disk; twice changes nothing.
 
     Only what has changed is read. Runs of `runs_dir` that are gone from it go from the database too. A database of an
-    older frepo is rebuilt from all runs. Each name is one transaction: a reader sees its runs before or after, and a
-    kill leaves them as they were. `patience` is how many seconds to wait for others that have the database open.
+    older frepo is rebuilt from all runs, and so is one that is damaged, which is set aside with a warning. Each name is
+    one transaction: a reader sees its runs before or after, and a kill leaves them as they were. `patience` is how many
+    seconds to wait for others that have the database open. With `whole`, all of the database is read to find damage;
+    otherwise damage is found where it is met.
 
     Raises:
         DatabaseBusyError: others kept the database open for longer.
@@ -43,15 +59,33 @@ def ingest(
     """
     try:
         try:
-            with writing(database, patience) as connection:
-                return _bring_up(connection, runs_dir, names)
-        except OlderDatabaseError:
-            return _rebuilt(database, runs_dir, patience)
+            return _once(database, runs_dir, names, patience, whole=whole)
+        except DamagedDatabaseError as error:
+            aside = set_damaged_aside(database, patience)
+            if aside:
+                warn(
+                    f"the database {database} is damaged ({error.reason}); set aside as {aside.name} and rebuilt from "
+                    f"the runs in {runs_dir}: `frepo ingest --runs-dir OTHER` adds those of other directories"
+                )
+            return _once(database, runs_dir, None, patience, whole=False)
     except duckdb.Error as error:
         raise FrepoError(
             f"the database {database} cannot be written: {first_line(error)}; results are safe in the run "
             "directories, `frepo ingest` adds them later"
         ) from None
+
+
+def _once(
+    database: Path, runs_dir: Path, names: Sequence[str] | None, patience: float | None, *, whole: bool
+) -> Ingested:
+    try:
+        with writing(database, patience) as connection:
+            if whole:
+                read_all(connection)
+            return _bring_up(connection, runs_dir, names)
+    except OlderDatabaseError:
+        with damage_told(database):
+            return _rebuilt(database, runs_dir, patience)
 
 
 def _rebuilt(database: Path, runs_dir: Path, patience: float | None) -> Ingested:

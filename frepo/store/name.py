@@ -97,7 +97,7 @@ class OfName:
                 self._record(name, stage, status, path)
                 few = 0 < len((stage.dataset or {}).get("class_names") or ()) <= TOP_OF_ALL
                 for table in TABLES:
-                    self._file(name, table, without_top5=few)
+                    self._file(name, table, stage, without_top5=few)
                 return status
         except (FrepoError, OSError) as error:
             self.problems.append(str(error))
@@ -115,11 +115,11 @@ class OfName:
             self._replace("stages", name, [row])
             self._replace("images", name, [self._placed(name, image) for image in images])
 
-    def _file(self, stage: str, table: str, *, without_top5: bool) -> None:
+    def _file(self, stage: str, table: str, found_of: StageRecord, *, without_top5: bool) -> None:
         file, names = TABLES[table].file, TABLES[table].columns
         path, known = self.directory / stage / file, self.known.get((stage, file))
         try:
-            found = news(path, known)
+            found = news(path, known, found_of.results.get(file) if found_of.status == "done" else None)
             if found is None:
                 if known is not None:
                     self._marks[stage, file] = known

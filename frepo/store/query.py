@@ -15,7 +15,7 @@ from uuid import UUID
 import duckdb
 
 from frepo.errors import FrepoError
-from frepo.store.connect import reading
+from frepo.store.connect import damage_told, reading
 from frepo.store.markup import Align, Cell, latex, markdown
 
 Format = Literal["table", "csv", "json", "latex", "markdown"]
@@ -41,13 +41,17 @@ def query(database: Path, sql: str, parameters: Sequence[Any] = ()) -> Rows:
     """
     with reading(database) as connection:
         try:
-            result: Any = connection.execute(sql, list(parameters))
-            if result is None:
-                raise FrepoError("the query is empty; write SQL such as: SELECT * FROM accuracy_table")
-            columns = tuple(str(column[0]) for column in result.description or ())
-            return Rows(columns, tuple(tuple(row) for row in result.fetchall()))
+            with damage_told(database):
+                return _rows(connection.execute(sql, list(parameters)))
         except duckdb.Error as error:
             raise FrepoError(f"the query failed: {error}") from None
+
+
+def _rows(result: Any) -> Rows:
+    if result is None:
+        raise FrepoError("the query is empty; write SQL such as: SELECT * FROM accuracy_table")
+    columns = tuple(str(column[0]) for column in result.description or ())
+    return Rows(columns, tuple(tuple(row) for row in result.fetchall()))
 
 
 def format_rows(rows: Rows, style: Format) -> str:

@@ -1,4 +1,4 @@
-"""A database of an older frepo, made anew from run directories; the old file stays until the new one is whole."""
+"""A database that is made anew from run directories: of an older frepo, or damaged. The old file is never lost."""
 
 import os
 import shutil
@@ -7,8 +7,19 @@ from pathlib import Path
 
 import duckdb
 
-from frepo.rundir.files import sync
-from frepo.store.connect import SCHEMA_VERSION, held, schema_version, writing
+from frepo.rundir import lease
+from frepo.rundir.files import rename_damaged, sync
+from frepo.store.connect import (
+    PATIENCE_SECONDS,
+    SCHEMA_VERSION,
+    DamagedDatabaseError,
+    DatabaseBusyError,
+    damage_told,
+    held,
+    read_all,
+    schema_version,
+    writing,
+)
 
 Fill = Callable[[duckdb.DuckDBPyConnection, Path], None]
 
@@ -44,6 +55,37 @@ def rebuild(database: Path, runs_dir: Path, fill: Fill, patience: float | None) 
             raise
         sync(database.parent)
         return lost
+
+
+def set_damaged_aside(database: Path, patience: float | None) -> Path | None:
+    """Rename a damaged database, with its log of changes, and return its new path; None where another process has.
+
+    Raises:
+        DatabaseBusyError: another process is about to, or has it open.
+        OSError: the directory cannot be written.
+    """
+    database = database.resolve()
+    try:
+        with lease.held(database.parent, PATIENCE_SECONDS if patience is None else patience):
+            return _renamed(database) if _is_damaged(database, patience) else None
+    except lease.BusyError:
+        raise DatabaseBusyError(f"the database {database} is damaged, and another process sets it aside") from None
+
+
+def _is_damaged(database: Path, patience: float | None) -> bool:
+    try:
+        with held(database, patience) as connection, damage_told(database):
+            read_all(connection)
+    except DamagedDatabaseError:
+        return True
+    return False
+
+
+def _renamed(database: Path) -> Path:
+    log = database.with_name(f"{database.name}.wal")
+    if log.exists():  # first: a new database must not find the log of another
+        rename_damaged(log)
+    return rename_damaged(database)
 
 
 def _directories(old: duckdb.DuckDBPyConnection, runs_dir: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from frepo.errors import FrepoError
 from frepo.plan.kinds import ROW_TABLES, RowTable
 from frepo.rundir import record
+from frepo.rundir.record import ResultFile
 
 METRIC_ROWS = RowTable("metrics", record.METRICS, ("step", "name", "value"))
 TABLES = {table.name: table for table in (METRIC_ROWS, *ROW_TABLES)}
@@ -38,13 +39,13 @@ class News(NamedTuple):
     """The number of the first of these rows in the file, from 1."""
 
 
-def news(path: Path, known: Mark | None) -> News | None:
+def news(path: Path, known: Mark | None, written: ResultFile | None = None) -> News | None:
     """Return what is new in a file of JSON lines since it had the mark `known`, or None where nothing is.
 
-    A last line cut off by a kill is left out.
+    A last line cut off by a kill is left out. `written` is what a finished stage says of the file.
 
     Raises:
-        FrepoError: the file is damaged or cannot be read.
+        FrepoError: the file is damaged, is not what was `written`, or cannot be read.
     """
     try:
         found = path.stat()
@@ -56,6 +57,10 @@ def news(path: Path, known: Mark | None) -> News | None:
         return None if known is None else News(None, [], appended=False, first_line=1)
     except OSError as error:
         raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
+    if written is not None and hashlib.sha256(content).hexdigest() != written.sha256:
+        raise FrepoError(
+            f"{path} is not what was written; `frepo run` with its spec sets it aside and computes it again"
+        )
     whole = content[: content.rfind(b"\n") + 1]
     appended = known is not None and digest_of(whole[: known.taken]) == known.digest
     start = known.taken if known is not None and appended else 0
@@ -77,7 +82,7 @@ def _parsed(path: Path, lines: list[bytes], first: int) -> list[record.Row]:
     if rows is not None and len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
         return rows
     damaged = next((number for number, line in enumerate(lines, first) if not _is_row(line)), first)
-    raise FrepoError(f"{path}, line {damaged} is damaged; move its directory away and run the spec again")
+    raise FrepoError(f"{path}, line {damaged} is damaged; `frepo run` with its spec computes it again")
 
 
 def _is_row(line: bytes) -> bool:

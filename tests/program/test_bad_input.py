@@ -229,14 +229,15 @@ def test_a_diverging_run_fails_with_advice_and_keeps_its_record(workplace):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty"])
-def test_a_damaged_record_is_named(workplace, damage):
+def test_a_damaged_record_is_named_and_made_anew(workplace, damage):
     spec = workplace.spec(distill='method = "random"\nipc = 1', pool=None, application=None)
     workplace.frepo("run", spec)
     path = workplace.stage("tiny", "random") / "stage.json"
     path.write_bytes(path.read_bytes()[:40] if damage == "truncate" else b"")
-    for arguments in (("run", spec), ("ingest",), ("plan", spec)):
-        _, err = workplace.frepo(*arguments, code=1)
-        assert "stage.json is damaged" in err
+    assert "stage.json is damaged" in workplace.frepo("ingest", code=1)[1]
+    assert "to compute again: stage.json is damaged" in workplace.frepo("plan", spec)[0]
+    assert "stage.json is damaged" in workplace.frepo("run", spec)[1]
+    workplace.frepo("ingest")
 
 
 def test_missing_results_are_computed_again(workplace):

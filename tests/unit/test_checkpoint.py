@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import frepo
 from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.errors import FrepoError
+from frepo.rundir.state import Unusable
 
 
 class Member(NamedTuple):
@@ -187,10 +188,32 @@ def test_an_intact_state_of_another_structure_is_an_error_and_stays(tmp_path, st
 
 def test_a_state_that_cannot_be_read_at_the_moment_is_an_error_and_stays(tmp_path):
     save_state(tmp_path, 1, OLD)
-    (tmp_path / "000000000002.state").mkdir()  # reading it is an OSError, for root, too
-    with pytest.raises(FrepoError, match=r"2\.state cannot be read \(Is a directory\).*run the same command again"):
+    (tmp_path / "000000000002.state").symlink_to("000000000002.state")  # reading it is an OSError, for root, too
+    with pytest.raises(FrepoError, match=r"2\.state cannot be read \(Too many levels.*\).*run the same command again"):
         restore_newest(tmp_path, NEW)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000001.state", "000000000002.state"]
+
+
+def test_a_directory_in_place_of_a_state_is_set_aside_and_the_older_one_used(tmp_path, capsys):
+    save_state(tmp_path, 1, OLD)
+    (tmp_path / "000000000002.state").mkdir()
+    assert restore_newest(tmp_path, NEW)[0] == 1
+    assert "2.state is a directory; set aside as 000000000002.damaged" in capsys.readouterr().err
+    for step in (3, 4):
+        save_state(tmp_path, step, NEW)
+    assert sorted(path.name for path in tmp_path.glob("*.state")) == ["000000000003.state", "000000000004.state"]
+
+
+def test_a_state_that_is_not_accepted_is_set_aside_and_the_older_one_used(tmp_path, capsys):
+    for step in (1, 2):
+        save_state(tmp_path, step, OLD)
+
+    def accept(made_under, path):
+        if path.stem.endswith("2"):
+            raise Unusable("does not suit")
+
+    assert restore_newest(tmp_path, NEW, accept)[0] == 1
+    assert "2.state does not suit; set aside as 000000000002.damaged" in capsys.readouterr().err
 
 
 def test_a_state_of_a_newer_version_is_no_damage(tmp_path):

@@ -407,8 +407,11 @@ def test_a_damaged_prepared_data_set_is_found(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(FrepoError, match=r"train_images\.npy differs from what was written"):
+    said = r"train_images\.npy differs from what was written\) and set aside as frepo\.damaged: the same command"
+    with pytest.raises(FrepoError, match=said):
         load("cifar10", tmp_path, tmp_path / "data")
+    prepare("cifar10", tmp_path, tmp_path / "data")
+    load("cifar10", tmp_path, tmp_path / "data")
 
 
 # Fetching
@@ -495,14 +498,16 @@ def test_what_another_process_has_prepared_in_the_meantime_is_taken(tmp_path, pu
     assert own_directory("mnist", tmp_path / "data").is_dir()
 
 
-def test_a_data_set_without_its_index_is_said_to_be_damaged(tmp_path, published):
+def test_a_data_set_without_its_index_is_said_to_be_damaged_and_fetched_again(tmp_path, published, capsys):
     own_directory("mnist", tmp_path / "data").mkdir(parents=True)
-    with pytest.raises(FrepoError, match=r"mnist/frepo is damaged: it has no index\.json; remove it"):
-        fetch_missing(Dataset(name="mnist"), tmp_path / "data")
+    fetch_missing(Dataset(name="mnist"), tmp_path / "data")
+    said = capsys.readouterr().err
+    assert "mnist/frepo is damaged: it has no index.json; set aside as frepo.damaged, to be prepared again" in said
+    assert len(load("mnist", tmp_path, tmp_path / "data").train_labels) == 200
 
 
 def test_one_that_has_waited_for_another_holds_the_lock_against_a_third(tmp_path):
-    lock, second_has, second_may_end, third_has = (tmp_path / "mnist.lock", *(threading.Event() for _ in range(3)))
+    lock, second_has, second_may_end, third_has = (tmp_path / "mnist.lease", *(threading.Event() for _ in range(3)))
 
     def second():
         with preparing.alone(lock):
@@ -551,7 +556,7 @@ def test_a_signal_while_an_import_fetches_its_data_set_stops_it(tmp_path, publis
 
 
 def test_a_process_waits_for_another_that_fetches_the_same(tmp_path, published, capsys):
-    lock = tmp_path / "data" / "downloads" / "frepo" / "mnist.lock"
+    lock = tmp_path / "data" / "downloads" / "frepo" / "mnist.lease"
     held, done = threading.Event(), threading.Event()
 
     def other():

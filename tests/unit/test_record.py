@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from datetime import timedelta
@@ -10,10 +11,11 @@ from frepo.errors import FrepoError
 from frepo.rundir.record import (
     METRICS,
     STAGE_FILE,
+    DamagedError,
     RunRecord,
     StageRecord,
     append_rows,
-    keep_rows_before,
+    read_intact_stage,
     read_rows,
     read_runs,
     read_stage,
@@ -60,28 +62,6 @@ def test_a_file_that_is_not_there_has_no_rows(tmp_path):
     assert read_rows(tmp_path / "nothing.jsonl") == []
 
 
-@pytest.mark.parametrize(("step", "kept"), [(0, []), (1, [0]), (5, [0, 3, 3]), (100, [0, 3, 3, 7])])
-def test_rows_of_later_steps_are_dropped(tmp_path, step, kept):
-    path = tmp_path / METRICS
-    append_rows(path, [{"step": number, "name": "n", "value": 0.5} for number in (0, 3, 3, 7)])
-    keep_rows_before(path, step)
-    assert [row["step"] for row in read_rows(path)] == kept
-
-
-def test_rows_can_be_appended_after_a_cut_off_line_was_dropped(tmp_path):
-    path = tmp_path / METRICS
-    append_rows(path, [{"step": 0}, {"step": 1}])
-    path.write_bytes(path.read_bytes()[:-4])
-    keep_rows_before(path, 10)
-    append_rows(path, [{"step": 2}])
-    assert read_rows(path) == [{"step": 0}, {"step": 2}]
-
-
-def test_dropping_rows_of_no_file_makes_none(tmp_path):
-    keep_rows_before(tmp_path / METRICS, 3)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_stage_reads_back_as_it_was_written(fake_runs):
     plan, run = fake_runs()
     for stage in plan.stages:
@@ -109,8 +89,15 @@ def test_runs_are_read_oldest_first(fake_runs):
     assert [found.run_id for found in read_runs(directory)] == [run.run_id, "1", "2", "3"]
 
 
-def damaged(whole: bytes) -> dict[str, bytes]:
+def unsealed(whole: bytes) -> dict:
+    """Return the fields of a record as earlier versions wrote them."""
     fields = json.loads(whole)
+    fields.pop("sha256", None)
+    return fields
+
+
+def damaged(whole: bytes) -> dict[str, bytes]:
+    fields = unsealed(whole)
     return {
         "empty": b"",
         "cut off": whole[:-20],
@@ -133,7 +120,7 @@ def test_a_damaged_record_is_named(fake_runs, kind):
         (run_path, lambda: [*read_runs(directory)]),
     ]:
         path.write_bytes(damaged(path.read_bytes())[kind])
-        with pytest.raises(FrepoError, match=rf"^{re.escape(str(path))} is damaged \(.+\); move its directory away"):
+        with pytest.raises(FrepoError, match=rf"^{re.escape(str(path))} is damaged \(.+\); `frepo run`"):
             read()
 
 
@@ -141,7 +128,7 @@ def test_a_damaged_record_is_named(fake_runs, kind):
 def test_a_status_that_is_none_is_damage(fake_runs, status):
     plan, _ = fake_runs()
     path = fake_runs.directory("small", plan.stages[0]) / STAGE_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "status": status}))
+    path.write_text(json.dumps({**unsealed(path.read_bytes()), "status": status}))
     with pytest.raises(FrepoError, match="is damaged"):
         read_stage(path.parent)
 
@@ -151,3 +138,50 @@ def test_a_record_cannot_be_changed(fake_runs):
     with pytest.raises(ValueError, match="frozen"):
         run.name = "other"
     assert RunRecord.model_validate_json(run.model_dump_json()) == run
+
+
+def test_every_changed_byte_of_a_record_is_noticed(fake_runs):
+    plan, _ = fake_runs()
+    path = fake_runs.directory("small", plan.stages[0]) / STAGE_FILE
+    whole = path.read_bytes()
+    for position in (*range(100), *range(100, len(whole), 7)):
+        for change in (1, 0x20, 0x80):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ change]) + whole[position + 1 :])
+            with pytest.raises(DamagedError):
+                read_stage(path.parent)
+            assert read_intact_stage(path.parent) is None
+
+
+def test_every_cut_of_a_record_and_a_directory_in_its_place_are_noticed(fake_runs):
+    plan, _ = fake_runs()
+    path = fake_runs.directory("small", plan.stages[0]) / STAGE_FILE
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 11):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedError):
+            read_stage(path.parent)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamagedError, match="it is a directory"):
+        read_stage(path.parent)
+
+
+def test_a_record_of_an_earlier_version_has_no_digest_and_is_read(fake_runs):
+    plan, _ = fake_runs()
+    path = fake_runs.directory("small", plan.stages[0]) / STAGE_FILE
+    found, whole = read_stage(path.parent), path.read_bytes()
+    path.write_text(json.dumps(unsealed(whole)))
+    assert read_stage(path.parent) == found
+    write_record(path, found)
+    assert path.read_bytes() == whole
+
+
+def test_an_intact_record_of_a_newer_version_is_no_damage(fake_runs):
+    plan, _ = fake_runs()
+    path = fake_runs.directory("small", plan.stages[0]) / STAGE_FILE
+    text = json.dumps({**unsealed(path.read_bytes()), "invented": 1}, indent=1)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(f'{{\n "sha256": "{digest}",' + text[1:])
+    with pytest.raises(FrepoError, match="is intact, but of another version of frepo") as error:
+        read_stage(path.parent)
+    assert not isinstance(error.value, DamagedError)

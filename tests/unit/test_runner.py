@@ -1,6 +1,7 @@
 """What a run skips, refuses, records and sets aside: stages that only choose images, so that nothing is trained."""
 
 import os
+import stat
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -17,7 +18,8 @@ from frepo.execute import stages, walk
 from frepo.execute.graph import Graph
 from frepo.execute.several import Failures
 from frepo.plan import compile_plan
-from frepo.rundir import record
+from frepo.rundir import record, status
+from frepo.rundir.directory import set_damaged_aside
 from frepo.rundir.layout import take_over
 from frepo.rundir.lease import held
 from frepo.rundir.status import damage, is_done, outlook
@@ -268,14 +270,82 @@ def test_a_stage_that_fails_stops_only_what_depends_on_it(place):
     assert len(place.run(first, same, other)[0]) == 3
 
 
-def test_a_record_that_is_damaged_stops_only_what_depends_on_it(place):
-    first, other = place.spec("first"), place.spec("other", top="seed = 1")
-    _, directory = place.stage(first)
-    directory.mkdir(parents=True)
+def test_a_damaged_record_is_set_aside_and_its_stage_computed_again(place):
+    spec = place.spec()
+    place.run(spec)
+    stage, directory = place.stage(spec)
+    whole = (directory / record.DISTILLED).read_bytes()
+    spoil_byte(directory / record.STAGE_FILE)
+    (seen,) = outlook(compile_plan(spec.spec), place.options.runs_dir)
+    assert seen.status == "to compute again: stage.json is damaged (its digest does not match)"
+    _, said = place.run(spec)
+    assert f"stage.json is damaged (its digest does not match); set aside as .{stage.place}.replaced-1" in said
+    assert (directory / record.DISTILLED).read_bytes() == whole
+    assert place.status() == {"small": "done"}
+
+
+def test_a_state_outlives_a_damaged_record(place):
+    spec = place.spec()
+    stage, directory = place.stage(spec)
+    (directory / record.STATE).mkdir(parents=True)
+    state = directory / record.STATE / "000000000007.state"
+    state.write_bytes(b"kept")
     (directory / record.STAGE_FILE).write_text("{}")
-    with pytest.raises(SpecsFailedError, match=r"stage\.json is damaged"):
-        place.run(first, other)
-    assert place.status() == {"other": "done"}
+    set_damaged_aside(stage, place.options.runs_dir)
+    assert sorted(path.name for path in directory.iterdir()) == ["stage.json.damaged", "state"]
+    assert state.read_bytes() == b"kept"
+    assert place.run(spec)[0]
+
+
+def test_a_damaged_record_of_a_run_is_set_aside_and_written_anew(place):
+    spec = place.spec()
+    place.run(spec)
+    (path,) = record.run_files(place.runs_dir / "small")
+    before = record.read_run(path)
+    spoil_cut(path)
+    _, said = place.run(spec)
+    assert f"{path} is damaged (its digest does not match); set aside as {path.name}.damaged" in said
+    again = record.read_run(path)
+    assert (again.spec, again.stages, again.run_id) == (before.spec, before.stages, before.run_id)
+    assert record.run_files(place.runs_dir / "small") == [path]
+
+
+def test_all_that_a_run_leaves_survives_a_power_cut(place, folder, monkeypatch):
+    fsync, contents, names = os.fsync, {}, {}
+
+    def noted(handle):
+        """Sync, and note which content, or which names of which files, are on disk now."""
+        fsync(handle)
+        found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            names[found.st_ino] = {(entry.name, entry.inode()) for entry in os.scandir(handle)}
+        else:
+            contents[found.st_ino] = (found.st_size, found.st_mtime_ns)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    place.run(place.spec(images=folder))
+    left = [place.runs_dir, *place.runs_dir.rglob("*")]
+    assert {path.name for path in left} >= {record.STAGE_FILE, record.DISTILLED, "images", ".stages", "entry.json"}
+    for path in left:
+        found = path.lstat()
+        assert (path.name, found.st_ino) in names[path.parent.stat().st_ino], path
+        if stat.S_ISREG(found.st_mode):
+            assert contents[found.st_ino] == (found.st_size, found.st_mtime_ns), path
+
+
+def test_large_results_are_read_before_a_stage_that_needs_them(place, monkeypatch):
+    monkeypatch.setattr(status, "HASHED_UP_TO", 100)
+    spec = place.spec()
+    place.run(spec)
+    stage, directory = place.stage(spec)
+    whole = (directory / record.DISTILLED).read_bytes()
+    spoil_byte(directory / record.DISTILLED)
+    assert is_done(stage, place.options.runs_dir)  # at once
+    small = "[architecture]\nwidth = 2\ndepth = 1\n"
+    evaluate = '[[application]]\ntype = "evaluate"\nnum_models = 1\nsteps = 2\nwarmup_steps = 1\naugmentation = []\n'
+    _, said = place.run(place.spec(more=small + evaluate))
+    assert f"distilled.npz is not what was written; set aside as .{stage.place}.replaced-1" in said
+    assert (directory / record.DISTILLED).read_bytes() == whole
 
 
 def test_one_spec_fails_as_itself(place):

@@ -95,7 +95,7 @@ def read_exposure(directory: Path) -> Exposure:
     Raises:
         FrepoError: the file is missing or damaged.
     """
-    remedy = "run with --fresh to compute it again"
+    remedy = "run the same command again to compute it again"
     return Exposure(*read_npz(directory / record.EXPOSED, Exposure._fields, remedy))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from frepo.data.fetch.request import DownloadError, PassingError, ask, reason
 from frepo.errors import FrepoError
 from frepo.progress import ByteProgress, byte_progress, note
-from frepo.rundir.files import sha256_of_file, sync
+from frepo.rundir.files import make_directories, rename, sha256_of_file, sync
 from frepo.signals import raise_if_stopping
 
 TRIES = 4
@@ -53,7 +53,7 @@ def download(remote: Remote, into: Path, *, hurry: bool) -> Path:
         Interrupted: a signal came.
     """
     target, part = into / remote.name, into / f"{remote.name}.part"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directories(target.parent)
     if target.exists():
         if sha256_of_file(target) == remote.sha256:
             return target
@@ -66,7 +66,7 @@ def download(remote: Remote, into: Path, *, hurry: bool) -> Path:
             f"{remote.url} is another file than the published one: its SHA-256 is {found}, not {remote.sha256}"
         )
     sync(part)
-    part.replace(target)
+    rename(part, target)
     return target
 
 

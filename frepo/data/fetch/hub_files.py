@@ -8,9 +8,10 @@ from frepo.data.fetch.hub import NEWEST, TOKEN, index_of, newest_commit, remotes
 from frepo.data.fetch.lock import alone
 from frepo.data.fetch.obtain import mirrored_first, obtain_from
 from frepo.data.sources.hub import HubIndex, choose_files, is_there, read_index
-from frepo.data.sources.places import HUB_FOLDER, hub_directory
+from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.errors import FrepoError
-from frepo.progress import note
+from frepo.progress import note, warn
+from frepo.rundir.files import rename_damaged
 from frepo.signals import stop_on_signals
 from frepo.spec import Dataset
 from frepo.spec.dataset import COMMIT
@@ -45,15 +46,25 @@ def fetch_hub(table: Dataset, data_dir: Path) -> None:
     """
     assert table.revision is not None
     directory = hub_directory(table.name, table.revision, data_dir)
-    index = read_index(directory)
+    index = _intact_index(directory)
     if index is not None and all(is_there(directory, file) for file in choose_files(table, index)[1]):
         return
     short = table.name.removeprefix(HUB)
     try:
-        with alone(data_dir / "downloads" / "frepo" / HUB_FOLDER / f"{short}.lock"):
+        with alone(data_dir / "downloads" / "frepo" / HUB_FOLDER / f"{short}.lease"):
             _fetch(table, directory)
     except OSError as error:
         raise FrepoError(f"'{table.name}' could not be fetched into {directory}: {error}") from None
+
+
+def _intact_index(directory: Path) -> HubIndex | None:
+    """Return the index in `directory`, or None; one that is damaged is set aside, with a warning."""
+    try:
+        return read_index(directory)
+    except FrepoError as error:
+        aside = rename_damaged(directory / INDEX)
+        warn(f"{error}: set aside as {aside.name}")
+        return None
 
 
 def _fetch(table: Dataset, directory: Path) -> None:

@@ -16,7 +16,7 @@ from frepo.data.sources.known import warn_of_counts
 from frepo.data.sources.places import INDEX, must_be_readable, not_there, own_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.errors import FrepoError
-from frepo.rundir.files import directory_written_atomically, sha256_of_file
+from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -54,7 +54,11 @@ def _read(directory: Path, name: str, digest: object) -> np.ndarray:
 
 
 def _damaged(directory: Path, reason: str) -> FrepoError:
-    return FrepoError(f"{directory} is damaged ({reason}); remove it and prepare it again")
+    aside = rename_damaged(directory)
+    return FrepoError(
+        f"{directory} is damaged ({reason}) and set aside as {aside.name}: the same command again prepares it anew, "
+        "unless --offline forbids it"
+    )
 
 
 def _examples(name: str, arrays: dict[str, np.ndarray], split: str) -> Examples:

@@ -12,7 +12,7 @@ from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
-from frepo.rundir.files import sha256_of_file, write_atomically
+from frepo.rundir.files import make_directories, rename_damaged, sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
 
@@ -43,7 +43,7 @@ class HubIndex:
         Raises:
             OSError: the disk is full.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
         write_atomically(directory / INDEX, json.dumps(asdict(self)).encode())
 
 
@@ -60,7 +60,9 @@ def read_index(directory: Path) -> HubIndex | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FrepoError(f"{directory / INDEX} is damaged ({error}); remove it, and it is fetched again") from None
+        raise FrepoError(
+            f"{directory / INDEX} is damaged ({error}); `frepo run` fetches it again unless --offline forbids it"
+        ) from None
 
 
 def choose_files(table: Dataset, index: HubIndex) -> tuple[Chosen, list[HubFile]]:
@@ -109,8 +111,13 @@ def hub_source(table: Dataset, data_dir: Path) -> Source:
 
     def checked() -> tuple[Examples, Examples | None]:
         for file in files:
-            if sha256_of_file(directory / file.path) != file.sha256:
-                raise FrepoError(f"{directory / file.path} is damaged: its SHA-256 is not that of the Hub; remove it")
+            path = directory / file.path
+            if sha256_of_file(path) != file.sha256:
+                aside = rename_damaged(path)
+                raise FrepoError(
+                    f"{path} is damaged: its SHA-256 is not that of the Hub; set aside as {aside.name}: the same "
+                    "command again fetches it, unless --offline forbids it"
+                )
         return source.open()
 
     return replace(source, open=checked)

@@ -23,7 +23,7 @@ from frepo.data.sources.source import Source
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError
 from frepo.progress import note
-from frepo.rundir.files import directory_written_atomically, sha256_of_file
+from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 from frepo.signals import raise_if_stopping
 
 UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
@@ -80,7 +80,10 @@ def own_source(name: str, data_dir: Path) -> Source:
             [(directory / str(file), int(label)) for file, label in content[split]] for split in ("train", "test")
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise FrepoError(f"{index} is damaged ({error}); remove {directory} and prepare it again") from None
+        aside = rename_damaged(directory)
+        raise FrepoError(
+            f"{index} is damaged ({error}); {directory} is set aside as {aside.name}: prepare '{name}' again"
+        ) from None
     return files_source(name, names, train, test, sha256_of_file(index), str(directory))
 
 
