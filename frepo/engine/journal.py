@@ -96,12 +96,7 @@ class Journal:
         Raises:
             DivergedError: one of them is not finite.
         """
-        for name, value in metrics.items():
-            if not np.isfinite(value):
-                raise DivergedError(
-                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
-                    "learning_rate or a larger distill.reg helps"
-                )
+        self._must_be_finite(step, metrics)
         rows: list[Row] = [
             {"step": step, "name": name, "value": value}
             for name, value in metrics.items()
@@ -111,6 +106,14 @@ class Journal:
         self.newest.update(metrics)
         if self.events:
             self.events.add(rows)
+
+    def _must_be_finite(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                raise DivergedError(
+                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
+                    "learning_rate or a larger distill.reg helps"
+                )
 
     def save_is_due(self, step: int) -> bool:
         """Return whether enough steps or seconds have passed since the last saved state."""
@@ -178,12 +181,13 @@ class Follower(Journal):
         """Return (step, state) to resume from, or None."""
         return restore_newest(self.directory / record.STATE, like, _must_be_of_these_numerics)
 
-    def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
-        """Return False: the first process records metrics."""
-        return False
-
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Do nothing: the first process records metrics."""
+        """Record nothing, as the first process does that; where its computation ends because of them, so does this.
+
+        Raises:
+            DivergedError: one of them is not finite.
+        """
+        self._must_be_finite(step, metrics)
 
     def save_is_due(self, step: int) -> bool:  # noqa: ARG002
         """Return False: the first process decides."""
