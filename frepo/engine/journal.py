@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.engine.environment import must_go_on_from, numerics
-from frepo.errors import DivergedError, Interrupted
+from frepo.errors import Interrupted
 from frepo.rundir import record
 from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.record import ImageSheet, ResultFile, Row
@@ -91,17 +89,7 @@ class Journal:
         return step % every == 0 or step == steps - 1
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Record the metrics of `step`, except those already recorded by an earlier attempt.
-
-        Raises:
-            DivergedError: one of them is not finite.
-        """
-        for name, value in metrics.items():
-            if not np.isfinite(value):
-                raise DivergedError(
-                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
-                    "learning_rate or a larger distill.reg helps"
-                )
+        """Record the metrics of `step`, except those already recorded by an earlier attempt."""
         rows: list[Row] = [
             {"step": step, "name": name, "value": value}
             for name, value in metrics.items()

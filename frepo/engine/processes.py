@@ -1,18 +1,43 @@
-"""One experiment computed by several processes: all compute, the first one writes.
+"""One experiment computed by several processes: all compute, the first one writes, and none waits for one that is gone.
 
 With a single process these functions do nothing.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+import atexit
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, Interrupted
+from frepo.rundir.lease import lease_seconds
 from frepo.runtime import Processes
+from frepo.signals import STANDARD_ERROR
 
 T = TypeVar("T")
+
+LOST = (
+    "another of the processes that compute this together cannot be reached: it has died, was stopped, or has failed "
+    "and says why itself. The state last saved stays: run the same command again to go on"
+)
+OF_OTHERS = re.compile(
+    r"gloo|nccl|coordination|connection (closed|reset|refused)|socket closed|\bpeer\b", re.IGNORECASE
+)
+"""What libraries say where the other side of an exchange is gone."""
+
+_handlers: list[Any] = []
+"""What C calls; it has to outlive the call that installs it."""
+
+
+class LostProcessError(Interrupted):
+    """Another process does not answer any more; exit code 75."""
 
 
 def join(processes: Processes) -> bool:
@@ -21,14 +46,71 @@ def join(processes: Processes) -> bool:
     Raises:
         FrepoError: the other processes cannot be reached.
     """
+    _end_as_interrupted_where_jax_aborts()
+    seconds = max(1, round(lease_seconds()))
     try:
-        jax.distributed.initialize(processes.coordinator, processes.count, processes.index)
+        jax.distributed.initialize(
+            processes.coordinator, processes.count, processes.index, heartbeat_timeout_seconds=seconds
+        )
     except (RuntimeError, ValueError) as error:
         raise FrepoError(
             f"--distributed: the other processes cannot be joined: {error}; if no cluster is recognised, give each "
             "process HOST:PORT,INDEX/COUNT"
         ) from None
     return jax.process_index() == 0
+
+
+@contextmanager
+def letting_none_wait() -> Generator[None]:
+    """Let no other process wait for this one where the block fails: then this one leaves without the farewell of JAX.
+
+    Raises:
+        LostProcessError: an exchange with another process failed.
+    """
+    try:
+        with others_answering():
+            yield
+    except BaseException as error:
+        if not isinstance(error, Interrupted) or isinstance(error, LostProcessError):  # all stop at a signal together
+            atexit.register(_leave, error.exit_code if isinstance(error, FrepoError) else 1)  # after the message
+        raise
+
+
+@contextmanager
+def others_answering() -> Generator[None]:
+    """Say it in words where an exchange with another process fails.
+
+    Raises:
+        LostProcessError: one did.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if jax.process_count() > 1 and OF_OTHERS.search(str(error)):
+            raise LostProcessError(f"{LOST} ({str(error).splitlines()[0][:200]})") from None
+        raise
+
+
+def _leave(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _end_as_interrupted_where_jax_aborts() -> None:
+    """Give the end that JAX puts to a process, once another has been silent for too long, a message and exit code 75.
+
+    JAX aborts from a thread of its own while the main thread may hang in an exchange for ever, so it cannot be caught.
+    """
+
+    def aborted(number: int) -> None:  # noqa: ARG001
+        os.write(STANDARD_ERROR, f"\nfrepo: {LOST}\n".encode())
+        os._exit(Interrupted.exit_code)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
+    _handlers.append(handler)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
 
 
 def meet(place: str) -> None:

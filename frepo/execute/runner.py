@@ -50,14 +50,21 @@ def run(
         FrepoError: a stage failed, or nothing could start (then nothing was written).
     """
     graph = Graph(specs)
-    if options.processes is not None:
-        from frepo.engine.processes import join
+    if options.processes is None:
+        return _run(graph, options, executor, fresh=fresh)
+    from frepo.engine.processes import join, letting_none_wait
 
-        if not join(options.processes):
-            from frepo.execute.following import follow
+    is_first = join(options.processes)
+    with letting_none_wait():
+        if is_first:
+            return _run(graph, options, executor, fresh=fresh)
+        from frepo.execute.following import follow
 
-            follow(graph, options)
-            return []
+        follow(graph, options)
+        return []
+
+
+def _run(graph: Graph, options: RuntimeOptions, executor: "Executor | None", *, fresh: bool) -> list[str]:
     make_directory(options.runs_dir)
     with suppress(DatabaseBusyError):  # a database that cannot be written is better found now than after a day
         bring_up(options, (), patience=0.0)

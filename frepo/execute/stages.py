@@ -11,6 +11,7 @@ from frepo.data.load import load_info
 from frepo.engine.cost import Cost
 from frepo.engine.environment import numerics, pinned
 from frepo.engine.journal import Journal
+from frepo.engine.processes import others_answering
 from frepo.errors import FrepoError
 from frepo.plan import Stage
 from frepo.plan.identity import fingerprint
@@ -36,7 +37,7 @@ def execute(stage: Stage, options: RuntimeOptions, journal: Journal) -> None:
         Interrupted: a signal came; the state is saved.
         FrepoError: a failure that the user can do something about.
     """
-    with pinned(), _memory_must_suffice(), journal.saving_where_stopped():
+    with pinned(), _memory_must_suffice(), others_answering(), journal.saving_where_stopped():
         _code(stage).execute(Context(stage, options), journal)
 
 

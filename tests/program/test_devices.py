@@ -1,5 +1,6 @@
 """One experiment on several devices, and by several processes."""
 
+import json
 import os
 import signal
 import socket
@@ -95,3 +96,26 @@ def test_an_address_that_is_none_is_explained(workplace):
         _, err = workplace.frepo("run", workplace.spec(), "--distributed", text, code=2)
         assert "HOST:PORT,INDEX/COUNT" in err
         assert text in err
+
+
+def test_one_that_dies_ends_the_other_and_they_go_on_together(workplace):
+    workplace.spec(distill=FREPO.replace("50", "5000"), application=None)
+    processes = start_two(workplace, "--checkpoint-every", "5")
+    run = workplace.path / "runs" / "tiny"
+    workplace.wait_until(lambda: list(run.glob("frepo-*/state/*.state")), processes[1])
+    processes[1].kill()
+    codes, ((_, err), _) = finish(processes)
+    assert codes == [75, -signal.SIGKILL], err
+    assert "another of the processes that compute this together cannot be reached" in err
+    assert "Traceback" not in err
+    assert workplace.frepo("verify")[0] == "1 run, 1 stage: all as it was written\n"
+    assert json.loads(next(run.glob("frepo-*/stage.json")).read_text())["status"] == "stopped"
+
+
+def test_processes_that_diverge_end_together(workplace):
+    workplace.spec(distill=FREPO.replace("ipc = 1", "ipc = 20\nreg = 1e-12"), application=None)
+    codes, ((_, err), (_, other_err)) = finish(start_two(workplace))
+    assert codes == [1, 1], err + other_err
+    for text in (err, other_err):
+        assert "has diverged" in text
+        assert "Traceback" not in text
