@@ -5,7 +5,7 @@ import sys
 import typer
 
 from frepo.cli import data, export, foreign, results, run, running, specs, work
-from frepo.errors import FrepoError, SpecError
+from frepo.errors import FrepoError, SpecError, printable
 
 
 def example(*lines: str) -> str:
@@ -84,5 +84,5 @@ def main() -> None:
     try:
         app(prog_name="frepo")
     except FrepoError as error:
-        typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
+        typer.echo(printable(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}"), err=True)
         sys.exit(error.exit_code)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ from flax import serialization
 
 from frepo.errors import FrepoError
 from frepo.progress import warn
+from frepo.reading import read_regular
 from frepo.rundir.files import write_atomically
 
 FAMILY = b"frepo-state-"
@@ -57,7 +60,7 @@ def restore_newest(
     Raises:
         FrepoError: an intact file cannot be used, or a file cannot be read at present; all files are left as they are.
     """
-    for path in sorted(directory.glob("*.state"), reverse=True):
+    for path in sorted((path for path in directory.glob("*.state") if path.stem.isdecimal()), reverse=True):
         try:
             made_under, payload = _read(path)
         except _Damaged as error:
@@ -73,7 +76,7 @@ def restore_newest(
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     """Return the `made_under` and the msgpack of an intact file."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, sys.maxsize)
     except OSError as error:
         raise FrepoError(
             f"the saved state {path} cannot be read ({error.strerror}) and is left as it is: run the same command "
@@ -88,7 +91,25 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
     if magic != MAGIC:
         raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
     end = 4 + int.from_bytes(body[:4], "little")
-    return json.loads(bytes(body[4:end])), body[end:]
+    with _said_of(path):
+        made_under: Any = dict(json.loads(bytes(body[4:end])))
+    return made_under, body[end:]
+
+
+@contextmanager
+def _said_of(path: Path) -> Generator[None]:
+    """Say of a file that its digest is right, but not what follows: whoever made it did not use frepo.
+
+    Raises:
+        FrepoError: the block has failed.
+    """
+    try:
+        yield
+    except Exception as error:  # for bytes that are not theirs, JSON, msgpack and Flax raise many kinds
+        raise FrepoError(
+            f"the saved state {path} is intact, but frepo does not write such ({type(error).__name__}); move the file "
+            "away to go on from an older one, or start again with --fresh"
+        ) from None
 
 
 def _digest(magic: bytes, body: bytes | memoryview) -> bytes:
@@ -98,9 +119,10 @@ def _digest(magic: bytes, body: bytes | memoryview) -> bytes:
 
 
 def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
-    found: Any = serialization.msgpack_restore(payload)  # pyright: ignore[reportArgumentType] (any buffer will do)
     wanted = _leaves(serialization.to_state_dict(like))
-    got = _leaves(found)
+    with _said_of(path):
+        found: Any = serialization.msgpack_restore(payload)  # pyright: ignore[reportArgumentType] (any buffer will do)
+        got = _leaves(found)
     differ = [name for name in {**wanted, **got} if wanted.get(name) != got.get(name)]
     if differ:
         name = differ[0]
@@ -109,7 +131,8 @@ def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
             f"{got.get(name, 'not there')}, not {wanted.get(name, 'there')}. Another version of frepo, JAX, Flax or "
             "optax saved it: continue with the versions in stage.json, or start again with --fresh"
         )
-    state: Any = serialization.from_state_dict(like, found)
+    with _said_of(path):
+        state: Any = serialization.from_state_dict(like, found)
     return state
 
 
