@@ -11,13 +11,13 @@ import numpy as np
 from frepo.data.cache import NewEntry
 from frepo.data.dataset import RawSplits
 from frepo.data.pixels import fit, silent_pillow
-from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.walk import SHOWN, one_error
 from frepo.errors import FrepoError
 from frepo.plan.identity import fingerprint
 from frepo.signals import raise_if_stopping
 
-MOST_PIXELS = 2**28
+MOST_PIXELS = 2**27
 """Bytes of decoded images that are held together, or one image."""
 
 
@@ -48,9 +48,9 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
         labels = np.empty(len(chosen), np.int64)
         with entry.writing(f"{name}_images", (len(chosen), *(shape or ())), np.uint8) as writer:
             for start, part in _read_all(source, examples, chosen, resolution, shape):
-                for position, (_, label) in enumerate(part, start):
+                for position, (pixels, label) in enumerate(part, start):
                     labels[position] = label
-                writer.append(np.stack([pixels for pixels, _ in part]))
+                    writer.append(pixels)
         _labels_must_be_classes(source, name, examples, chosen, labels)
         digests += [writer.digest, entry.store(f"{name}_labels", labels.astype(np.int32))]
     return fingerprint([list(source.class_names), list(shape or ()), digests])
@@ -141,7 +141,7 @@ def _read_all(
             with a count.
     """
     wrong: list[FrepoError] = []
-    at_once = max(1, min(AT_ONCE, MOST_PIXELS // math.prod(shape or (1,))))
+    at_once = max(1, min(examples.at_once, MOST_PIXELS // math.prod(shape or (1,))))
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), at_once):
             raise_if_stopping()

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +18,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000"
 """Pillow's names of the formats that are read: of others some are programs, as EPS is, which Ghostscript would run."""
 LARGEST = 2**26
 """Largest number of pixels of an image; a larger image is refused as an attack or a mistake."""
+LARGE = 2**22
+"""Pixels from which images are decoded one after the other, whatever the number of threads: each takes 11 bytes."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,6 +31,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """Operations that bring an image upright, by its EXIF orientation."""
+
+
+_one_large = RLock()
 
 
 @contextmanager
@@ -49,7 +55,8 @@ def opened(file: Path | BinaryIO, most: int = LARGEST) -> Generator[Image.Image]
     with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > most:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {most:,} in all")
-        yield image
+        with _one_large if image.width * image.height > LARGE else nullcontext():
+            yield image
 
 
 def read_header(file: Path | BinaryIO, name: object = None) -> tuple[str, tuple[int, int]]:

@@ -227,8 +227,12 @@ def read_rows(path: Path) -> list[Row]:
 
 def keep_rows_before(path: Path, step: int) -> None:
     """Drop the rows of `step` and later, which a resumed run writes again."""
-    if path.exists():
-        write_atomically(path, json_lines(row for row in read_rows(path) if row["step"] < step).encode())
+    if not path.exists():
+        return
+    rows = read_rows(path)
+    if not all(type(row.get("step")) is int and "name" in row for row in rows):
+        raise FrepoError(f"{path} is damaged; move its directory away and run the spec again")
+    write_atomically(path, json_lines(row for row in rows if row["step"] < step).encode())
 
 
 def json_lines(rows: Iterable[Row]) -> str:

@@ -28,7 +28,7 @@ ELEMENT = struct.Struct("<II")
 """Type and size in bytes of an element of a file of MATLAB 5."""
 COMPRESSED = 15
 """Type of an element that is another one, compressed."""
-MOST_UNPACKED = 2**29
+MOST_UNPACKED = 2**28
 """Bytes of the variables of a file of MATLAB 5; those of SVHN have 225 MB."""
 
 

@@ -17,7 +17,7 @@ INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
 ENCODED = "BLOB"
 STRUCTS = ("STRUCT(bytes BLOB,", "STRUCT(path VARCHAR, bytes BLOB)")
 """Beginnings of the types of images as the Hub keeps them."""
-MEMORY = "2GB"
+MEMORY = "1GB"
 """That DuckDB takes at most: a file may say that it holds what fills any."""
 
 

@@ -25,8 +25,8 @@ MOST_ROWS = 2**25
 MOST_CLASSES = 2**20
 LARGEST_IMAGE = 2**28
 """Bytes of a stored image."""
-LARGEST_FETCH = 2**30
-"""Bytes of the stored images that are fetched together."""
+USUAL_FETCH, LARGEST_FETCH = 2**27, 2**29
+"""Bytes of the stored images that are fetched together, by what the files say of their size, and at most."""
 ROWS = """
     FROM read_parquet(?, file_row_number=true)
     WHERE file_row_number BETWEEN ? AND ? AND file_row_number IN (SELECT unnest(?)) ORDER BY file_row_number
@@ -98,6 +98,9 @@ class Rows:
         """Number of rows before each file, and of all."""
         if self._starts[-1] > MOST_ROWS or min(self._starts) < 0:
             raise FrepoError(f"{files[0].parent} has {self._starts[-1]:,} rows; at most {MOST_ROWS:,} are read")
+        sql = "SELECT sum(total_uncompressed_size)::BIGINT FROM parquet_metadata(?)"
+        ((size,),) = self._query(sql, list(map(literal, self._files)))
+        self._at_once = max(1, min(AT_ONCE, USUAL_FETCH * self._starts[-1] // max(1, size or 0)))
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -123,9 +126,9 @@ class Rows:
         """
         modes: set[str] = set()
         wrong: list[FrepoError] = []
-        for start in range(0, self._starts[-1], AT_ONCE):
+        for start in range(0, self._starts[-1], self._at_once):
             raise_if_stopping()
-            rows = list(range(start, min(start + AT_ONCE, self._starts[-1])))
+            rows = list(range(start, min(start + self._at_once, self._starts[-1])))
             for row, content in zip(rows, self._fetch(rows), strict=True):
                 try:
                     modes.add(read_header(self._file(content, row), self._describe(row))[0])
@@ -148,7 +151,7 @@ class Rows:
         def decode(stored: bytes | None, row: int) -> tuple[np.ndarray, int]:
             return read_pixels(self._file(stored, row), channels, self._describe(row)), int(labels[row])
 
-        return Examples(len(labels), self._fetch, decode, self._describe, labels)
+        return Examples(len(labels), self._fetch, decode, self._describe, labels, self._at_once)
 
     def _fetch(self, rows: list[int]) -> list[bytes | None]:
         """Return the stored images of ascending rows.
@@ -177,7 +180,7 @@ class Rows:
                 found.append(row[0])
                 most -= len(row[0] or b"")
                 if most < 0:
-                    raise FrepoError(f"{file} has images of more than {LARGEST_FETCH:,} bytes in {AT_ONCE:,} rows")
+                    raise FrepoError(f"{file} has images of more than {LARGEST_FETCH:,} bytes in {len(rows):,} rows")
         except duckdb.Error as error:
             raise unreadable([file], error) from None
         if len(found) != len(rows):

@@ -102,8 +102,11 @@ def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
     directory = own_directory(name, data_dir)
     with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
         root = origin if origin.is_dir() else unpack(origin, Path(scratch))
-        layout, words = _layout(name, root)
-        _copy(name, sorted(layout(root)), words, temporary)
+        try:
+            layout, words = _layout(name, root)
+            _copy(name, sorted(layout(root)), words, temporary)
+        except FrepoError as error:  # of an archive, the scratch folder says nothing to anybody
+            raise FrepoError(str(error).replace(str(root), str(origin))) from None
     return directory
 
 

@@ -1,6 +1,7 @@
 """Readers in processes of their own, and how long inputs are tried: a second each, or as long as is asked for."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import select
@@ -8,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import HypothesisWarning
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -35,14 +38,14 @@ class Reader:
         self.kind, self.directory, self.sound = kind, directory, sound
         self.process = None
 
-    def __call__(self, path):
+    def __call__(self, path, peak_mib=PEAK_MIB):
         """Return what the process says of an input, which has to be read, or refused in words that name it."""
         if self.process is None:
             self.start()
         found = self.ask(path)
         assert not found["trouble"], found
         assert found["is_told"], found["error"]
-        assert found["peak_mib"] <= PEAK_MIB, found
+        assert found["peak_mib"] <= peak_mib, found
         assert found["error"] is None or "MemoryError" not in found["error"], found
         return found["error"]
 
@@ -97,9 +100,9 @@ def try_all(long):
     given_seconds = os.environ.get(SECONDS_VARIABLE)
     seconds = float(given_seconds) if given_seconds else LONG_SECONDS if long else 0.0
 
-    def try_all(strategy, check):
+    def try_all(strategy, check, examples=EXAMPLES):
         @settings(
-            max_examples=EXAMPLES if not seconds else 500,
+            max_examples=500 if seconds else examples,
             derandomize=not seconds,
             database=None,
             deadline=None,
@@ -115,9 +118,11 @@ def try_all(long):
                 check(drawn)
 
         count, end = 0, time.monotonic() + seconds
-        tried()
-        while time.monotonic() < end:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)  # of inputs that are long to print
             tried()
+            while time.monotonic() < end:
+                tried()
         print(f"{count} inputs tried")
 
     return try_all
@@ -138,3 +143,13 @@ def folder_of(tmp_path):
         return folder
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def fake_runs_in():
+    """Return what writes run directories as runs leave them, below a directory of runs."""
+    found = importlib.util.spec_from_file_location("fake_runs", HERE.parents[1] / "unit" / "conftest.py")
+    module = importlib.util.module_from_spec(found)
+    sys.modules["fake_runs"] = module
+    found.loader.exec_module(module)
+    return module.FakeRuns

@@ -9,6 +9,7 @@ one: what it imports is there afterwards.
 """
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from frepo.errors import FrepoError
 
@@ -73,12 +75,12 @@ class Watch:
     def must_be_inside(self, event, path, place):
         if isinstance(path, int):
             return
-        path = os.fsdecode(path)
-        if not os.path.isabs(path) and isinstance(place, int) and place >= 0:
-            path = os.path.join(os.readlink(f"/proc/self/fd/{place}"), path)
-        folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
-        allowed = tuple(f"{place}/" for place in (self.directory, self.input, "/dev") if place)
-        if not f"{folder}/".startswith(allowed):
+        path = Path(os.fsdecode(path))
+        if not path.is_absolute() and isinstance(place, int) and place >= 0:
+            path = Path(f"/proc/self/fd/{place}").readlink() / path
+        folder = path.absolute().parent.resolve()
+        allowed = [place for place in (self.directory, self.input, "/dev") if place]
+        if not any(folder.is_relative_to(place) for place in allowed):
             self.trouble.append(f"{event} {path}")
 
 
@@ -137,6 +139,8 @@ def parquet(path):
 
 
 def tfds(path):
+    from array_record.python import array_record_module  # noqa: F401 (loaded where a data set needs it)
+
     from frepo.data.sources.tfds import tfds_source
 
     decoded(tfds_source("toys:1.0.0", path))
@@ -198,7 +202,7 @@ def hub(path):
 class Server(BaseHTTPRequestHandler):
     """Gives any client the answer to the kind of thing that it asks for."""
 
-    answers = {}
+    answers: ClassVar[dict[str, bytes]] = {}
 
     def do_GET(self):
         kind = next((kind for kind in ("revision", "tree", "resolve") if f"/{kind}/" in self.path), "")
@@ -277,12 +281,12 @@ KINDS = {
 
 
 def kib(name):
-    with open("/proc/self/status") as file:
+    with Path("/proc/self/status").open() as file:
         return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
 
 
 def answer(read, path, watch):
-    with open("/proc/self/clear_refs", "w") as file:
+    with Path("/proc/self/clear_refs").open("w") as file:
         file.write("5")  # the largest size is measured from here on
     watch.trouble, watch.input = [], str(path) if read in (state, runs) else None
     watch.input = str(path.parent) if read is database else watch.input
@@ -306,7 +310,8 @@ def main():
     kind, directory = sys.argv[1], Path(sys.argv[2]).resolve()
     os.chdir(directory)
     sys.dont_write_bytecode = True
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    if kind not in ("runs", "database"):  # charts are drawn by V8, which reserves terabytes of addresses
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -320,7 +325,8 @@ def main():
     for line in sys.stdin:
         found = answer(KINDS[kind], Path(line.rstrip("\n")), watch)
         if watch.packages is None:
-            watch.packages = {name.partition(".")[0] for name in sys.modules} | {"encodings", "PIL"}
+            installed = {*sys.modules, *importlib.metadata.packages_distributions(), "olefile"}
+            watch.packages = installed | sys.stdlib_module_names - {"antigravity", "this"}
         print(json.dumps(found), file=out, flush=True)
 
 

@@ -1,7 +1,9 @@
 """Distilled data, saved states, specs: whatever bytes they have, they are read, or refused in words that name them."""
 
+import hashlib
 import io
 import json
+import os
 import pickle
 import struct
 import warnings
@@ -178,8 +180,6 @@ LIKE = {"images": jnp.zeros((4, 8), jnp.float32), "ages": jnp.zeros(3, jnp.int32
 
 def state_of(payload, made_under):
     """Return a saved state of any content, its digest right."""
-    import hashlib
-
     body = len(made_under).to_bytes(4, "little") + made_under + payload
     return MAGIC + hashlib.sha256(MAGIC + body).digest() + body
 
@@ -278,8 +278,6 @@ def test_specs_and_sweeps(read_spec, try_all):
     ],
 )
 def test_a_spec_that_would_take_hours_or_all_memory_is_refused_at_once(read_spec, tmp_path, text, expected):
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     assert expected in read_spec(text.encode())
 
