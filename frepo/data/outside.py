@@ -49,9 +49,7 @@ Identity = tuple[int, int]
 """Device and number of a folder."""
 
 
-def _below(
-    folder: str, name: str, above: tuple[Identity, ...], ways: Counter[Identity]
-) -> Iterator[tuple[str, str]]:
+def _below(folder: str, name: str, above: tuple[Identity, ...], ways: Counter[Identity]) -> Iterator[tuple[str, str]]:
     """Yield name and mark of each file below a folder; links are followed, but never back to an enclosing folder.
 
     Raises:

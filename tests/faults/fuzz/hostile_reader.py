@@ -220,26 +220,34 @@ class Server(BaseHTTPRequestHandler):
 
 
 def runs(path):
-    """Do with a directory of runs what its owner would do."""
+    """Take a directory of runs into a database, look at its stages, and remove them."""
     from frepo.rundir.removal import plan_removal, remove
     from frepo.rundir.standing import standing
+    from frepo.store.find import as_recorded
     from frepo.store.ingest import ingest
-    from frepo.store.tables import accuracy_text, list_runs
+    from frepo.store.tables import list_runs
 
     database = Path("results.duckdb")
-    for name in ("results.duckdb", "results.duckdb.wal"):
-        Path(name).unlink(missing_ok=True)
     found = ingest(database, path)
-    runs = list_runs(database)
-    accuracy_text(database, [row[0] for row in runs.rows])
+    with as_recorded(database):
+        list_runs(database)
     for place in path.glob("*/*"):
         if place.is_dir():
             with contextlib.suppress(OSError):
                 standing(place)
-    shown(database, path)
     for name in {place.parent.name for place in path.glob("*/run-*.json")}:
         with contextlib.suppress(FrepoError):
             remove(plan_removal(path, [name.translate({ord(c): "?" for c in "[]*"})]))
+    if found.problems:
+        raise FrepoError("\n".join(found.problems))
+
+
+def pages(path):
+    """Show a directory of runs."""
+    from frepo.store.ingest import ingest
+
+    found = ingest(Path("results.duckdb"), path)
+    shown(Path("results.duckdb"), path)
     if found.problems:
         raise FrepoError("\n".join(found.problems))
 
@@ -276,7 +284,9 @@ def database(path):
 
 KINDS = {
     reader.__name__: reader
-    for reader in (*(spec, foreign, state, folder, parquet, tfds, prepared, archive, published, hub, runs, database),)
+    for reader in (
+        *(spec, foreign, state, folder, parquet, tfds, prepared, archive, published, hub, runs, pages, database),
+    )
 }
 
 
@@ -310,7 +320,7 @@ def main():
     kind, directory = sys.argv[1], Path(sys.argv[2]).resolve()
     os.chdir(directory)
     sys.dont_write_bytecode = True
-    if kind not in ("runs", "database"):  # charts are drawn by V8, which reserves terabytes of addresses
+    if kind not in ("pages", "database"):  # charts are drawn by V8, which reserves terabytes of addresses
         resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "w")

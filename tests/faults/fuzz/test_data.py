@@ -61,7 +61,9 @@ def chunks_of(content):
 def pngs(draw):
     """Draw a PNG with a changed chunk, its checksums right."""
     chunks = chunks_of(encoded(mode=draw(st.sampled_from(("RGB", "L", "P", "RGBA", "1", "I;16")))))
-    more = [(kind, draw(st.binary(max_size=40))) for kind in draw(st.lists(st.sampled_from((b"zTXt", b"iCCP", b"eXIf"))))]
+    more = [
+        (kind, draw(st.binary(max_size=40))) for kind in draw(st.lists(st.sampled_from((b"zTXt", b"iCCP", b"eXIf"))))
+    ]
     chunks[1:1] = more
     place = draw(st.integers(0, len(chunks) - 1))
     chunks[place] = (chunks[place][0], draw(damaged(chunks[place][1] or b"\0")))
@@ -93,10 +95,7 @@ def test_image_folders(folder, folder_of, try_all):
         error = folder(folder_of({**CLASSES, f"train/cat/{name}": content}))
         assert error is None or "input" in error
 
-    kinds = [
-        st.tuples(st.just(f"x.{SUFFIXES[kind]}"), damaged(encoded(kind=kind)))
-        for kind in FORMATS
-    ]
+    kinds = [st.tuples(st.just(f"x.{SUFFIXES[kind]}"), damaged(encoded(kind=kind))) for kind in FORMATS]
     try_all(st.one_of(*kinds, st.tuples(st.sampled_from(("x.png", "x.jpg", "0.png")), pngs())), check)
 
 
@@ -300,7 +299,9 @@ def test_a_number_of_classes_that_fills_memory_is_refused(prepared_by_tfds, toys
     assert "number of classes" in prepared_by_tfds(folder_of(files))
 
 
-@pytest.mark.parametrize("template", ["../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "/etc/passwd", "gs://a/{SPLIT}"])
+@pytest.mark.parametrize(
+    "template", ["../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "/etc/passwd", "gs://a/{SPLIT}"]
+)
 def test_records_that_lie_elsewhere_are_not_read(prepared_by_tfds, toys, folder_of, template):
     files = dict(toys["array_record"])
     document = json.loads(files["toys/1.0.0/dataset_info.json"])
@@ -355,7 +356,9 @@ def read_archive(archive, folder_of):
 def test_archives(read_archive, try_all):
     pairs = list(IMAGENETTE.items())
     pack = (tarred(pairs), tarred(pairs, gzip.compress), tarred(pairs, lzma.compress), zipped(pairs))
-    names = st.sampled_from((*(path.replace("\0", "") for path in PATHS if path != "\ud800"), "imagenette2/train", "a" * 300))
+    names = st.sampled_from(
+        (*(path.replace("\0", "") for path in PATHS if path != "\ud800"), "imagenette2/train", "a" * 300)
+    )
     more = st.lists(st.tuples(names, st.binary(max_size=20)), max_size=3)
     made = [more.map(lambda more: tarred([*pairs, *more]))]
     made += [st.lists(st.tuples(names, st.binary(max_size=20)), max_size=1).map(lambda more: zipped([*pairs, *more]))]
@@ -588,14 +591,16 @@ def test_answers_of_the_hub(hub, folder_of, try_all):
     def text(document):
         return json_of(json.loads(document)).map(lambda content: content.decode("latin-1"))
 
-    links = st.sampled_from(("", "<http://127.0.0.1/x>; rel=\"next\"", "<>; rel=\"next\"", "<http://[>; rel=\"next\"", "x"))
+    links = st.sampled_from(("", '<http://127.0.0.1/x>; rel="next"', '<>; rel="next"', '<http://[>; rel="next"', "x"))
     one = {
         "revision": text(ANSWERS["revision"]),
         "tree": text(ANSWERS["tree"]),
         "resolve": damaged(ROWS).map(lambda content: content.decode("latin-1")),
     }
     pages = st.fixed_dictionaries({"tree": text(ANSWERS["tree"]), "link": links.filter(lambda link: "x>" not in link)})
-    try_all(st.one_of(*(st.fixed_dictionaries({name: drawn}) for name, drawn in one.items()), pages), check, examples=25)
+    try_all(
+        st.one_of(*(st.fixed_dictionaries({name: drawn}) for name, drawn in one.items()), pages), check, examples=25
+    )
 
 
 def test_a_list_of_files_without_end_is_given_up(hub, folder_of):
