@@ -10,6 +10,13 @@ def near_text(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:
     return f", did you mean `{near[0]}`?" if near else ""
 
 
+def printable(text: str) -> str:
+    """Return a stranger's text without characters that control a terminal: they are shown as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 class FrepoError(Exception):
     """A failure with a message for the user instead of a traceback; exit code 1."""
 

@@ -7,6 +7,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from frepo.errors import printable
+
 PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
@@ -27,12 +29,12 @@ def silenced(silent: bool = True) -> Generator[None]:
 def note(message: str) -> None:
     """Report the current work."""
     if not _silent:
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
     """Report a problem that does not stop the run."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(printable(f"warning: {message}"), file=sys.stderr, flush=True)
 
 
 class _Bar:

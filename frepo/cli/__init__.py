@@ -5,7 +5,7 @@ import sys
 import typer
 
 from frepo.cli import data, export, foreign, results, run, running, specs, work
-from frepo.errors import FrepoError, SpecError
+from frepo.errors import FrepoError, SpecError, printable
 
 
 def example(*lines: str) -> str:
@@ -85,7 +85,7 @@ def main() -> None:
     try:
         app(prog_name="frepo")
     except FrepoError as error:
-        typer.echo(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}", err=True)
+        typer.echo(printable(f"{'' if isinstance(error, SpecError) else 'frepo: '}{error}"), err=True)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a directory gone or read-only: where nothing nearer had a better word
         typer.echo(f"frepo: {error}; what was saved before is intact, run the same command again to go on", err=True)

@@ -26,10 +26,13 @@ def compare(a: FirstRun, b: OtherRun, as_json: AsJson = False, db: Database = DE
     """Show in what two runs differ: fields of their specs, and accuracies, with whether chance would explain it."""
     from frepo.store.compare import compare as compare_runs
     from frepo.store.compare import comparison_text
+    from frepo.store.find import as_recorded
     from frepo.store.query import json_text
 
-    found = compare_runs(db, a, b)
-    typer.echo(json_text(found.to_json()) if as_json else comparison_text(found), nl=False)
+    with as_recorded(db):
+        found = compare_runs(db, a, b)
+        text = json_text(found.to_json()) if as_json else comparison_text(found)
+    typer.echo(text, nl=False)
 
 
 def ingest(runs_dir: RunsDir = DEFAULT_RUNS_DIR, db: Database = DEFAULT_DATABASE) -> None:
@@ -84,14 +87,17 @@ def table(
     A field is a column of the view seed_table, as dataset, ipc, method or architecture, the seed, or an axis of the
     sweep, as distill.steps, or steps for short. CSV and JSON have a row for each cell, with all its numbers.
     """
+    from frepo.store.find import as_recorded
     from frepo.store.pivot import make_pivot
     from frepo.store.pivot_text import pivot_text
 
     conditions = dict(_condition(text) for text in where or ())
     name, runs = _sweep(sweep)
     down, across = rows.split(","), columns.split(",")
-    pivot = make_pivot(db, name, down, across, source=source, where=conditions, runs=runs)
-    typer.echo(pivot_text(pivot, output.value), nl=False)
+    with as_recorded(db):
+        pivot = make_pivot(db, name, down, across, source=source, where=conditions, runs=runs)
+        text = pivot_text(pivot, output.value)
+    typer.echo(text, nl=False)
 
 
 def _condition(text: str) -> tuple[str, str]:
@@ -142,21 +148,25 @@ def report(
     """
     if names and sweep is not None:
         raise typer.BadParameter("name runs, or a sweep, not both")
+    from frepo.store.find import as_recorded
+
+    with as_recorded(db):
+        paths = _written(names or [], sweep, figures, out, runs_dir, db)
+    typer.echo("\n".join(map(str, paths)))
+
+
+def _written(
+    names: list[str], sweep: str | None, figures: Figures | None, out: Path, runs_dir: Path, db: Path
+) -> list[Path]:
     if figures is not None:
         from frepo.report.figures import write_figures, write_sweep_figures
 
         kind = figures.value
-        paths = (
-            write_sweep_figures(db, sweep, out, kind)
-            if sweep is not None
-            else write_figures(db, names or [], out, kind)
-        )
-        typer.echo("\n".join(map(str, paths)))
-    elif sweep is not None:
+        return write_figures(db, names, out, kind) if sweep is None else write_sweep_figures(db, sweep, out, kind)
+    if sweep is not None:
         from frepo.report.sweep import write_sweep
 
-        typer.echo(write_sweep(db, runs_dir, sweep, out))
-    else:
-        from frepo.report.page import write_report
+        return [write_sweep(db, runs_dir, sweep, out)]
+    from frepo.report.page import write_report
 
-        typer.echo(write_report(db, runs_dir, names or [], out))
+    return [write_report(db, runs_dir, names, out)]

@@ -1,6 +1,7 @@
 """From stored examples to arrays of one size, in bounded memory."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,11 +11,14 @@ import numpy as np
 from frepo.data.cache import NewEntry
 from frepo.data.dataset import RawSplits
 from frepo.data.pixels import fit, silent_pillow
-from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.walk import SHOWN, one_error
 from frepo.errors import FrepoError
 from frepo.plan.identity import fingerprint
 from frepo.signals import raise_if_stopping
+
+MOST_PIXELS = 2**27
+"""Bytes of decoded images that are held together, or one image."""
 
 
 @silent_pillow()
@@ -36,24 +40,20 @@ def decode(source: Source, resolution: int | None, test_fraction: float | None, 
             source, name, examples, chosen, None if examples.labels is None else examples.labels[chosen]
         )
     examples, chosen = splits["train"]
-    first = _read(examples, chosen[:1].tolist(), resolution, map)[0]
-    shape = () if isinstance(first, FrepoError) else first[0].shape  # if so, the loop raises one error for all of them
+    first = _read(examples, chosen[:1].tolist(), resolution, None, map)[0]
+    # where that is an error, the loop raises one for all of them
+    shape = None if isinstance(first, FrepoError) else first[0].shape
     digests: list[str] = []
     for name, (examples, chosen) in splits.items():
         labels = np.empty(len(chosen), np.int64)
-        with entry.writing(f"{name}_images", (len(chosen), *shape), np.uint8) as writer:
-            for start, part in _read_all(examples, chosen, resolution):
+        with entry.writing(f"{name}_images", (len(chosen), *(shape or ())), np.uint8) as writer:
+            for start, part in _read_all(source, examples, chosen, resolution, shape):
                 for position, (pixels, label) in enumerate(part, start):
-                    if pixels.shape != shape:
-                        raise FrepoError(
-                            f"{source.name} has images of different sizes: {_size(shape)} and {_size(pixels.shape)} "
-                            f"({examples.describe(int(chosen[position]))}); set dataset.resolution to bring them to one"
-                        )
                     labels[position] = label
-                writer.append(np.stack([pixels for pixels, _ in part]))
+                    writer.append(pixels)
         _labels_must_be_classes(source, name, examples, chosen, labels)
         digests += [writer.digest, entry.store(f"{name}_labels", labels.astype(np.int32))]
-    return fingerprint([list(source.class_names), list(shape), digests])
+    return fingerprint([list(source.class_names), list(shape or ()), digests])
 
 
 Splits = dict[str, tuple[Examples, np.ndarray]]
@@ -124,39 +124,67 @@ def pixel_fingerprint(raw: RawSplits) -> str:
     return fingerprint([list(raw.class_names), list(raw.train_images.shape[1:]), digests])
 
 
+Shape = tuple[int, ...]
+
+
+class _OtherSizeError(FrepoError):
+    """An image has not the size of the first."""
+
+
 def _read_all(
-    examples: Examples, chosen: np.ndarray, resolution: int | None
+    source: Source, examples: Examples, chosen: np.ndarray, resolution: int | None, shape: Shape | None
 ) -> Iterator[tuple[int, list[tuple[np.ndarray, int]]]]:
-    """Yield batches of examples: the position of the first, and the pixels and label of each.
+    """Yield batches of examples, their images all of one `shape`: position of the first, pixels and label of each.
 
     Raises:
-        FrepoError: examples are damaged or too small; raised after all others were read, with a count.
+        FrepoError: examples are of another size; or they are damaged or too small, raised after all others were read,
+            with a count.
     """
     wrong: list[FrepoError] = []
+    at_once = max(1, min(examples.at_once, MOST_PIXELS // math.prod(shape or (1,))))
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(chosen), AT_ONCE):
+        for start in range(0, len(chosen), at_once):
             raise_if_stopping()
-            part = _read(examples, chosen[start : start + AT_ONCE].tolist(), resolution, pool.map)
+            places = chosen[start : start + at_once].tolist()
+            part = _read(examples, places, resolution, shape, pool.map, keep=shape is not None)
             wrong += [read for read in part if isinstance(read, FrepoError)]
+            if wrong and isinstance(wrong[0], _OtherSizeError):
+                raise FrepoError(f"{source.name} {wrong[0]}")
             if not wrong:
                 yield start, [read for read in part if not isinstance(read, FrepoError)]
     if wrong:
-        raise one_error(wrong)
+        raise one_error([error for error in wrong if not isinstance(error, _OtherSizeError)])
 
 
 def _read(
-    examples: Examples, indices: list[int], resolution: int | None, parallel_map: Callable[..., Iterable[Any]]
+    examples: Examples,
+    indices: list[int],
+    resolution: int | None,
+    shape: Shape | None,
+    parallel_map: Callable[..., Iterable[Any]],
+    *,
+    keep: bool = True,
 ) -> list[tuple[np.ndarray, int] | FrepoError]:
-    """Return pixels and label of each example, or its error."""
+    """Return pixels and label of each example, or its error; images of another `shape` than is given are not kept.
+
+    Without `keep` no pixels are.
+    """
 
     def decoded(stored: Any, index: int) -> tuple[np.ndarray, int] | FrepoError:
         try:
             pixels, label = examples.decode(stored, index)
             if pixels.dtype != np.uint8:
                 raise FrepoError(f"{examples.describe(index)} has {pixels.dtype} pixels; frepo needs 8-bit pixels")
-            return (pixels if resolution is None else fit(pixels, resolution, examples.describe(index))), label
+            if resolution is not None:
+                pixels = fit(pixels, resolution, examples.describe(index))
         except FrepoError as error:
             return error
+        if shape is not None and pixels.shape != shape:
+            return _OtherSizeError(
+                f"has images of different sizes: {_size(shape)} and {_size(pixels.shape)} "
+                f"({examples.describe(index)}); set dataset.resolution to bring them to one"
+            )
+        return pixels if keep else pixels[:0].copy(), label
 
     return list(parallel_map(decoded, examples.fetch(indices), indices))
 

@@ -1,13 +1,16 @@
 """The files of a data set seen from outside: enough to tell quickly that none has changed."""
 
+import errno
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from frepo.data.sources.known import comes_from
 from frepo.data.sources.places import INDEX, hub_directory, own_directory
+from frepo.data.sources.walk import DEEPEST, MOST_WAYS
 from frepo.spec import Dataset
 
 
@@ -37,22 +40,33 @@ def _place(table: Dataset, data_dir: Path) -> Path:
 
 def _files(place: Path) -> Iterator[tuple[str, str]]:
     if place.is_dir():
-        yield from _below(str(place), "", ())
+        yield from _below(str(place), "", (), Counter())
     else:
         yield "", _size_and_time(place.stat())
 
 
-def _below(folder: str, name: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str]]:
-    """Yield name and mark of each file below a folder; links are followed, but never back to an enclosing folder."""
+Identity = tuple[int, int]
+"""Device and number of a folder."""
+
+
+def _below(folder: str, name: str, above: tuple[Identity, ...], ways: Counter[Identity]) -> Iterator[tuple[str, str]]:
+    """Yield name and mark of each file below a folder; links are followed, but never back to an enclosing folder.
+
+    Raises:
+        OSError: folders cannot be read, or lie too deep, or links lead to one in too many ways.
+    """
     status = os.stat(folder)  # noqa: PTH116 (this module is about speed: a folder may hold a million files)
     this = status.st_dev, status.st_ino
     if this in above:
         return
+    ways[this] += 1
+    if len(above) > DEEPEST or ways[this] > MOST_WAYS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), folder)
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             inside = f"{name}/{entry.name}"
             if entry.is_dir():
-                yield from _below(entry.path, inside, (*above, this))
+                yield from _below(entry.path, inside, (*above, this), ways)
             else:
                 yield inside, _size_and_time(_status(entry))
 

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 from typing import BinaryIO
 
 import numpy as np
@@ -13,8 +14,12 @@ from frepo.errors import FrepoError
 
 GRAY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000")
+"""Pillow's names of the formats that are read: of others some are programs, as EPS is, which Ghostscript would run."""
 LARGEST = 2**26
 """Largest number of pixels of an image; a larger image is refused as an attack or a mistake."""
+LARGE = 2**22
+"""Pixels from which images are decoded one after the other, whatever the number of threads: each takes 11 bytes."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,6 +33,9 @@ TURNS = {
 """Operations that bring an image upright, by its EXIF orientation."""
 
 
+_one_large = RLock()
+
+
 @contextmanager
 def silent_pillow() -> Generator[None]:
     """Silence Pillow's warnings while the block runs: they name no file, and concern data other than pixels."""
@@ -36,23 +44,36 @@ def silent_pillow() -> Generator[None]:
         yield
 
 
+@contextmanager
+def opened(file: Path | BinaryIO, most: int = LARGEST) -> Generator[Image.Image]:
+    """Yield an image whose pixels are not decoded yet, at most `most`.
+
+    Raises:
+        ValueError: it has too many.
+        Exception: of any kind, for bytes that are no image.
+    """
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > most:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {most:,} in all")
+        with _one_large if image.width * image.height > LARGE else nullcontext():
+            yield image
+
+
 def read_header(file: Path | BinaryIO, name: object = None) -> tuple[str, tuple[int, int]]:
     """Return mode and size (width, height) of an image file.
 
     Messages call it `name`; left out: its path.
 
     Raises:
-        FrepoError: it is not an image, or its kind has no 8-bit pixels.
+        FrepoError: it is not an image, it is too large, or its kind has no 8-bit pixels.
     """
     try:
-        with Image.open(file) as image:
+        with opened(file) as image:
             mode, size = image.mode, image.size
     except Exception as error:  # Pillow raises many kinds for files of unknown formats
         raise unreadable(name or file, error) from None
     if mode not in GRAY_MODES + COLOR_MODES:
         raise FrepoError(f"{name or file} has pixels of mode {mode!r}; save it as 8-bit grey or colour")
-    if size[0] * size[1] > LARGEST:
-        raise FrepoError(f"{name or file} has {size[0]} x {size[1]} pixels, more than {LARGEST:,} in all")
     return mode, size
 
 
@@ -63,12 +84,12 @@ def read_pixels(file: Path | BinaryIO, channels: int, name: object = None) -> np
     all file formats, as Pillow does for JPEGs. Messages call the file `name`; left out: its path.
 
     Raises:
-        FrepoError: the file is damaged.
+        FrepoError: the file is damaged or too large.
     """
     try:
-        with Image.open(file) as opened:
-            opened.load()  # before reading the orientation: loading turns TIFF files upright
-            return eight_bits(_upright(opened), channels)
+        with opened(file) as image:
+            image.load()  # before reading the orientation: loading turns TIFF files upright
+            return eight_bits(_upright(image), channels)
     except Exception as error:  # truncated and damaged files raise many kinds
         raise unreadable(name or file, error) from None
 

@@ -11,7 +11,7 @@ from flax import serialization
 from frepo.errors import FrepoError
 from frepo.progress import warn
 from frepo.rundir.files import make_directories, rename, write_atomically
-from frepo.rundir.state import Unusable, file_of, read_state, state_content, state_files
+from frepo.rundir.state import Unusable, file_of, foreign, read_state, state_content, state_files
 
 KEPT = 2
 
@@ -61,9 +61,10 @@ def restore_newest(
 
 
 def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
-    found: Any = serialization.msgpack_restore(payload)  # pyright: ignore[reportArgumentType] (any buffer will do)
     wanted = _leaves(serialization.to_state_dict(like))
-    got = _leaves(found)
+    with foreign(path):
+        found: Any = serialization.msgpack_restore(payload)  # pyright: ignore[reportArgumentType] (any buffer will do)
+        got = _leaves(found)
     differ = [name for name in {**wanted, **got} if wanted.get(name) != got.get(name)]
     if differ:
         name = differ[0]
@@ -72,7 +73,8 @@ def _in_form_of(like: T, payload: memoryview, path: Path) -> T:
             f"{got.get(name, 'not there')}, not {wanted.get(name, 'there')}. Another version of frepo, JAX, Flax or "
             "optax saved it: continue with the versions in stage.json, or start again with --fresh"
         )
-    state: Any = serialization.from_state_dict(like, found)
+    with foreign(path):
+        state: Any = serialization.from_state_dict(like, found)
     return state
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from frepo.errors import FrepoError
 from frepo.plan import Stage
+from frepo.reading import read_regular
 from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.provenance import now
 from frepo.runtime import RuntimeOptions
@@ -23,6 +24,8 @@ JOBS = ".jobs"
 JOB_FILE = "job.json"
 LOGS = "logs"
 FAILED = "failed"
+LARGEST_JOB = 2**30
+"""Bytes of its file: that of ten thousand experiments has some 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def read_job(path: Path) -> Job:
         FrepoError: there is none, or it is damaged.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, LARGEST_JOB))
         documents = [
             Document(tuple(SpecText(Path(name), text) for name, text in files)) for files in content["documents"]
         ]
@@ -112,7 +115,7 @@ def read_job(path: Path) -> Job:
         return Job(path.parent.resolve(), specs, _OPTIONS.validate_python(content["options"]), Path(content["here"]))
     except OSError as error:
         raise FrepoError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise FrepoError(f"{path} is damaged ({error}); run the specs again") from None
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from frepo.data.pixels import opened
 from frepo.errors import FrepoError
+from frepo.reading import is_inside, read_regular
 from frepo.rundir import record
 from frepo.rundir.arrays import read_npz
 
@@ -24,6 +26,9 @@ MOST_AT_LENGTH = 6
 
 MOST_COLUMNS = 10
 """Images of a class that are shown."""
+
+LARGEST_SHEET = 2**27
+"""Pixels of a sheet, and bytes of its file."""
 
 SMALL = 32 * 1024
 """Files up to so many bytes are never compressed further."""
@@ -161,9 +166,10 @@ def _gallery(
         else:
             sheets.append(sheet)
     views = sorted({sheet.view for sheet in sheets}, key=lambda view: (view != "pixels", view))
-    labels = read_labels(directory, rows[0]["n_rows"] * rows[0]["n_columns"])
-    names = list(stage["class_names"] or [])[: rows[0]["n_rows"]]
-    names += [str(index) for index in range(len(names), rows[0]["n_rows"])]
+    count, columns = (sheets[0].rows, sheets[0].all_columns) if sheets else (0, 0)
+    labels = read_labels(directory, count * columns)
+    names = list(stage["class_names"] or [])[:count]
+    names += [str(index) for index in range(len(names), count)]
     title = str(stage["label"]).removeprefix("evaluate-")
     return Gallery(f"g{next(keys)}", title, names, views, sheets, labels, missing)
 
@@ -183,7 +189,7 @@ def load_sheet(directory: Path, row: dict[str, Any], key: str, *, exact: bool) -
         return None
     columns = min(row["n_columns"], MOST_COLUMNS)
     kind = "png"
-    with Image.open(io.BytesIO(content)) as sheet:
+    with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
         width, height = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
         shown = sheet.crop((0, 0, columns * width, sheet.height))
         if not exact and len(content) > SMALL:
@@ -200,7 +206,7 @@ def load_thumbnail(directory: Path, row: dict[str, Any], title: str) -> Thumbnai
     if content is None:
         return None
     columns, rows = min(row["n_columns"], CORNER[0]), min(row["n_rows"], CORNER[1])
-    with Image.open(io.BytesIO(content)) as sheet:
+    with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
         tile = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
         corner = sheet.crop((0, 0, columns * tile[0], rows * tile[1])).convert("RGB")
     scale = max(1, -(-max(tile) // CORNER_TILE))
@@ -216,12 +222,22 @@ def load_thumbnail(directory: Path, row: dict[str, Any], title: str) -> Thumbnai
 
 
 def _content(directory: Path, row: dict[str, Any]) -> bytes | None:
-    """Return the file of a row of `images` as it was recorded, or None where it is missing or has changed."""
-    try:
-        content = (directory / row["path"]).read_bytes()
-    except OSError:
+    """Return the file of a row of `images`, or None where it is missing, has changed or is no sheet of so many tiles.
+
+    Rows and files may be a stranger's.
+    """
+    if not is_inside(row["path"]):
         return None
-    return content if hashlib.sha256(content).hexdigest() == row["sha256"] else None
+    try:
+        content = read_regular(directory / row["path"], LARGEST_SHEET)
+        if hashlib.sha256(content).hexdigest() != row["sha256"]:
+            return None
+        with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
+            sheet.load()
+            has_tiles = 0 < row["n_columns"] <= sheet.width and 0 < row["n_rows"] <= sheet.height
+            return content if sheet.format == "PNG" and has_tiles else None
+    except Exception:  # Pillow raises many kinds for bytes that are no image
+        return None
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -21,8 +21,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from frepo.errors import FrepoError
+from frepo.reading import read_regular
 from frepo.rundir.files import rename_damaged
 
 PREFIX = ".lease-"
@@ -56,10 +60,11 @@ class Holder:
     """Name of the host."""
     kernel: str
     """What else two processes must share to see each other: this boot of the machine, and the space of process ids."""
-    pid: int
+    pid: Annotated[int, Field(gt=0)]
+    """Never 0 or less, which stand for many processes where one is asked to stop."""
     started: str
     """When the process started, as the kernel counts: a process id may be given again."""
-    seconds: float
+    seconds: FiniteFloat
     """After so long without a touch it may be taken for dead."""
     token: str
     """Tells two leases of one process apart."""
@@ -75,6 +80,11 @@ class Holder:
     def is_here(self) -> bool:
         """Whether its process id means it in this process too."""
         return (self.host, self.kernel) == (platform.node(), _kernel())
+
+
+_HOLDER = TypeAdapter(Holder)
+LARGEST_LEASE = 2**16
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -248,8 +258,8 @@ def _discard(path: Path) -> None:
 
 def _read(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_bytes()))
-    except (ValueError, TypeError):
+        return _HOLDER.validate_json(read_regular(path, LARGEST_LEASE), strict=True)
+    except ValueError:
         return None
 
 

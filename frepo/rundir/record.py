@@ -17,9 +17,9 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from frepo.errors import FrepoError
 from frepo.plan.kinds import ATTACKS as ATTACKS
@@ -31,6 +31,7 @@ from frepo.plan.kinds import EXPOSED as EXPOSED
 from frepo.plan.kinds import NETWORK as NETWORK
 from frepo.plan.kinds import SCORES as SCORES
 from frepo.plan.kinds import TUNING as TUNING
+from frepo.reading import is_inside, read_regular
 from frepo.rundir.files import write_atomically
 from frepo.spec import Architecture
 
@@ -47,6 +48,22 @@ Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]
 View = Literal["pixels", "inputs"]
 """Of distilled images: as pixels, whitening undone; or as the network gets them, scaled to be seen."""
+
+
+LARGEST_RECORD = 2**27
+"""Bytes; that of a run has the texts of its spec."""
+MOST_TILES = 2**16
+"""Rows or columns of a contact sheet."""
+
+
+def _must_be_inside(path: str) -> str:
+    """Refuse a path that may lead out of the directory that it is relative to."""
+    if not is_inside(path):
+        raise ValueError(f"{path[:100]!a} is no path inside of its directory")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(_must_be_inside)]
 
 
 class DamagedError(FrepoError):
@@ -87,13 +104,13 @@ class Attempt(_Record):
 class ImageSheet(_Record):
     """A contact sheet of distilled images: one row of tiles for each class, one column for each image of a class."""
 
-    path: str
+    path: Inside
     """Relative to the stage's directory."""
     view: View = "pixels"
     sha256: str
     step: int
-    rows: int
-    columns: int
+    rows: int = Field(ge=1, le=MOST_TILES)
+    columns: int = Field(ge=1, le=MOST_TILES)
 
 
 class ResultFile(_Record):
@@ -119,7 +136,7 @@ class StageRecord(_Record):
     """Digest of names, sizes and times of the files that the data was read from."""
     attempts: tuple[Attempt, ...] = ()
     images: tuple[ImageSheet, ...] = ()
-    results: dict[str, ResultFile] = {}
+    results: dict[Inside, ResultFile] = {}
     """Name of a file in the stage's directory -> what it holds."""
     budget_bytes: int | None = None
     """What the distilled data costs that it has made; None for other stages, and in records of earlier versions."""
@@ -137,7 +154,7 @@ class RunRecord(_Record):
     extended: dict[str, str] = {}
     """Files that it extends, nearest first: path -> text."""
     overrides: tuple[str, ...]
-    stages: tuple[str, ...]
+    stages: tuple[Inside, ...]
     created: datetime
     provenance: dict[str, Any]
     sweep: str | None = None
@@ -209,7 +226,7 @@ def read_runs(run_directory: Path) -> Iterator[RunRecord]:
 
 def _read(path: Path, model: type[R]) -> R | None:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_RECORD)
     except FileNotFoundError:
         return None
     except IsADirectoryError:

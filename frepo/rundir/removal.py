@@ -89,7 +89,7 @@ def remove(removal: Removal) -> None:
         for directory in removal.runs:
             _empty(directory)
         for directory in removal.runs:  # their records last: as long as there is one, its run is known by name
-            shutil.rmtree(directory)
+            directory.unlink() if directory.is_symlink() else shutil.rmtree(directory)
     except OSError as error:
         raise FrepoError(f"{error.filename} cannot be removed: {error.strerror}") from None
 
@@ -105,7 +105,9 @@ def _remove_place(directory: Path) -> None:
 
 
 def _empty(run_directory: Path) -> None:
-    """Remove all but the records of a run."""
+    """Remove all but the records of a run; of one that is a link to another place, nothing there."""
+    if run_directory.is_symlink():
+        return
     records = set(record.run_files(run_directory))
     for path in run_directory.iterdir():
         if path.is_dir() and not path.is_symlink():

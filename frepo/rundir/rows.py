@@ -73,4 +73,9 @@ class MetricRows:
         return ResultFile(size=self._path.stat().st_size, sha256=sha256_of_file(self._path))
 
     def _before(self, step: int) -> list[Row]:
-        return [row for row in read_rows(self._path) if row["step"] < step] if step else []
+        if not step:
+            return []
+        rows = read_rows(self._path)
+        if not all(type(row.get("step")) is int and "name" in row for row in rows):
+            raise DamagedError(self._path, "a row is none of metrics")
+        return [row for row in rows if row["step"] < step]

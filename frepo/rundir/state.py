@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from frepo.errors import FrepoError
+from frepo.reading import read_regular
 
 FAMILY = b"frepo-state-"
 MAGIC = FAMILY + b"2\n"
@@ -25,7 +28,7 @@ def file_of(step: int) -> str:
 
 def state_files(directory: Path) -> list[Path]:
     """Return the paths of saved states, newest first, whatever is there of them."""
-    return sorted(directory.glob("*.state"), reverse=True)
+    return sorted((path for path in directory.glob("*.state") if path.stem.isdecimal()), reverse=True)
 
 
 def state_content(payload: bytes, made_under: Mapping[str, Any] | None = None) -> bytes:
@@ -47,7 +50,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], memoryview]:
         FrepoError: it is of a newer version, or cannot be read at present.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, sys.maxsize)
     except IsADirectoryError:
         raise Unusable("is a directory") from None
     except OSError as error:
@@ -64,7 +67,24 @@ def read_state(path: Path) -> tuple[dict[str, Any], memoryview]:
     if magic != MAGIC:
         raise FrepoError(f"the saved state {path} is of a newer frepo: continue with that, or start again with --fresh")
     end = 4 + int.from_bytes(body[:4], "little")
-    return json.loads(bytes(body[4:end])), body[end:]
+    with foreign(path):
+        return dict(json.loads(bytes(body[4:end]))), body[end:]
+
+
+@contextmanager
+def foreign(path: Path) -> Generator[None]:
+    """Say of a file that its digest is right, but not what follows: whoever made it did not use frepo.
+
+    Raises:
+        FrepoError: the block has failed.
+    """
+    try:
+        yield
+    except Exception as error:  # for bytes that are not theirs, JSON, msgpack and Flax raise many kinds
+        raise FrepoError(
+            f"the saved state {path} is intact, but frepo does not write such ({type(error).__name__}); move the file "
+            "away to go on from an older one, or start again with --fresh"
+        ) from None
 
 
 def _digest(magic: bytes, body: bytes | memoryview) -> bytes:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +16,10 @@ from frepo.spec.fields import KeyPath, contains, depth_of
 
 DEEPEST = 10
 """Files in a chain of `extends`: more are a mistake."""
+LARGEST = 2**20
+"""Bytes of a file."""
+MOST_TRIED = 2**24
+"""Characters of all beginnings of a file among which that with a key is looked for: more would take minutes."""
 EXTENDS = "extends"
 SWEEP = "sweep"
 CASE = "case"
@@ -40,8 +45,10 @@ class SpecText:
         """Return the line (from 1) on which `path`, or the nearest table above it, starts.
 
         The key starts behind the longest prefix of lines that parses without it: tomli itself says so, whatever the
-        quoting, so there is no second parser that could differ from it.
+        quoting, so there is no second parser that could differ from it. In a file of thousands of lines it is line 1.
         """
+        if self.text.count("\n") * len(self.text) > MOST_TRIED:
+            return 1
         for depth in range(len(path), 0, -1):
             for (before, _), (_, parsed) in itertools.pairwise(_prefixes(self.text)):
                 if contains(parsed, path[:depth]):
@@ -107,6 +114,8 @@ def _base_of(files: Sequence[SpecText]) -> SpecText:
     if path.resolve() in chain:
         circle = [file.path.name for file in files[chain.index(path.resolve()) :]]
         raise SpecError(f"{where}: goes in a circle: {' -> '.join([*circle, path.name])}; remove one of them")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SpecError(f"{where}: {name[:100]!r} is not a file")  # but a device, which may have no end
     if len(files) == DEEPEST:
         raise SpecError(f"{where}: is the {DEEPEST}th file after another; at most {DEEPEST} files may form a chain")
     try:
@@ -127,7 +136,12 @@ def merged(base: Any, nearer: Any) -> Any:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+        with path.open("rb") as file:  # which may be a pipe
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise SpecError(f"{path}: larger than {LARGEST:,} bytes, which no spec is")
+        text = content.decode("utf-8-sig")  # Windows' editors begin a file with a mark
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except UnicodeDecodeError:
@@ -146,8 +160,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except ValueError:  # Python reads no number of thousands of digits
         line = text.count("\n", 0, max(re.finditer("[0-9_]+", text), key=lambda run: len(run[0])).start()) + 1
         raise SpecError(f"{path}:{line}: not valid TOML: a number of thousands of digits") from None
-    axes = [name for name, _ in _axes(data.get(SWEEP))]
-    if twice := sorted({name for name in axes if axes.count(name) > 1}):
+    times = Counter(name for name, _ in _axes(data.get(SWEEP)))
+    if twice := sorted(name for name, count in times.items() if count > 1):
         line = SpecText(path, text).line_of((SWEEP, twice[0]))
         raise SpecError(f"{path}:{line}: [sweep] names {twice[0]} twice, with and without quotes: remove one of them")
     return _with_axes_by_name(data)

@@ -1,7 +1,8 @@
 """From a TOML file and overrides to validated specs: one, or as many as the file's `[sweep]` makes."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from frepo.spec.sweep import NAME_FIELD, Axis, Point, Where, points, read_axes
 from frepo.spec.table import Table
 
 Whole = TypeVar("Whole", bound=Table)
+MOST_FAULTS = 50
+"""Errors that are said of one file."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ def load_specs(path: Path | str, overrides: Sequence[str] = ()) -> list[LoadedSp
     Raises:
         SpecError: as `load_spec`; the message names the axis and the value too.
     """
-    return _validated(read_document(Path(path)), tuple(overrides))
+    try:
+        return _validated(read_document(Path(path)), tuple(overrides))
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply") from None
 
 
 def load_table(path: Path, table: type[Whole]) -> Whole:
@@ -102,7 +108,9 @@ def load_table(path: Path, table: type[Whole]) -> Whole:
         return table.model_validate(file.data)
     except ValidationError:
         faults = explain([Given(file.data)], Document((file,)), table)
-        raise SpecError("\n".join(fault.line for fault in faults)) from None
+        raise SpecError("\n".join(_first_lines(fault.line for fault in faults))) from None
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply") from None
 
 
 def made_specs(path: Path, text: str) -> list[LoadedSpec]:
@@ -126,7 +134,7 @@ def _validated(document: Document, overrides: tuple[str, ...]) -> list[LoadedSpe
     if sweep is None:
         spec = _valid(states[-1].data)
         if spec is None:
-            raise SpecError("\n".join(fault.line for fault in explain(states, document)))
+            raise SpecError("\n".join(_first_lines(fault.line for fault in explain(states, document))))
         return [LoadedSpec(document, overrides, spec)]
     name = states[-1].data.get(NAME_FIELD)
     found: list[LoadedSpec] = []
@@ -138,11 +146,19 @@ def _validated(document: Document, overrides: tuple[str, ...]) -> list[LoadedSpe
             found.append(LoadedSpec(document, overrides, spec, name, swept))
         else:
             steps = _swept(point, states[-1].data)
-            faults = [steps] if isinstance(steps, Fault) else list(explain([*states, *steps], document))
+            found_faults = [steps] if isinstance(steps, Fault) else explain([*states, *steps], document)
+            faults = list(itertools.islice(found_faults, MOST_FAULTS))
             failures.append(_Failure(point, faults))
     if failures:
-        raise SpecError("\n".join(_summed_up(failures, sweep.axes)))
+        raise SpecError("\n".join(_first_lines(_summed_up(failures, sweep.axes))))
     return found
+
+
+def _first_lines(lines: Iterable[str]) -> list[str]:
+    """Return the first errors: to find the line of each takes time, and nobody reads thousands."""
+    lines = iter(lines)
+    shown = list(itertools.islice(lines, MOST_FAULTS))
+    return [*shown, "and more"] if next(lines, None) is not None else shown
 
 
 def _valid(data: dict[str, Any]) -> ExperimentSpec | None:

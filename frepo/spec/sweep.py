@@ -14,6 +14,8 @@ from frepo.spec.experiment import LONGEST_NAME, NAME, NAME_PART
 from frepo.spec.fields import KeyPath, dotted, field_path, overwrites, toml_text
 
 MOST_EXPERIMENTS = 10_000
+MOST_FIELDS = 100
+"""Axes of a sweep, and fields of a case."""
 NAME_FIELD = "name"
 LABEL = "label"
 
@@ -64,10 +66,12 @@ def read_axes(sweep: Any, data: dict[str, Any], where: Where) -> list[Axis]:
     """Return the axes of the table `sweep` of a spec with the other fields `data`, in the order of the file.
 
     Raises:
-        SpecError: an axis is none, or takes away what another one sets.
+        SpecError: an axis is none, or takes away what another one sets, or there are too many experiments.
     """
     if not isinstance(sweep, dict) or not sweep:
         raise SpecError(f"{where((SWEEP,))}: [sweep] needs an axis, a field with a list of values: seed = [0, 1, 2]")
+    if len(cast("dict[str, Any]", sweep)) > MOST_FIELDS:
+        raise SpecError(f"{where((SWEEP,))}: [sweep] has more than {MOST_FIELDS} axes")
     axes: list[Axis] = []
     faults: list[str] = []
     for name, values in cast("dict[str, Any]", sweep).items():
@@ -75,23 +79,28 @@ def read_axes(sweep: Any, data: dict[str, Any], where: Where) -> list[Axis]:
             axes.append(_case_axis(values, data, where) if name == CASE else _axis(name, values, where))
         except SpecError as error:
             faults.append(str(error))
-    faults = faults or list(_conflicts(axes))
+    if not faults:
+        _must_be_few(axes, where)
+        faults = list(_conflicts(axes))
     if faults:
         raise SpecError("\n".join(faults))
     return axes
+
+
+def _must_be_few(axes: Sequence[Axis], where: Where) -> None:
+    count = math.prod(len(axis.values) for axis in axes)
+    if count > MOST_EXPERIMENTS:
+        raise SpecError(
+            f"{where((SWEEP,))}: [sweep] makes {count:,} experiments, at most {MOST_EXPERIMENTS:,} are allowed"
+        )
 
 
 def points(axes: Sequence[Axis], name: Any, where: Where) -> list[Point]:
     """Return every combination of values, the first axis slowest, named `<name>-<part of each axis>`.
 
     Raises:
-        SpecError: there are too many, two would have one name, or a name is too long.
+        SpecError: two would have one name, or a name is too long.
     """
-    count = math.prod(len(axis.values) for axis in axes)
-    if count > MOST_EXPERIMENTS:
-        raise SpecError(
-            f"{where((SWEEP,))}: [sweep] makes {count:,} experiments, at most {MOST_EXPERIMENTS:,} are allowed"
-        )
     is_name = isinstance(name, str) and re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME
     found: list[Point] = []
     by_name: dict[str, Point] = {}
@@ -163,6 +172,8 @@ def _case(case: Any, data: dict[str, Any], number: int, where: Where) -> Value:
         return f'{where((SWEEP, CASE, number))}: [[sweep.case]] "{label}"'
 
     settings: list[Setting] = []
+    if len(cast("dict[str, Any]", case)) > MOST_FIELDS:
+        raise SpecError(f"{place()}: has more than {MOST_FIELDS} fields")
     for name, value in cast("dict[str, Any]", case).items():
         if name == LABEL:
             continue

@@ -28,6 +28,9 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 """Nothing is fetched or loaded because of what a file or a query looks like."""
 
+MEMORY = "4GB"
+"""That a query takes at most."""
+
 MAGIC = slice(8, 12), b"DUCK"
 """Where a DuckDB file says what it is."""
 
@@ -146,6 +149,8 @@ def reading(database: Path) -> Generator[duckdb.DuckDBPyConnection]:
         FrepoError: there is no database, or it is not one of ours, or of another version of frepo.
     """
     with _ours(database) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute("SET temp_directory = ''")  # where else it writes what does not fit into memory
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection

@@ -1,7 +1,8 @@
 """From what a user calls a run to its row."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,25 @@ from frepo.errors import FrepoError, near_text
 from frepo.store.query import query
 
 RowDict = dict[str, Any]
+
+
+@contextmanager
+def as_recorded(database: Path) -> Generator[None]:
+    """Say for the user that results cannot be shown, whatever the block raises: a stranger's records hold anything.
+
+    Raises:
+        FrepoError: the block has failed.
+    """
+    try:
+        yield
+    except FrepoError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FrepoError(
+            f"{database} holds results that frepo does not write ({reason}); name the runs to show, or remove those "
+            "that came from elsewhere and make it anew with `frepo ingest`"
+        ) from error
 
 
 def find_runs(database: Path, names: Sequence[str]) -> list[RowDict]:

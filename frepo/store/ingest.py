@@ -135,7 +135,7 @@ def _marks(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str] | None
 ) -> dict[str, dict[tuple[str, str], Mark]]:
     """Return how far the files of each name have been read, by stage and file."""
-    sql = "SELECT * FROM ingested_files WHERE ? OR list_contains(?, run)"
+    sql = f"SELECT run, stage, file, {', '.join(Mark._fields)} FROM ingested_files WHERE ? OR list_contains(?, run)"  # noqa: S608
     rows = connection.execute(sql, [names is None, ["", *(names or ())]]).fetchall()
     found: dict[str, dict[tuple[str, str], Mark]] = {}
     for run, stage, file, *mark in rows:

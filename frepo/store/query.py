@@ -14,9 +14,14 @@ from uuid import UUID
 
 import duckdb
 
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, printable
 from frepo.store.connect import damage_told, reading
 from frepo.store.markup import Align, Cell, latex, markdown
+
+AT_ONCE = 100_000
+"""Rows that are fetched together."""
+MOST_VALUES = 50_000_000
+"""Of a result: some 5 GB in Python."""
 
 Format = Literal["table", "csv", "json", "latex", "markdown"]
 
@@ -51,7 +56,21 @@ def _rows(result: Any) -> Rows:
     if result is None:
         raise FrepoError("the query is empty; write SQL such as: SELECT * FROM accuracy_table")
     columns = tuple(str(column[0]) for column in result.description or ())
-    return Rows(columns, tuple(tuple(row) for row in result.fetchall()))
+    return Rows(columns, tuple(_fetched(result, max(1, len(columns)))))
+
+
+def _fetched(result: Any, columns: int) -> list[tuple[Any, ...]]:
+    """Return the rows of a result, within memory.
+
+    Raises:
+        FrepoError: they are too many.
+    """
+    found: list[tuple[Any, ...]] = []
+    while part := result.fetchmany(AT_ONCE):
+        found += map(tuple, part)
+        if len(found) * columns > MOST_VALUES:
+            raise FrepoError(f"the query gives more than {MOST_VALUES:,} values; let SQL sum them up, or LIMIT them")
+    return found
 
 
 def format_rows(rows: Rows, style: Format) -> str:
@@ -79,7 +98,7 @@ def json_text(value: Any) -> str:
 
 
 def _table(rows: Rows) -> str:
-    cells = [[str(name) for name in rows.columns], *([_cell(value) for value in row] for row in rows.rows)]
+    cells = [[printable(name) for name in rows.columns], *([_cell(value) for value in row] for row in rows.rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(rows.columns))]
     sides = _sides(rows)
     lines = [
@@ -114,7 +133,7 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return str(value).replace("\n", "\\n")
+    return printable(str(value).replace("\n", "\\n"))
 
 
 def _without_nan(value: Any) -> Any:

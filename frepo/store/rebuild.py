@@ -94,13 +94,14 @@ def _directories(old: duckdb.DuckDBPyConnection, runs_dir: Path) -> list[Path]:
         rows = old.execute("SELECT DISTINCT runs_dir FROM runs ORDER BY runs_dir").fetchall()
     except duckdb.Error:  # it did not say
         rows = []
-    others = [Path(path) for (path,) in rows]
+    others = [Path(path) for (path,) in rows if isinstance(path, str)]
     return [*(path for path in others if path.is_dir() and path != runs_dir.resolve()), runs_dir]
 
 
 def _names(connection: duckdb.DuckDBPyConnection) -> set[str]:
     try:
-        return {name for (name,) in connection.execute("SELECT DISTINCT name FROM runs").fetchall()}
+        rows = connection.execute("SELECT DISTINCT name FROM runs").fetchall()
+        return {name for (name,) in rows if isinstance(name, str)}
     except duckdb.Error:
         return set()
 

@@ -7,12 +7,17 @@ from typing import NamedTuple
 
 from frepo.errors import FrepoError
 from frepo.plan.kinds import ROW_TABLES, RowTable
+from frepo.reading import read_regular
 from frepo.rundir import record
 from frepo.rundir.record import ResultFile
 
 METRIC_ROWS = RowTable("metrics", record.METRICS, ("step", "name", "value"))
 TABLES = {table.name: table for table in (METRIC_ROWS, *ROW_TABLES)}
 """The tables of rows that stages leave, by name."""
+
+
+LARGEST_FILE = 2**30
+"""Bytes of a file of rows: those of a stage that logs every one of a million steps have a few hundred million."""
 
 
 class Mark(NamedTuple):
@@ -52,7 +57,7 @@ def news(path: Path, known: Mark | None, written: ResultFile | None = None) -> N
         state = Mark(found.st_size, found.st_mtime_ns, found.st_ino)
         if known is not None and state[:3] == known[:3]:
             return None
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_FILE)
     except FileNotFoundError:
         return None if known is None else News(None, [], appended=False, first_line=1)
     except OSError as error:

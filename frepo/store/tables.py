@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from frepo.errors import printable
 from frepo.store.query import Rows, query
 from frepo.store.seeds import counted, experiment_text, over, places_of, seed_rows
 
@@ -113,7 +114,7 @@ def _attack_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def aligned(lines: Iterable[tuple[str, ...]]) -> str:
     """Return lines of cells as text, columns aligned; columns without content are left out."""
-    lines = list(lines)
+    lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -37,6 +37,7 @@ def main() -> None:
         ("Report", ["report.py"]),
         ("Report of a sweep", ["sweep.py"]),
         ("Many experiments", ["many.py"]),
+        ("Many processes, and a database of many runs", ["load.py"]),
         ("Peak memory", ["memory.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
     ):
         print(f"\n{title}", flush=True)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from start import FREPO
@@ -71,7 +72,7 @@ def measured(command: tuple[str, ...], cwd: Path) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
-def write(cwd: Path) -> int:
+def write(cwd: Path, metrics: Sequence[tuple[int, str, float]] = METRICS) -> int:
     """Write all stages of the sweep as finished, and the records of its runs; return how many stages there are."""
     options = RuntimeOptions(runs_dir=cwd / "runs", database=cwd / "results.duckdb")
     graph = Graph(load_specs(cwd / "many.toml"))
@@ -80,7 +81,7 @@ def write(cwd: Path) -> int:
         directory = stage_directory(stage, options.runs_dir)
         directory.mkdir(parents=True)
         scores = [tuple(0.5 + (number * 7 + model) % 11 / 100 for model in range(5))]
-        images = fake.write_results(directory, stage.work, scores, 10, METRICS)
+        images = fake.write_results(directory, stage.work, scores, 10, metrics)
         if isinstance(stage.work, DistillStage):
             (directory / record.DISTILLED).write_bytes(b"0" * 10_000)
         fake.write_stage(directory, stage, "done", FACTS, images=images)

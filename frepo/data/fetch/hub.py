@@ -14,9 +14,10 @@ from urllib.parse import quote, urlsplit
 from frepo.data.fetch import download
 from frepo.data.fetch.download import Remote
 from frepo.data.fetch.request import DownloadError, PassingError, RefusedError, ask, reason
-from frepo.data.sources.hub import HubFile, HubIndex, is_plain
+from frepo.data.sources.hub import HubFile, HubIndex
 from frepo.errors import FrepoError
 from frepo.progress import note
+from frepo.reading import is_inside
 from frepo.spec.dataset import COMMIT
 from frepo.spec.names import HUB
 
@@ -29,6 +30,7 @@ CONVERTED = "refs/convert/parquet"
 NEXT_PAGE = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 LARGEST_ANSWER = 2**26
 """Bytes of a page of the list of files, which has a thousand entries."""
+MOST_PAGES = 1000
 LONGEST_TEXT = 300
 
 
@@ -87,7 +89,11 @@ def _entries(name: str, revision: str) -> list[dict[str, Any]]:
     """Return what the Hub states of each file and folder; it does so in pages."""
     found: list[dict[str, Any]] = []
     query: str | None = "recursive=true"
+    pages = 0
     while query is not None:
+        pages += 1
+        if pages > MOST_PAGES:
+            raise FrepoError(f"{name}: {_endpoint()} lists files on more than {MOST_PAGES:,} pages; check {ENDPOINT}")
         page, query = _answer(name, revision, f"tree/{revision}", query)
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
             raise _unexpected(name)
@@ -99,7 +105,7 @@ def _parquet_file(name: str, entry: dict[str, Any]) -> HubFile | None:
     path, lfs = entry.get("path"), entry.get("lfs")
     if entry.get("type") != "file" or not isinstance(path, str) or not path.endswith(".parquet"):
         return None
-    if not is_plain(path):
+    if not is_inside(path):
         raise FrepoError(f"{name}: the Hub states a file {path[:100]!a}, which is no plain path; use another commit")
     if not isinstance(lfs, dict) or not re.fullmatch("[0-9a-f]{64}", str(lfs.get("oid"))):
         raise FrepoError(f"{name}: the Hub states no SHA-256 of {path} to check it by; use another commit")
@@ -139,7 +145,7 @@ def _answer(name: str, revision: str, what: str, query: str = "") -> tuple[Any, 
             pause *= 2
         except DownloadError as error:
             raise DownloadError(f"{error}; {_without_network()}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _unexpected(name) from None
     raise AssertionError
 

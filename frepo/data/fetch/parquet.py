@@ -7,7 +7,6 @@ import numpy as np
 
 from frepo.data.sources.columns import Columns, quoted
 from frepo.data.sources.parquet import Rows
-from frepo.data.sources.source import AT_ONCE
 from frepo.errors import FrepoError
 from frepo.signals import raise_if_stopping
 
@@ -25,10 +24,10 @@ def read_parquet(
     """
     rows = Rows(sorted(paths), Columns(f"{quoted(image)}.bytes", quoted(label), None))
     examples = rows.examples(shape[2], None)
-    pixels = np.empty((examples.count, *shape), np.uint8)
-    for start in range(0, examples.count, AT_ONCE):
+    pixels = np.empty((examples.count, *shape), np.uint8)  # of at most MOST_ROWS images
+    for start in range(0, examples.count, examples.at_once):
         raise_if_stopping()
-        places = list(range(start, min(start + AT_ONCE, examples.count)))
+        places = list(range(start, min(start + examples.at_once, examples.count)))
         for place, stored in zip(places, examples.fetch(places), strict=True):
             decoded = examples.decode(stored, place)[0]
             if decoded.shape != shape:

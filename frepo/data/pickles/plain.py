@@ -18,8 +18,8 @@ LITERALS = (
 """Operations that push their argument."""
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-KEYS = (str, int, float, bool, type(None))
-"""Kinds of keys: the hash of a tuple goes as deep as the tuple does."""
+LARGEST_KEY = 2**32
+"""Keys that are larger whole numbers can be chosen so that they all have one hash: a dictionary of them takes hours."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class PlainPickle:
         self._stack[-1] += values
 
     def _update(self, values: list[Any]) -> None:
-        if type(self._stack[-1]) is not dict or not all(isinstance(key, KEYS) for key in values[::2]):
+        if type(self._stack[-1]) is not dict or not all(map(_is_key, values[::2])):
             raise TypeError("it has an entry of no dictionary, or under no name")
         self._stack[-1].update(zip(values[::2], values[1::2], strict=True))
 
@@ -150,3 +150,8 @@ class PlainPickle:
             value.set_state(state)
         elif type(value) is not dict:  # PyTorch gives the dictionary of a module's parameters attributes; not needed
             raise TypeError("it changes a value that has no state")
+
+
+def _is_key(value: Any) -> bool:
+    """Return whether a value may name an entry; the hash of a tuple goes as deep as the tuple does."""
+    return value is None or isinstance(value, str) or (isinstance(value, int) and abs(value) < LARGEST_KEY)

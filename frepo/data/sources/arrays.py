@@ -16,8 +16,11 @@ from frepo.data.sources.known import warn_of_counts
 from frepo.data.sources.places import INDEX, must_be_readable, not_there, own_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.errors import FrepoError
+from frepo.reading import read_regular
 from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 
+LARGEST_INDEX = 2**24
+"""Bytes."""
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -34,13 +37,17 @@ def arrays_source(name: str, data_dir: Path) -> Source:
     if not index.is_file():
         raise FrepoError(f"{not_there(name, data_dir)}\n{advice}")
     try:
-        content = json.loads(index.read_text())
+        content = json.loads(read_regular(index, LARGEST_INDEX))
         names, digests = tuple(map(str, content["class_names"])), dict(content["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(directory, f"{INDEX}: {error}") from None
 
     def both() -> tuple[Examples, Examples]:
         arrays = {array: _read(directory, array, digests.get(array)) for array in ARRAYS}
+        for split in ("train", "test"):
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            if images.ndim != 4 or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+                raise _damaged(directory, f"{split}_images and {split}_labels do not fit together")
         return _examples(name, arrays, "train"), _examples(name, arrays, "test")
 
     return Source(name, names, sha256_of_file(index), str(directory), both)
@@ -50,7 +57,10 @@ def _read(directory: Path, name: str, digest: object) -> np.ndarray:
     path = directory / f"{name}.npy"
     if not path.is_file() or sha256_of_file(path) != digest:
         raise _damaged(directory, f"{path.name} differs from what was written")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy raises many kinds for bytes that are not its own
+        raise _damaged(directory, f"{path.name} is no array: {error}") from None
 
 
 def _damaged(directory: Path, reason: str) -> FrepoError:

@@ -17,6 +17,8 @@ INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
 ENCODED = "BLOB"
 STRUCTS = ("STRUCT(bytes BLOB,", "STRUCT(path VARCHAR, bytes BLOB)")
 """Beginnings of the types of images as the Hub keeps them."""
+MEMORY = "1GB"
+"""That DuckDB takes at most: a file may say that it holds what fills any."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,18 @@ class Columns:
     label: str
     class_names: tuple[str, ...] | None
     """None where the file does not name the classes."""
+
+
+def connected(files: Iterable[Path]) -> duckdb.DuckDBPyConnection:
+    """Return a connection that reads these files only, loads no extension and takes a bounded amount of memory."""
+    config = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "memory_limit": MEMORY}
+    connection = duckdb.connect(config=config)
+    allowed = [path for file in files for path in (str(file), literal(file))]
+    connection.execute("SET allowed_paths = ?", [allowed])
+    connection.execute("SET temp_directory = ''")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def quoted(name: str) -> str:
@@ -47,7 +61,7 @@ def find_columns(file: Path, table: Dataset) -> Columns:
         FrepoError: none or several suit, or the file cannot be read; the message lists the columns.
     """
     try:
-        with duckdb.connect() as connection:
+        with connected([file]) as connection:
             described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literal(file)]).fetchall()
             kept = connection.execute(
                 "SELECT value FROM parquet_kv_metadata(?) WHERE key = 'huggingface'", [literal(file)]
@@ -99,7 +113,7 @@ def _classes(metadata: bytes) -> dict[str, tuple[str, ...]]:
     try:
         features = cast("dict[str, Any]", json.loads(metadata)["info"]["features"])
         found = {column: feature["names"] for column, feature in features.items() if "names" in feature}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
     return {column: tuple(map(str, names)) for column, names in found.items() if isinstance(names, list) and names}
 

@@ -6,15 +6,19 @@ whole.
 
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
+from frepo.reading import is_inside, read_regular
 from frepo.rundir.files import make_directories, rename_damaged, sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
+
+LARGEST_INDEX = 2**26
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,14 @@ def read_index(directory: Path) -> HubIndex | None:
         FrepoError: it is damaged.
     """
     try:
-        content = json.loads((directory / INDEX).read_text())
+        content = json.loads(read_regular(directory / INDEX, LARGEST_INDEX))
         files = tuple(HubFile(str(file["path"]), int(file["size"]), str(file["sha256"])) for file in content["files"])
+        if outside := [file.path for file in files if not is_inside(file.path)]:
+            raise ValueError(f"{outside[0][:100]!a} is no path inside of it")
         return HubIndex(str(content["licence"]), str(content["citation"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FrepoError(
             f"{directory / INDEX} is damaged ({error}); `frepo run` fetches it again unless --offline forbids it"
         ) from None
@@ -80,13 +86,6 @@ def is_there(directory: Path, file: HubFile) -> bool:
     """Return whether a file is in the directory of its data set."""
     path = directory / file.path
     return path.is_file() and path.stat().st_size == file.size
-
-
-def is_plain(path: str) -> bool:
-    """Return whether a path that a server states leads to a file below the folder that it is relative to."""
-    parts = PurePosixPath(path).parts
-    inside = bool(parts) and not path.startswith("/") and ".." not in parts
-    return inside and path == "/".join(parts) and path.isprintable() and "\\" not in path
 
 
 def hub_source(table: Dataset, data_dir: Path) -> Source:

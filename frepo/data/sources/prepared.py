@@ -4,15 +4,12 @@ A prepared data set is a folder of image files by class, and an index that is wr
 """
 
 import json
-import lzma
 import shutil
-import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.pixels import read_pixels, silent_pillow
@@ -20,14 +17,16 @@ from frepo.data.sources.folder import files_source
 from frepo.data.sources.known import warn_of_counts
 from frepo.data.sources.places import INDEX, not_there, own_directory
 from frepo.data.sources.source import Source
+from frepo.data.sources.unpack import unpack
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError
 from frepo.progress import note
+from frepo.reading import is_inside, read_regular
 from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 from frepo.signals import raise_if_stopping
 
-UNPACKING = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
-"""Exceptions of damaged and encrypted archives."""
+LARGEST_INDEX = 2**27
+"""Bytes."""
 
 Image = tuple[str, str, Path]
 """Split, class (WordNet id) and file of an image."""
@@ -74,17 +73,23 @@ def own_source(name: str, data_dir: Path) -> Source:
             + (f"; or let frepo fetch it: frepo data prepare {name}" if name in PUBLISHED else "")
         )
     try:
-        content = json.loads(index.read_text())
+        content = json.loads(read_regular(index, LARGEST_INDEX))
         names = tuple(str(entry) for entry in content["class_names"])
         train, test = (
-            [(directory / str(file), int(label)) for file, label in content[split]] for split in ("train", "test")
+            [(directory / _inside(file), int(label)) for file, label in content[split]] for split in ("train", "test")
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         aside = rename_damaged(directory)
         raise FrepoError(
             f"{index} is damaged ({error}); {directory} is set aside as {aside.name}: prepare '{name}' again"
         ) from None
     return files_source(name, names, train, test, sha256_of_file(index), str(directory))
+
+
+def _inside(path: Any) -> str:
+    if not isinstance(path, str) or not is_inside(path):
+        raise ValueError(f"{str(path)[:100]!a} is no path inside of its directory")
+    return path
 
 
 @silent_pillow()
@@ -99,24 +104,13 @@ def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
     """
     directory = own_directory(name, data_dir)
     with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
-        root = origin if origin.is_dir() else _unpack(origin, Path(scratch))
-        layout, words = _layout(name, root)
-        _copy(name, sorted(layout(root)), words, temporary)
+        root = origin if origin.is_dir() else unpack(origin, Path(scratch))
+        try:
+            layout, words = _layout(name, root)
+            _copy(name, sorted(layout(root)), words, temporary)
+        except FrepoError as error:  # of an archive, the scratch folder says nothing to anybody
+            raise FrepoError(str(error).replace(str(root), str(origin))) from None
     return directory
-
-
-def _unpack(archive: Path, into: Path) -> Path:
-    note(f"unpacking {archive}")
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                opened.extractall(into)  # noqa: S202 (zipfile keeps names inside the folder)
-        else:
-            with tarfile.open(archive) as opened:
-                opened.extractall(into, filter="data")
-    except UNPACKING as error:
-        raise FrepoError(f"{archive} cannot be unpacked ({error}); an intact zip or tar archive is needed") from None
-    return into
 
 
 def _layout(name: str, root: Path) -> tuple[Callable[[Path], Iterator[Image]], dict[str, str]]:

@@ -26,6 +26,8 @@ class Examples:
     """Position -> name of the example, for messages."""
     labels: np.ndarray | None = None
     """Labels int [count], if they are known without reading images."""
+    at_once: int = AT_ONCE
+    """Number of examples to fetch together: fewer where they are large."""
 
 
 @dataclass(frozen=True)

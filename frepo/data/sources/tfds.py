@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from frepo.data.pixels import GRAY_MODES, eight_bits
+from frepo.data.pixels import GRAY_MODES, eight_bits, opened
+from frepo.data.sources.description import must_be_of_tfds
 from frepo.data.sources.places import VERSION, must_be_readable, not_there, versions
 from frepo.data.sources.source import AT_ONCE, Examples, Source
 from frepo.data.sources.tfrecord import Records, find_records
@@ -21,6 +21,7 @@ from frepo.signals import raise_if_stopping
 
 TEST_SPLITS = ("test", "validation")
 FORMATS = ("array_record", "tfrecord")
+MOST_CLASSES = 2**20
 
 
 def find_prepared(name: str, data_dir: Path) -> Any:
@@ -41,6 +42,7 @@ def find_prepared(name: str, data_dir: Path) -> Any:
         raise FrepoError(f"{not_there(name, data_dir)}\n{_how_to(name)}")
     newest = there[-1]
     try:
+        must_be_of_tfds(newest)
         builder = tfds.builder_from_directory(newest)
     except Exception as error:  # a dozen kinds, from JSON errors to missing keys
         raise _damaged(name, newest, error) from error
@@ -91,8 +93,8 @@ def _keys(builder: Any) -> tuple[str, str]:
     kind = np.dtype(features[image].np_dtype)
     if kind not in (np.uint8, np.uint16):
         raise FrepoError(f"data set '{builder.info.name}' has images of {kind}; frepo reads 8-bit and 16-bit ones")
-    if not features[label].num_classes:
-        raise FrepoError(f"data set '{builder.info.name}' does not give the number of classes of its '{label}'")
+    if not 0 < (features[label].num_classes or 0) <= MOST_CLASSES:
+        raise FrepoError(f"data set '{builder.info.name}' does not give a number of classes of its '{label}'")
     return image, label
 
 
@@ -154,7 +156,7 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
         try:
             example: Any = features.deserialize_example_np(stored, decoders=as_stored)
             # Not by TFDS: it uses OpenCV if installed, whose JPEGs differ, and reduces 16 bits modulo 256.
-            with Image.open(io.BytesIO(example[image_key])) as image:
+            with opened(io.BytesIO(example[image_key])) as image:
                 return eight_bits(image, channels or (1 if image.mode in GRAY_MODES else 3)), int(example[label_key])
         except Exception as error:  # protobuf and Pillow raise a dozen kinds
             raise damaged([index], error) from error
@@ -172,6 +174,8 @@ def _records(builder: Any, split: str) -> Any:
 
     info = builder.info.splits[split]
     paths = [Path(path) for path in info.filepaths]
+    if any(path.parent != Path(builder.data_path) or not path.is_file() for path in paths):
+        raise _damaged(builder.info.name, builder.data_path, ValueError(f"files of {split} are missing, or elsewhere"))
     are_tfrecords = builder.info.file_format.value == "tfrecord"
     try:
         places = [find_records(path) for path in paths] if are_tfrecords else []

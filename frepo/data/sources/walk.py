@@ -1,6 +1,7 @@
 """Content of image folders: files, ignored entries, and entries that cannot be used."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,10 @@ JPEG = (".jpg", ".jpeg", ".jfif", ".jpe")
 SUFFIXES = (".png", *JPEG, ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 LEFT_BY_SYSTEMS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SHOWN = 3
+DEEPEST = 100
+"""Folders in each other."""
+MOST_WAYS = 100
+"""In which one folder is reached."""
 
 Problem = tuple[str, Path]
 """A problem and its path; the same words for all problems of one kind."""
@@ -68,17 +73,26 @@ def _kind(entry: os.DirEntry[str]) -> bool | str:
         return f"cannot be read ({error.strerror})"
 
 
-def below(folder: Path, above: tuple[Path, ...] = ()) -> Found:
-    """Return the files at any depth below `folder`, without those in hidden folders; no folders are returned."""
+def below(folder: Path, above: tuple[Path, ...] = (), ways: Counter[Path] | None = None) -> Found:
+    """Return the files at any depth below `folder`, without those in hidden folders; no folders are returned.
+
+    `ways` counts how often each folder was reached: links can lead to a few of them in more ways than ever end.
+    """
     found = entries(folder)
     chain = (*above, folder.resolve())
+    ways = Counter() if ways is None else ways
     parts = [Found(files=found.files, hidden=found.hidden, problems=found.problems)]
     for inner in found.folders:
         real = inner.resolve()
+        ways[real] += 1
         if any(real == outer or real in outer.parents for outer in chain):
             parts.append(Found(problems=[("a link to a folder that it lies in", inner)]))
+        elif ways[real] > MOST_WAYS:
+            parts.append(Found(problems=[(f"a folder that links lead to in more than {MOST_WAYS} ways", inner)]))
+        elif len(chain) > DEEPEST:
+            parts.append(Found(problems=[(f"a folder more than {DEEPEST} folders deep", inner)]))
         else:
-            parts.append(below(inner, chain))
+            parts.append(below(inner, chain, ways))
     return Found(
         files=sorted(file for part in parts for file in part.files),
         hidden=[path for part in parts for path in part.hidden],

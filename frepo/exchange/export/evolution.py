@@ -15,6 +15,9 @@ from frepo.rundir.record import ImageSheet
 TILE = 64
 """Smallest side of an image, in pixels, where the whole is not larger than `LARGEST` then."""
 LARGEST = 2048
+"""Side of the whole, in pixels."""
+LARGEST_SHEET = 2**27
+"""Pixels of a contact sheet."""
 MOST_IN_A_ROW = 10
 WEBP_LIMIT = 16383
 SECONDS = 4.0
@@ -74,15 +77,15 @@ def enlarged(tiles: np.ndarray) -> np.ndarray:
 
 def _tiles(directory: Path, sheet: ImageSheet) -> np.ndarray:
     """Return the images of a contact sheet, uint8 [rows, columns, h, w, 3] or [rows, columns, h, w]."""
-    from PIL import Image
+    from frepo.data.pixels import opened
 
     path = directory / sheet.path
     try:
-        with Image.open(path) as image:
+        with opened(path, LARGEST_SHEET) as image:
             whole = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
         height, width = whole.shape[0] // sheet.rows, whole.shape[1] // sheet.columns
         return np.swapaxes(whole.reshape(sheet.rows, height, sheet.columns, width, *whole.shape[2:]), 1, 2)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises many kinds
         raise FrepoError(f"{path} cannot be read ({error}); run the spec with --fresh to make it again") from None
 
 

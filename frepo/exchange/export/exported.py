@@ -236,6 +236,9 @@ def _reader(path: Path) -> Callable[[Path], tuple[dict[str, np.ndarray], dict[st
 def _npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if not zipfile.is_zipfile(path):
         raise ValueError("it ends too early")
+    with zipfile.ZipFile(path) as archive:
+        if any(member.file_size != member.compress_size for member in archive.infolist()):
+            raise ValueError("it is compressed, as exports are not")  # and may be a thousand times as large then
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     texts = {name: arrays.pop(name) for name in TEXTS if name in arrays}
