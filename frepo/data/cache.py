@@ -91,7 +91,9 @@ def cached(
     try:
         return _read(directory)
     except FileNotFoundError:
-        pass
+        if directory.exists() and not (directory / ENTRY).exists():  # it comes into being with all that it holds
+            warn(f"the cache entry {directory} is damaged (it has no {ENTRY}); computing it again")
+            shutil.rmtree(directory)
     except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError, NotADirectoryError) as error:
         warn(f"the cache entry {directory} is damaged ({error}); computing it again")
         shutil.rmtree(directory) if directory.is_dir() else directory.unlink()

@@ -1,6 +1,7 @@
 """The metrics and images of a stage as TensorBoard reads them: an index of the record on disk, made from it anew."""
 
 import io
+import shutil
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -107,7 +108,7 @@ def write_events(directory: Path) -> None:
 
 def _remove(directory: Path) -> None:
     for path in directory.glob(PATTERN):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @cache

@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -66,6 +67,9 @@ ROWS = {
     **dict.fromkeys(("metrics", "images", "evaluations", "confusions", "scores", "continual", "attacks"), "*"),
 }
 """Columns of each table that do not depend on when and where a run was computed."""
+
+WHEN = re.compile(r"/\.(cache|lease|clock)|\.tmp|stage\.json|/run-|provenance|README|downloads/|events")
+"""Files that say when they were made, and what is removed at the end."""
 
 RESULTS = re.compile(r"[^/]+\.(npz|jsonl)|tuning\.json|images/[^/]+\.png|network/\d+\.state")
 
@@ -171,7 +175,7 @@ class Site:
         found = {}
         for path in sorted(path for name in MADE for path in (self.path / name).rglob("*")):
             name = str(path.relative_to(self.path))
-            if path.is_file() and not re.search(r"/\.|\.json$|\.html$|README|downloads/|\.tmp", name):
+            if path.suffix != ".html" and path.is_file() and not WHEN.search(name):
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
             elif path.suffix == ".html":
                 found[name] = path.read_text().rstrip().endswith("</html>")
@@ -205,12 +209,12 @@ class Site:
 def rows_of(database):
     if not database.exists() or not database.stat().st_size:
         return {}
-    copy = database.with_name("copy-to-look-at.duckdb")
-    shutil.copyfile(database, copy)
-    log = database.with_name(f"{database.name}.wal")
-    if log.exists():
-        shutil.copyfile(log, copy.with_name(f"{copy.name}.wal"))
-    try:
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory, "copy.duckdb")
+        shutil.copyfile(database, copy)
+        log = database.with_name(f"{database.name}.wal")
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(f"{copy.name}.wal"))
         with duckdb.connect(str(copy)) as connection:
             there = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             return {
@@ -218,9 +222,6 @@ def rows_of(database):
                 for table, columns in ROWS.items()
                 if table in there
             }
-    finally:
-        for path in (copy, copy.with_name(f"{copy.name}.wal")):
-            path.unlink(missing_ok=True)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 TABLE = tomllib.loads((Path(__file__).parent / "files.toml").read_text())
-FILES, UNFINISHED = TABLE["finished"], TABLE["unfinished"]
+FILES, UNFINISHED, CACHED = TABLE["finished"], TABLE["unfinished"], TABLE["cached"]
 
 ONLY_SHOWN = ("sheet", "events")
 """Pictures and an index for TensorBoard: nothing is computed from them, and whoever wants their room may take it."""
@@ -162,12 +162,28 @@ def test_an_unfinished_run(site, interrupted, straight_learned, commands, long, 
     found += [("lease", path, kind) for path in files(site, UNFINISHED["lease"])]
     for _, path, _ in found:
         kind(path)
+    (events,) = newest_first[0].parents[1].glob("events*")
+    kind(events)
     metrics = newest_first[0].parents[1] / "metrics.jsonl"
     metrics.write_bytes(metrics.read_bytes()[:-5])  # torn
     said = completes(site, commands.LEARNED, found)
     if kind not in (delete, unreadable):
         assert all(path.name in said for what, path, _ in found if what == "state"), said
     straight_learned.must_equal(site)
+
+
+@pytest.mark.parametrize("what", CACHED)
+def test_the_cache(site, straight_learned, commands, long, what):
+    shutil.copytree(straight_learned.path, site.path, symlinks=True, dirs_exist_ok=True)
+    for kind in (truncate, flip, zero, delete, directory) if long else (flip, delete):
+        path = files(site, CACHED[what])[0]
+        kind(path)
+        (evaluations,) = files(site, FILES["evaluations"])
+        evaluations.unlink()  # so that the data is read
+        done = site.frepo(*commands.LEARNED)
+        assert done.code == 0, (kind, done.err)
+        assert f"{path.parent.name} is damaged" in done.err, (kind, done.err)
+        straight_learned.must_equal(site)
 
 
 GARBAGE = np.random.default_rng(0).bytes(50_000)

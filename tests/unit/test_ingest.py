@@ -367,3 +367,51 @@ def test_an_unchanged_file_is_not_read_again(tmp_path):
     assert news(path, first.mark) is None
     assert first.mark == Mark(*first.mark[:3], path.stat().st_size, first.mark.digest)
     assert first.mark.digest != digest_of(b"")
+
+
+DAMAGED = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "zeroed": lambda content: bytes(len(content)),
+    "overwritten": lambda content: content[:12] + os.urandom(len(content) - 12),
+    "garbage": lambda content: os.urandom(len(content)),
+    "empty": lambda content: content[:0],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_database_is_set_aside_and_all_runs_are_in_the_new_one(fake_runs, db, capsys, damage):
+    fake_runs("one")
+    fake_runs("two")
+    ingest(db, fake_runs.runs_dir)
+    before, damaged = contents(db), DAMAGED[damage](db.read_bytes())
+    db.write_bytes(damaged)
+    with pytest.raises(FrepoError, match=r"is damaged \(.*\); `frepo ingest` sets it aside and rebuilds it"):
+        query(db, "SELECT * FROM metrics")
+    bring_up_if_free(RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db), "one")
+    assert contents(db) == before
+    assert db.with_name("results.duckdb.damaged").read_bytes() == damaged
+    said = capsys.readouterr().err
+    assert "is damaged" in said
+    assert "set aside as results.duckdb.damaged and rebuilt from the runs in" in said
+
+
+def test_a_damaged_log_of_changes_goes_aside_with_its_database(fake_runs, db):
+    fake_runs()
+    ingest(db, fake_runs.runs_dir)
+    before = contents(db)
+    leave = "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); c.execute('DELETE FROM metrics'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", leave, db], check=True)
+    log = db.with_name("results.duckdb.wal")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    ingest(db, fake_runs.runs_dir)
+    assert contents(db) == before
+    assert db.with_name("results.duckdb.wal.damaged").exists()
+
+
+def test_into_a_database_that_was_lost_come_all_runs(fake_runs, db):
+    fake_runs("one")
+    fake_runs("two")
+    bring_up_if_free(RuntimeOptions(runs_dir=fake_runs.runs_dir, database=db), "one")
+    assert query(db, "SELECT name FROM runs ORDER BY name").rows == (("one",), ("two",))

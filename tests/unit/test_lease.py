@@ -369,3 +369,21 @@ def test_two_hosts_compute_each_stage_once_and_none_is_lost_when_one_dies(workpl
     hosts = {record["attempts"][-1]["provenance"]["host"] for record in records}
     assert hosts == {"one", "two"}
     assert not list((workplace.path / "runs" / ".stages").glob("*/.lease-*"))
+
+
+def test_a_touch_in_the_future_counts_from_when_it_is_seen(tmp_path, monkeypatch):
+    write(tmp_path, 1, ELSEWHERE, silent=-86_400)  # the clock was set back by a day
+    assert not is_free(tmp_path)
+    now, passed = time.monotonic, 20.0
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now() + passed)
+    assert not is_free(tmp_path)
+    passed = 40.0
+    assert is_free(tmp_path)
+
+
+def test_a_directory_with_the_name_of_a_lease_is_set_aside(tmp_path):
+    (tmp_path / ".lease-1").mkdir()
+    assert not is_free(tmp_path)
+    os.utime(tmp_path / ".lease-1", (0, 0))
+    assert is_free(tmp_path)
+    assert files(tmp_path) == [".lease-1.damaged"]
