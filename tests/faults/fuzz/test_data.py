@@ -205,7 +205,8 @@ def test_a_parquet_file_of_too_many_rows_is_refused(parquet, folder_of, tmp_path
     path = tmp_path / "rows.parquet"
     with duckdb.connect() as connection:
         connection.execute(
-            f"COPY (SELECT ''::BLOB AS image, 1 AS label FROM range({2**26})) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY (SELECT ''::BLOB AS image, 1 AS label FROM range({2**26})) "
+            f"TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
         )
     assert "rows; at most" in parquet(folder_of({**PARQUET, "train.parquet": path.read_bytes()}))
 

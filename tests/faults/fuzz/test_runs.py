@@ -141,7 +141,7 @@ def record_of(files, kind):
     """Return path and content of the record of the run, or of the stage that has made images."""
     for name, content in files.items():
         record = json.loads(content) if name.endswith(".json") else {}
-        if kind == "run" and "/run-" in name or record.get("images"):
+        if (kind == "run" and "/run-" in name) or record.get("images"):
             return name, record
     raise AssertionError
 
