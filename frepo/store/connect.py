@@ -1,9 +1,11 @@
 """Opening the results database for one short use.
 
 DuckDB locks the file while a process has it open for writing, against readers too, so nobody holds it open: connect,
-one transaction, close; whoever finds it taken waits a little and tries again.
+one transaction, close; whoever finds it taken waits for its turn and tries again.
 """
 
+import fcntl
+import os
 import random
 import time
 from collections.abc import Generator
@@ -19,6 +21,10 @@ from frepo.runtime import DEFAULT_DATABASE
 
 SCHEMA_VERSION = 8
 PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 0.02
+"""Between two attempts to open the file: each takes milliseconds of a processor."""
+LONGEST_PAUSE_SECONDS = 0.1
+"""Between two looks whether it is one's turn, at first."""
 MOST_DEGREES = 1000
 """Degrees of freedom up to which the database has quantiles of Student's distribution."""
 
@@ -213,21 +219,57 @@ def _connection(
 def _open(database: Path, patience: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     _refuse_other_files(database)
     deadline = time.monotonic() + patience
-    pause = 0.01
-    while True:
-        try:
-            with damage_told(database):
-                return _connect(database, read_only=read_only)
-        except duckdb.Error as error:
-            if "Could not set lock on file" not in str(error):
-                raise FrepoError(f"the database {database} cannot be opened: {first_line(error)}") from None
+    with _turn(database.absolute().parent, deadline) as is_mine:
+        while is_mine:
+            try:
+                with damage_told(database):
+                    return _connect(database, read_only=read_only)
+            except duckdb.Error as error:
+                if "Could not set lock on file" not in str(error):
+                    raise FrepoError(f"the database {database} cannot be opened: {first_line(error)}") from None
             if time.monotonic() >= deadline:
-                raise DatabaseBusyError(
-                    f"the database {database} stayed locked by another process for {patience:.0f} s; "
-                    "results are safe in the run directories, `frepo ingest` adds them later"
-                ) from None
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
-        pause = min(pause * 1.5, 0.5)
+                break
+            time.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
+    raise DatabaseBusyError(
+        f"the database {database} stayed locked by another process for {patience:.0f} s; "
+        "results are safe in the run directories, `frepo ingest` adds them later"
+    )
+
+
+@contextmanager
+def _turn(directory: Path, deadline: float) -> Generator[bool]:
+    """Wait until no other process waits to open a database in `directory`; yield whether that is so in time.
+
+    One at a time tries to open the file. Who waits the longest looks the most often whether it is next: without this, a
+    process that has just closed the file opens it again before the others wake up, and some of them wait for ever.
+    """
+    began = time.monotonic()
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError:  # DuckDB says what is wrong
+        yield True
+        return
+    try:
+        while not _locked(handle):
+            now = time.monotonic()
+            if now >= deadline:
+                yield False
+                return
+            time.sleep(LONGEST_PAUSE_SECONDS / (1 + now - began) * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Return whether an open directory is locked for this process now, or its file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import time
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ from frepo.data.sources.hub import HubFile, HubIndex
 from frepo.errors import FrepoError
 from frepo.progress import note
 from frepo.reading import is_inside
+from frepo.signals import raise_if_stopping
 from frepo.spec.dataset import COMMIT
 from frepo.spec.names import HUB
 
@@ -30,6 +32,9 @@ CONVERTED = "refs/convert/parquet"
 NEXT_PAGE = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 LARGEST_ANSWER = 2**26
 """Bytes of a page of the list of files, which has a thousand entries."""
+LONGEST_SECONDS = 300.0
+"""That a page may take."""
+AT_ONCE = 2**16
 MOST_PAGES = 1000
 LONGEST_TEXT = 300
 
@@ -131,7 +136,7 @@ def _answer(name: str, revision: str, what: str, query: str = "") -> tuple[Any, 
     for left in reversed(range(download.TRIES)):
         try:
             with ask(url, token=os.environ.get(TOKEN, "")) as answer:
-                content, link = answer.read(LARGEST_ANSWER), answer.headers.get("Link", "")
+                content, link = _whole(answer), answer.headers.get("Link", "")
             following = NEXT_PAGE.search(link)
             return json.loads(content), urlsplit(following[1]).query if following else None
         except RefusedError as error:
@@ -148,6 +153,25 @@ def _answer(name: str, revision: str, what: str, query: str = "") -> tuple[Any, 
         except (ValueError, RecursionError):
             raise _unexpected(name) from None
     raise AssertionError
+
+
+def _whole(answer: Any) -> bytes:
+    """Return an answer, of which a server may send a byte now and then.
+
+    Raises:
+        PassingError: it takes too long, or has no end.
+        Interrupted: a signal came.
+    """
+    parts, left, until = list[bytes](), LARGEST_ANSWER, time.monotonic() + LONGEST_SECONDS
+    while part := answer.read1(AT_ONCE):
+        raise_if_stopping()
+        parts.append(part)
+        left -= len(part)
+        if left < 0 or time.monotonic() > until:
+            raise PassingError("an answer without end")
+    if answer.length:  # bytes that were promised
+        raise PassingError("the connection ended before the answer did")
+    return b"".join(parts)
 
 
 def _refused(name: str, revision: str, error: RefusedError) -> FrepoError:
