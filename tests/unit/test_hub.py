@@ -238,9 +238,12 @@ def test_a_file_that_was_damaged_later_is_found(hub, tmp_path):
     content[20] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        FrepoError, match=r"test-00000-of-00001\.parquet is damaged: its SHA-256 is not that of the Hub"
+        FrepoError, match=r"test-00000-of-00001\.parquet is damaged: its SHA-256 is not that of the Hub; set aside as"
     ):
         loaded(tmp_path)
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+    fetch_missing(table(), tmp_path / "data")
+    loaded(tmp_path)
 
 
 def test_a_private_data_set_needs_a_token_that_no_other_host_gets(hub, tmp_path, monkeypatch):
@@ -334,11 +337,14 @@ def test_without_a_server_the_way_out_is_named(hub, tmp_path, monkeypatch):
         fetched(tmp_path)
 
 
-def test_a_damaged_index_is_named(hub, tmp_path):
+def test_a_damaged_index_is_named_and_fetched_again(hub, tmp_path, capsys):
     directory(tmp_path).mkdir(parents=True)
     (directory(tmp_path) / "index.json").write_text("{}")
-    with pytest.raises(FrepoError, match=r"index\.json is damaged"):
-        fetched(tmp_path)
+    fetched(tmp_path)
+    said = capsys.readouterr().err
+    assert "index.json is damaged" in said
+    assert "set aside as index.json.damaged" in said
+    assert (directory(tmp_path) / "index.json.damaged").read_text() == "{}"
 
 
 def test_preparing_prints_what_a_spec_needs(hub, tmp_path, capsys):
