@@ -43,15 +43,24 @@ def ingest(
     """
     try:
         try:
-            with writing(database, patience) as connection:
-                return _bring_up(connection, runs_dir, names)
-        except OlderDatabaseError:
-            return _rebuilt(database, runs_dir, patience)
+            return _brought_up(database, runs_dir, names, patience)
+        except (
+            duckdb.IOException
+        ):  # with many processes, about once in 400 times DuckDB reads beyond the end of the file
+            return _brought_up(database, runs_dir, names, patience)
     except duckdb.Error as error:
         raise FrepoError(
             f"the database {database} cannot be written: {first_line(error)}; results are safe in the run "
             "directories, `frepo ingest` adds them later"
         ) from None
+
+
+def _brought_up(database: Path, runs_dir: Path, names: Sequence[str] | None, patience: float | None) -> Ingested:
+    try:
+        with writing(database, patience) as connection:
+            return _bring_up(connection, runs_dir, names)
+    except OlderDatabaseError:
+        return _rebuilt(database, runs_dir, patience)
 
 
 def _rebuilt(database: Path, runs_dir: Path, patience: float | None) -> Ingested:
