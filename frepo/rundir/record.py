@@ -230,7 +230,7 @@ def keep_rows_before(path: Path, step: int) -> None:
     if not path.exists():
         return
     rows = read_rows(path)
-    if not all(type(row.get("step")) is int and "name" in row for row in rows):
+    if not all(type(row.get("step")) is int for row in rows):
         raise FrepoError(f"{path} is damaged; move its directory away and run the spec again")
     write_atomically(path, json_lines(row for row in rows if row["step"] < step).encode())
 
