@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from frepo.engine.checkpoint import restore_newest, save_state
 from frepo.engine.environment import must_go_on_from, numerics
-from frepo.errors import DivergedError, Interrupted
+from frepo.errors import Interrupted
 from frepo.rundir import record
 from frepo.rundir.files import make_directories, write_atomically
 from frepo.rundir.record import ImageSheet, ResultFile, Row
@@ -91,12 +89,7 @@ class Journal:
         return step % every == 0 or step == steps - 1
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Record the metrics of `step`, except those already recorded by an earlier attempt.
-
-        Raises:
-            DivergedError: one of them is not finite.
-        """
-        self._must_be_finite(step, metrics)
+        """Record the metrics of `step`, except those already recorded by an earlier attempt."""
         rows: list[Row] = [
             {"step": step, "name": name, "value": value}
             for name, value in metrics.items()
@@ -106,14 +99,6 @@ class Journal:
         self.newest.update(metrics)
         if self.events:
             self.events.add(rows)
-
-    def _must_be_finite(self, step: int, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            if not np.isfinite(value):
-                raise DivergedError(
-                    f"{self.label}: {name} is {value} at step {step}; the computation has diverged. A smaller "
-                    "learning_rate or a larger distill.reg helps"
-                )
 
     def save_is_due(self, step: int) -> bool:
         """Return whether enough steps or seconds have passed since the last saved state."""
@@ -181,13 +166,12 @@ class Follower(Journal):
         """Return (step, state) to resume from, or None."""
         return restore_newest(self.directory / record.STATE, like, _must_be_of_these_numerics)
 
-    def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Record nothing, as the first process does that; where its computation ends because of them, so does this.
+    def logs(self, step: int, steps: int) -> bool:  # noqa: ARG002
+        """Return False: the first process records metrics."""
+        return False
 
-        Raises:
-            DivergedError: one of them is not finite.
-        """
-        self._must_be_finite(step, metrics)
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Do nothing: the first process records metrics."""
 
     def save_is_due(self, step: int) -> bool:  # noqa: ARG002
         """Return False: the first process decides."""

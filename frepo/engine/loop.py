@@ -65,6 +65,8 @@ class Loop(Generic[S]):
     """Size of the `inputs` of a step, if large."""
     precision: Precision = "float32"
     """Precision of its networks."""
+    remedy: str = "A smaller learning_rate helps"
+    """What to do where its numbers grow beyond all bounds."""
     milestones: tuple[Milestone[S], ...] = ()
     saved_form: SavedForm[S] | None = None
     """None if a state is saved as it is."""

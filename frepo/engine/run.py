@@ -9,6 +9,7 @@ import jax
 from frepo.engine.blocks import BlockRunner
 from frepo.engine.cost import peak_flops
 from frepo.engine.devices import place
+from frepo.engine.finite import Finite
 from frepo.engine.journal import Journal
 from frepo.engine.loop import Loop
 from frepo.engine.prefetch import prefetched
@@ -26,9 +27,10 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
 
     Raises:
         Interrupted: a signal came; the state is saved, or held by the journal.
-        FrepoError: a metric is not finite, or the saved state cannot be used.
+        DivergedError: a metric or the state is not finite; such a state is never saved.
+        FrepoError: the saved state cannot be used.
     """
-    steps, runner = loop.steps, BlockRunner(loop.step)
+    steps, runner, finite = loop.steps, BlockRunner(loop.step), Finite(loop, journal)
     step, state = _start(loop, journal)
     size = loop.block_steps
     most = _steps_at_peak(loop, runner, state)
@@ -37,24 +39,26 @@ def run_steps(loop: Loop[S], journal: Journal) -> S:
         prefetched(loop.inputs) as inputs,
     ):
         if step:
-            state = _pass_milestones(loop, journal, state, step)
+            state = _pass_milestones(loop, journal, finite, state, step)
         while step < steps:
             journal.release()
             end = _block_end(loop, step, size)
             ahead = _block_end(loop, end, size)
             state, metrics = runner(state, loop.constants, inputs(step, end, ahead), _stop_or_save(journal, step))
-            for done, values in enumerate(metrics, start=step):
+            for done, values in enumerate(jax.device_get(metrics), start=step):
+                found = finite.metrics(done, values)
                 if journal.logs(done, steps):
-                    journal.log(done, {name: float(value) for name, value in values.items()})
+                    journal.log(done, found)
             step += len(metrics)
             journal.last_step = step
-            state = _pass_milestones(loop, journal, state, step)
+            state = _pass_milestones(loop, journal, finite, state, step)
             progress.update(step, journal.newest)
             stop, save = any_process(stopping(), journal.save_is_due(step))
             if step < steps and (stop or save):
-                journal.save(step, steps, _to_save(loop, state))
+                journal.save(step, steps, _to_save(loop, finite, state, step))
                 if stop:
                     raise_if_stopping("another process")
+    finite.state(steps, state)
     return state
 
 
@@ -69,17 +73,20 @@ def _start(loop: Loop[S], journal: Journal) -> tuple[int, S]:
     return step, place(form.unpack(saved) if form else saved)
 
 
-def _to_save(loop: Loop[S], state: S) -> Any:
+def _to_save(loop: Loop[S], finite: Finite, state: S, step: int) -> Any:
+    finite.state(step, state)
     return loop.saved_form.pack(state) if loop.saved_form else state
 
 
-def _pass_milestones(loop: Loop[S], journal: Journal, state: S, step: int) -> S:
+def _pass_milestones(loop: Loop[S], journal: Journal, finite: Finite, state: S, step: int) -> S:
     """Return the state after the milestones of `step`; a signal during or after one of them loses nothing."""
-    journal.hold(step, loop.steps, lambda: _to_save(loop, state))
-    for milestone in loop.milestones:
-        if step in milestone.steps:
-            state, values = milestone.call(state, step)
-            journal.log(step - 1, {name: float(value) for name, value in values.items()})
+    due = [milestone for milestone in loop.milestones if step in milestone.steps]
+    if due:
+        finite.state(step, state)
+    journal.hold(step, loop.steps, lambda: _to_save(loop, finite, state, step))
+    for milestone in due:
+        state, values = milestone.call(state, step)
+        journal.log(step - 1, finite.metrics(step - 1, values))
     return state
 
 

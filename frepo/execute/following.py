@@ -26,6 +26,6 @@ def follow(graph: Graph, options: RuntimeOptions) -> None:
             stages.check(stage, options)
         for stage in pending:
             directory = stage_directory(stage, options.runs_dir)
-            journal = Follower(directory, stage.directory, options.checkpoint_every, options.log_every, lambda *_: None)
+            journal = Follower(directory, stage.directory, options.checkpoint_every, None, lambda *_: None)
             stages.execute(stage, options, journal)
             meet(stage.place)

@@ -6,55 +6,32 @@ import numpy as np
 import optax
 import pytest
 
-from frepo.data.dataset import Dataset, DatasetInfo
 from frepo.data.load import load_dataset
-from frepo.data.preprocess import fit_preprocess
 from frepo.engine.blocks import STEPS_OF_HOST_LOOP, BlockRunner, block_steps, branch
 from frepo.engine.journal import Journal
 from frepo.engine.run import run_steps
-from frepo.methods.base import Job
 from frepo.methods.chosen import with_labels
 from frepo.networks.build import build_model
 from frepo.networks.losses import centered_one_hot
 from frepo.networks.prepare import prepare as prepare_training
 from frepo.networks.recipe import examples
 from frepo.networks.training import Regime, Trainer, fixed_data, one_by_one, training_loop
-from frepo.plan import DistillStage, EvaluateStage, Stage
-from frepo.runtime import Cadence, RuntimeOptions
-from frepo.spec import Conv, Dm, Frepo, Pool, Rcig, Recipe, Standardize
+from frepo.plan import EvaluateStage
+from frepo.runtime import Cadence
+from frepo.spec import Conv, Dm, Rcig, Recipe
 from frepo.spec import Dataset as DatasetTable
 
 SHAPE = (8, 8, 1)
 
 
-FREPO = Frepo(method="frepo", ipc=1, steps=30, batch_size=16, learning_rate=0.01, flip=True)
 DM = Dm(method="dm", ipc=1, steps=30, batch_size=16)
 RCIG = Rcig(
     method="rcig", ipc=1, steps=30, batch_size=16, inner_steps=2, hessian_steps=2, max_pool_updates=2, flip=True
 )
 
 
-def learning_of(seed, method=FREPO):
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
-    labels = np.arange(60, dtype=np.int32) % 3
-    settings = Standardize(type="standardize")
-    fitted = fit_preprocess(settings, "some", pixels)
-    info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64, 3)
-    dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
-    work = DistillStage(
-        seed=seed,
-        dataset=DatasetTable(name="digits"),
-        distill=method.resolved("digits"),
-        method_version=method.version,
-        architecture=Conv(width=4, depth=2),
-        pool=Pool(size=2, max_online_updates=3),
-    )
-    return method.load()(Job(Stage(method.method, work), dataset, RuntimeOptions(residency="device")))
-
-
 @pytest.fixture
-def learning():
+def learning(learning_of):
     return learning_of(0)
 
 
@@ -84,7 +61,7 @@ def test_a_scan_gives_what_the_host_loop_gives(learning, as_on_a_gpu):
         assert float(one["krr_error"]) == pytest.approx(float(other["krr_error"]), rel=1e-3)
 
 
-def test_a_scan_of_rcig_gives_what_the_host_loop_gives(as_on_a_gpu):
+def test_a_scan_of_rcig_gives_what_the_host_loop_gives(learning_of, as_on_a_gpu):
     learning = learning_of(0, RCIG)
     given = learning.loop.inputs(0, 8)
     assert given.replace.any()
@@ -175,15 +152,15 @@ def programs(loop):
     return [each.as_text() for each in lowered]
 
 
-def of_frepo(seed, _):
+def of_frepo(learning_of, seed, _):
     return learning_of(seed).loop
 
 
-def of_dm(seed, _):
+def of_dm(learning_of, seed, _):
     return learning_of(seed, DM).loop
 
 
-def on_digits(seed, tmp_path):
+def on_digits(_, seed, tmp_path):
     """Return the loop of an evaluation by real images, drawn from the seed."""
     dataset = load_dataset(DatasetTable(name="digits"), tmp_path, tmp_path)
     recipe = Recipe(num_models=2, augmentation=("color",), steps=3, warmup_steps=0)
@@ -202,9 +179,9 @@ def on_digits(seed, tmp_path):
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("loop_of", [of_frepo, of_dm, on_digits])
-def test_one_program_serves_all_seeds(loop_of, backend, tmp_path, monkeypatch):
+def test_one_program_serves_all_seeds(loop_of, backend, learning_of, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    one, other = loop_of(0, tmp_path), loop_of(1, tmp_path)
+    one, other = (loop_of(learning_of, seed, tmp_path) for seed in (0, 1))
     assert programs(one) == programs(other)
     same = jax.tree.map(np.array_equal, (one.start, one.constants), (other.start, other.constants))
     assert not all(jax.tree.leaves(same))  # what differs is what they are given

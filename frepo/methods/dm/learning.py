@@ -47,6 +47,7 @@ def prepare(job: Job) -> Learning[DmState]:
         settings.steps,
         bytes_per_step=target.bytes_per_step,
         precision=architecture.precision,
+        remedy="A smaller distill.learning_rate helps",
     )
     parameters = num_parameters(model, info.image_shape)
     return Learning(loop, start, lambda state: state.data, lambda state: Result(state.data, settings.steps), parameters)

@@ -77,6 +77,7 @@ def prepare(job: Job) -> Learning[DistillState]:
         settings.steps,
         bytes_per_step=target.bytes_per_step,
         precision=precision,
+        remedy="A smaller distill.learning_rate or a larger distill.reg helps",
         milestones=tuple(milestones),
     )
     return Learning(

@@ -69,6 +69,7 @@ def prepare(job: Job) -> Learning[RatState]:
         typical=typical,
         bytes_per_step=target.bytes_per_step,
         precision=architecture.precision,
+        remedy="A smaller distill.learning_rate or distill.inner_learning_rate helps",
     )
     centred = partial(_centred, classes=info.label_classes)
     parameters = num_parameters(model, info.image_shape)

@@ -87,6 +87,7 @@ def prepare(job: Job) -> Learning[RcigState]:
         found=with_rates,
         bytes_per_step=target.bytes_per_step,
         precision=precision,
+        remedy="A smaller distill.learning_rate or a larger distill.l2 helps",
     )
     return Learning(
         loop,
