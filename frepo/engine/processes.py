@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -31,6 +32,9 @@ OF_OTHERS = re.compile(
     r"gloo|nccl|coordination|connection (closed|reset|refused)|socket closed|\bpeer\b", re.IGNORECASE
 )
 """What libraries say where the other side of an exchange is gone."""
+
+GRACE_SECONDS = 5.0
+"""For which the first process stays when it has failed."""
 
 _handlers: list[Any] = []
 """What C calls; it has to outlive the call that installs it."""
@@ -72,7 +76,9 @@ def letting_none_wait() -> Generator[None]:
             yield
     except BaseException as error:
         if not isinstance(error, Interrupted) or isinstance(error, LostProcessError):  # all stop at a signal together
-            atexit.register(_leave, error.exit_code if isinstance(error, FrepoError) else 1)  # after the message
+            # At exit, so after the message. JAX ends all when the first process is gone: others may fail alike.
+            grace = GRACE_SECONDS if jax.process_index() == 0 and not isinstance(error, LostProcessError) else 0.0
+            atexit.register(_leave, error.exit_code if isinstance(error, FrepoError) else 1, grace)
         raise
 
 
@@ -91,10 +97,11 @@ def others_answering() -> Generator[None]:
         raise
 
 
-def _leave(code: int) -> None:
+def _leave(code: int, grace: float) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
+    time.sleep(grace)
     os._exit(code)
 
 

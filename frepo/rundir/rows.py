@@ -76,6 +76,6 @@ class MetricRows:
         if not step:
             return []
         rows = read_rows(self._path)
-        if not all(type(row.get("step")) is int and "name" in row for row in rows):
-            raise DamagedError(self._path, "a row is none of metrics")
+        if not all(type(row.get("step")) is int for row in rows):
+            raise DamagedError(self._path, "a row has no step")
         return [row for row in rows if row["step"] < step]

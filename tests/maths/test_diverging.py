@@ -30,6 +30,8 @@ METHODS = (
     ),
 )
 each_method = pytest.mark.parametrize(("method", "remedy"), METHODS, ids=lambda value: getattr(value, "method", ""))
+TAKE_LONG = ("rcig", "rat_bptt")
+"""To compile."""
 
 
 def journal_in(directory) -> Journal:
@@ -52,8 +54,11 @@ def spoilt(start, value):
 
 @pytest.mark.usefixtures("compile_quickly")
 @each_method
-def test_a_bad_number_among_the_images_ends_each_method_at_its_first_step(learning_of, tmp_path, method, remedy):
+def test_a_bad_number_among_the_images_ends_each_method_at_its_first_step(learning_of, tmp_path, long, method, remedy):
     loop = learning_of(0, method).loop
+    assert loop.remedy == f"A smaller {remedy}"
+    if method.method in TAKE_LONG and not long:
+        return
     bad = replace(loop, start=spoilt(loop.start, np.inf), found=None)
     with pytest.raises(DivergedError) as error:
         run_steps(bad, journal_in(tmp_path / "stage"))
@@ -64,7 +69,9 @@ def test_a_bad_number_among_the_images_ends_each_method_at_its_first_step(learni
 
 @pytest.mark.usefixtures("compile_quickly")
 @each_method
-def test_a_batch_in_which_classes_are_missing_is_as_good_as_any(learning_of, tmp_path, method, remedy):
+def test_a_batch_in_which_classes_are_missing_is_as_good_as_any(learning_of, tmp_path, long, method, remedy):
+    if method.method in TAKE_LONG and not long:
+        pytest.skip("takes minutes: FREPO_TEST_LONG=1")
     alone = method.model_copy(update={"batch_size": 1})  # one image: of the two other classes there is none
     run_steps(replace(learning_of(0, alone).loop, found=None), journal_in(tmp_path / "stage"))
 

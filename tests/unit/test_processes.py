@@ -32,7 +32,7 @@ def together():
             stop, = any_process(ends == "interrupted" and index == 1)
             if stop:
                 raise Interrupted("stopped by a signal")
-            if ends == "diverged" or (ends == "failed" and index == 1):
+            if ends == "diverged" or (ends, index) in (("failed", 1), ("first failed", 0)):
                 raise DivergedError("the loss is nan")
             if ends == "broken" and index == 1:
                 raise TypeError("an error in the program")
@@ -93,11 +93,20 @@ def test_one_that_dies_or_does_not_answer_ends_the_other(start, victim, number):
 
 @pytest.mark.parametrize(
     ("ends", "codes"),
-    [("failed", [75, 1]), ("broken", [75, 1]), ("diverged", [1, 1]), ("interrupted", [75, 75])],
+    [
+        ("failed", [75, 1]),
+        ("first failed", [1, 75]),
+        ("broken", [75, 1]),
+        ("diverged", [1, 1]),
+        ("interrupted", [75, 75]),
+    ],
 )
 def test_one_that_fails_lets_none_wait(start, ends, codes):
     found = [ended(process) for process in start(ends)]
     assert [code for code, _ in found] == codes, found
-    said = {"failed": "frepo: the loss is nan", "broken": "TypeError: an error", "diverged": "frepo: the loss is nan"}
-    assert said.get(ends, "frepo: stopped by a signal") in found[1][1]
-    assert "Traceback" not in found[0][1]
+    for code, (_, err) in zip(codes, found, strict=True):
+        if code == 1:
+            assert ("TypeError: an error" if ends == "broken" else "frepo: the loss is nan") in err
+        else:
+            assert ("stopped by a signal" if ends == "interrupted" else "cannot be reached") in err
+            assert "Traceback" not in err
