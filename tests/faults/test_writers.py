@@ -50,6 +50,7 @@ ELSEWHERE = {
     "execute/job.py:Job.mark_failed": "a stage that fails: tests/program/test_jobs.py",
     "execute/slurm/queue.py:remember": "needs a cluster: tests/slurm",
     "rundir/arrays.py:npz_bytes": "into memory",
+    "rundir/directory.py:set_damaged_aside": "after damage: test_damage.py",
     "rundir/directory.py:set_run_aside": "--fresh: tests/program/test_resume.py",
     "rundir/lease.py:_discard": "after a kill: test_kills.py",
     "rundir/lease.py:_server_time": "only to see its time: tests/unit/test_lease.py",
