@@ -119,6 +119,7 @@ def timed(cwd: Path, count: int, rows: int, times: int) -> dict[str, float]:
     }
     for name, command in commands.items():
         found[name] = statistics.median(measured(command, cwd)[0] for _ in range(times))
+        print(f"{name}: {found[name]:.2f} s", file=sys.stderr, flush=True)
     found["ingest, rows of one run new"] = statistics.median(_ingest_after_rows(cwd, names[0], k) for k in range(times))
     return found
 

@@ -335,7 +335,7 @@ def main():
     for line in sys.stdin:
         found = answer(KINDS[kind], Path(line.rstrip("\n")), watch)
         if watch.packages is None:
-            installed = {*sys.modules, *importlib.metadata.packages_distributions(), "olefile"}
+            installed = {*sys.modules, *importlib.metadata.packages_distributions(), "olefile", "cython"}
             watch.packages = installed | sys.stdlib_module_names - {"antigravity", "this"}
         print(json.dumps(found), file=out, flush=True)
 

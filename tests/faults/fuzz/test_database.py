@@ -227,7 +227,7 @@ CHANGES = (
         "UPDATE run_stages SET stage = '../..'",
     ),
     *(
-        "UPDATE stages SET class_names = [repeat('x', 10000000)]",
+        "UPDATE stages SET class_names = [repeat('x', 1000000)]",
         "ALTER TABLE runs ALTER seed TYPE VARCHAR",
         "CREATE TABLE t (x INTEGER)",
     ),
