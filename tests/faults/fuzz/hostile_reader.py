@@ -298,7 +298,7 @@ def kib(name):
 def answer(read, path, watch):
     with Path("/proc/self/clear_refs").open("w") as file:
         file.write("5")  # the largest size is measured from here on
-    watch.trouble, watch.input = [], str(path) if read in (state, runs) else None
+    watch.trouble, watch.input = [], str(path) if read in (state, runs, prepared) else None
     watch.input = str(path.parent) if read is database else watch.input
     before = kib("VmRSS")
     error, is_told = None, True
