@@ -62,6 +62,13 @@ def rename_damaged(path: Path) -> Path:
 
 
 @contextlib.contextmanager
+def scratch_beside(path: Path) -> Generator[Path]:
+    """Yield a directory for the time of the block, beside `path`, with a hidden name that says what a kill has left."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as temporary:
+        yield Path(temporary)
+
+
+@contextlib.contextmanager
 def directory_written_atomically(path: Path) -> Generator[Path]:
     """Yield an empty directory beside `path` that takes its name when the block ends without an error.
 
@@ -69,8 +76,8 @@ def directory_written_atomically(path: Path) -> Generator[Path]:
     one stays.
     """
     make_directories(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as temporary:
-        content = Path(temporary) / "content"
+    with scratch_beside(path) as temporary:
+        content = temporary / "content"
         content.mkdir()
         yield content
         for written in (*content.rglob("*"), content):

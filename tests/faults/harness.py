@@ -27,6 +27,8 @@ ROWS = {
 }
 """Columns of each table that do not depend on when and where a run was computed."""
 
+OF_A_PATH = re.compile(r"(\.stages/[a-z]+-[0-9a-f]{12})-[0-9a-f]{6}")
+"""The place of a stage of a folder of images, which its absolute path decides."""
 WHEN = re.compile(r"/\.(cache|lease|clock)|\.tmp|stage\.json|/run-|provenance|README|downloads/|events")
 """Files that say when they were made, and what is removed at the end."""
 
@@ -133,7 +135,7 @@ class Site:
         """Return digests of what light commands have made by path, without what says when."""
         found = {}
         for path in sorted(path for name in MADE for path in (self.path / name).rglob("*")):
-            name = str(path.relative_to(self.path))
+            name = OF_A_PATH.sub(r"\1", str(path.relative_to(self.path)))
             if path.suffix != ".html" and path.is_file() and not WHEN.search(name):
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
             elif path.suffix == ".html":

@@ -106,4 +106,6 @@ def finish(site, straight, name, commands):
     """Let a light command end well, unless it says that it has done so."""
     done = site.frepo(*commands.LIGHT[name])
     assert done.code == 0 or "already" in done.err or "is there" in done.err, done.err
-    assert site.made() == straight.made()
+    (made, rows), (wanted, of_wanted) = site.made(), straight.made()
+    assert {name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name)} == set()
+    assert rows == of_wanted

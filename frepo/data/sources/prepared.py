@@ -5,7 +5,6 @@ A prepared data set is a folder of image files by class, and an index that is wr
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -22,7 +21,7 @@ from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refus
 from frepo.errors import FrepoError
 from frepo.progress import note
 from frepo.reading import is_inside, read_regular
-from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
+from frepo.rundir.files import directory_written_atomically, rename_damaged, scratch_beside, sha256_of_file
 from frepo.signals import raise_if_stopping
 
 LARGEST_INDEX = 2**27
@@ -103,8 +102,8 @@ def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
         Interrupted: a signal came.
     """
     directory = own_directory(name, data_dir)
-    with directory_written_atomically(directory) as temporary, tempfile.TemporaryDirectory(dir=data_dir) as scratch:
-        root = origin if origin.is_dir() else unpack(origin, Path(scratch))
+    with directory_written_atomically(directory) as temporary, scratch_beside(directory) as scratch:
+        root = origin if origin.is_dir() else unpack(origin, scratch)
         try:
             layout, words = _layout(name, root)
             _copy(name, sorted(layout(root)), words, temporary)

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from frepo.data.sheet import contact_sheet
 from frepo.exchange.export.exported import Exported
 from frepo.exchange.export.names import folder_names, label_names
+from frepo.rundir.files import scratch_beside
 
 GRID = "grid.png"
 TABLE = "labels.csv"
@@ -66,13 +66,13 @@ def write_tfds(exported: Exported, directory: Path) -> None:
             "soft_label": tfds.features.Tensor(shape=exported.soft_labels.shape[1:], dtype=np.float32),
         }
     )
-    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch, _quiet():
+    with scratch_beside(directory) as scratch, _quiet():
         builder = Builder(
             name=NAME,
             version=VERSION,
             features=features,
             split_datasets={SPLIT: ()},
-            data_dir=scratch,
+            data_dir=str(scratch),
             description=f"Distilled images of {exported.provenance['run_id']}. README.md says how to use them.",
             file_format="array_record",
             disable_shuffling=True,
