@@ -12,6 +12,10 @@ PIECES = range(40)
 """Of the long form: each is so many kills, half of the pieces at writes and half at moments."""
 
 
+in_the_long_form = pytest.mark.skipif(not os.environ.get("FREPO_TEST_LONG"), reason="the long form: FREPO_TEST_LONG=1")
+"""Before what is undisturbed is computed."""
+
+
 @pytest.fixture
 def piece(request, long):
     if request.param and not long:
@@ -50,11 +54,13 @@ def test_a_run_of_every_kind_of_stage(site, straight, acknowledged, commands, pi
     killed(site, commands.RUN, straight, acknowledged, piece)
 
 
+@in_the_long_form
 @pytest.mark.parametrize("piece", range(1, 7), indirect=True)
 def test_a_run_of_every_method(site, straight_methods, acknowledged, commands, piece):
     killed(site, commands.METHODS, straight_methods, acknowledged, piece)
 
 
+@in_the_long_form
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores")
 @pytest.mark.parametrize("victim", ["command", "workers"])
 @pytest.mark.parametrize("piece", range(1, 7), indirect=True)

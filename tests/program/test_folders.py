@@ -350,8 +350,8 @@ def test_an_interrupted_preparation_is_not_taken_for_a_whole_one(workplace, numb
         assert process.poll() is None
         time.sleep(0.002)
     os.kill(process.pid, number)
-    process.communicate()
-    assert process.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), err
     assert not (workplace.path / "data" / "imagewoof" / "frepo").exists()
     workplace.frepo("data", "prepare", "imagewoof", "--from", root, *data)
     index = json.loads((workplace.path / "data" / "imagewoof" / "frepo" / "index.json").read_text())

@@ -18,7 +18,7 @@ from frepo.data.sources.places import INDEX, not_there, own_directory
 from frepo.data.sources.source import Source
 from frepo.data.sources.unpack import unpack
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
-from frepo.errors import FrepoError
+from frepo.errors import FrepoError, Interrupted
 from frepo.progress import note
 from frepo.reading import is_inside, read_regular
 from frepo.rundir.files import directory_written_atomically, rename_damaged, scratch_beside, sha256_of_file
@@ -107,6 +107,8 @@ def prepare_own(name: str, origin: Path, data_dir: Path) -> Path:
         try:
             layout, words = _layout(name, root)
             _copy(name, sorted(layout(root)), words, temporary)
+        except Interrupted:
+            raise
         except FrepoError as error:  # of an archive, the scratch folder says nothing to anybody
             raise FrepoError(str(error).replace(str(root), str(origin))) from None
     return directory
