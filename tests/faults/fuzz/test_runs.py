@@ -121,7 +121,7 @@ def test_run_directories(take, show, files, try_all):
     changes = [st.tuples(st.just(name), damaged(content)) for name, content in files.items()]
     for name, content in files.items():
         if name.endswith(".json"):
-            changes += [st.tuples(st.just(name), json_of(json.loads(content)))] * 6
+            changes += [st.tuples(st.just(name), json_of(unsealed(content)))] * 6
         elif name.endswith(".jsonl"):
             changes += [st.tuples(st.just(name), rows_of(content))] * 2
 
@@ -137,10 +137,15 @@ def test_run_directories(take, show, files, try_all):
     try_all(changed(), show, examples=6)
 
 
+def unsealed(content):
+    """Return the content of a record without its digest, as strangers may write it."""
+    return {name: value for name, value in json.loads(content).items() if name != "sha256"}
+
+
 def record_of(files, kind):
     """Return path and content of the record of the run, or of the stage that has made images."""
     for name, content in files.items():
-        record = json.loads(content) if name.endswith(".json") else {}
+        record = unsealed(content) if name.endswith(".json") else {}
         if (kind == "run" and "/run-" in name) or record.get("images"):
             return name, record
     raise AssertionError
