@@ -148,7 +148,9 @@ def test_the_gradient_is_that_of_unrolled_training_wherever_the_window_lies(pref
     ],
 )
 @pytest.mark.usefixtures("compile_quickly")
-def test_so_it_is_for_real_networks_with_augmentation_and_partial_batches(normalization, fields):
+def test_so_it_is_for_real_networks_with_augmentation_and_partial_batches(normalization, fields, long):
+    if normalization != "instance" and not long:
+        pytest.skip("takes minutes: set FREPO_TEST_LONG=1")
     w = world(normalization, window=2, **fields)
     loss, expected = unrolled(w, 1)
     (state, metrics), _ = by_phases(w, w.given(1))

@@ -175,7 +175,7 @@ def test_the_specs_of_many_parts_run_cut_to_a_few(workplace, kind, long):
 
 
 TOO_LONG = "takes minutes: set FREPO_TEST_LONG=1"
-MINUTES = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof")
+MINUTES = ("caltech_birds2011", "cifar100", "imagenet_resized/64x64", "imagenette", "imagewoof", "tiny_imagenet")
 """Data sets whose specs take minutes even so: they run where tests may take that long."""
 
 
