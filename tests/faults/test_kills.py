@@ -16,13 +16,6 @@ in_the_long_form = pytest.mark.skipif(not os.environ.get("FREPO_TEST_LONG"), rea
 """Before what is undisturbed is computed."""
 
 
-@pytest.fixture
-def piece(request, long):
-    if request.param and not long:
-        pytest.skip("the long form: FREPO_TEST_LONG=1")
-    return request.param
-
-
 def killed(site, command, straight, acknowledged, piece, kills=KILLS):
     """Kill a command so many times, and let it end well."""
     random = np.random.default_rng(piece)
@@ -49,13 +42,14 @@ def killed(site, command, straight, acknowledged, piece, kills=KILLS):
     site.must_have(acknowledged)
 
 
-@pytest.mark.parametrize("piece", PIECES, indirect=True)
+@in_the_long_form
+@pytest.mark.parametrize("piece", PIECES)
 def test_a_run_of_every_kind_of_stage(site, straight, acknowledged, commands, piece):
     killed(site, commands.RUN, straight, acknowledged, piece)
 
 
 @in_the_long_form
-@pytest.mark.parametrize("piece", range(1, 7), indirect=True)
+@pytest.mark.parametrize("piece", range(1, 7))
 def test_a_run_of_every_method(site, straight_methods, acknowledged, commands, piece):
     killed(site, commands.METHODS, straight_methods, acknowledged, piece)
 
@@ -63,7 +57,7 @@ def test_a_run_of_every_method(site, straight_methods, acknowledged, commands, p
 @in_the_long_form
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores")
 @pytest.mark.parametrize("victim", ["command", "workers"])
-@pytest.mark.parametrize("piece", range(1, 7), indirect=True)
+@pytest.mark.parametrize("piece", range(1, 7))
 def test_a_sweep_side_by_side(site, straight_sweep, acknowledged, commands, lives, piece, victim):
     random = np.random.default_rng(piece)
     for _ in range(3):
