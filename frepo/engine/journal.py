@@ -69,7 +69,7 @@ class Journal:
         self.first_step = self.last_step = self.saved_step = found[0] if found else 0
         self._saved_at = time.monotonic()
         rows = self._rows.begin(self.first_step)
-        self._written = {(row["step"], row.get("name")) for row in rows}
+        self._written = {(row["step"], str(row.get("name"))) for row in rows}
         if self.events:
             self.events.begin(rows)
         if self.first_step < self.recorded_step:
