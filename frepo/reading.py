@@ -5,6 +5,12 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Settings of DuckDB: nothing is fetched or loaded because of what a file or a query looks like."""
+
 
 def read_regular(path: Path, most: int) -> bytes:
     """Return the content of a file.

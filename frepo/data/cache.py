@@ -4,7 +4,6 @@ import hashlib
 import json
 import mmap
 import os
-import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from frepo.plan.identity import fingerprint
 from frepo.progress import warn
-from frepo.rundir.files import directory_written_atomically, sha256_of_file
+from frepo.rundir.files import delete, directory_written_atomically, sha256_of_file
+from frepo.rundir.seal import sealed, unsealed
 
 ENTRY = "entry.json"
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""Exceptions of an entry that is not as it was written."""
 HASHED_UP_TO = 2**31
 """Larger files are identified by size and time instead of content: reading them would take a minute."""
 
@@ -88,20 +89,16 @@ def cached(
     Raises:
         OSError: the disk is full.
     """
-    try:
-        return _read(directory)
-    except FileNotFoundError:
-        if directory.exists() and not (directory / ENTRY).exists():  # it comes into being with all that it holds
-            warn(f"the cache entry {directory} is damaged (it has no {ENTRY}); computing it again")
-            shutil.rmtree(directory)
-    except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError, NotADirectoryError) as error:
-        warn(f"the cache entry {directory} is damaged ({error}); computing it again")
-        shutil.rmtree(directory) if directory.is_dir() else directory.unlink()
+    if directory.exists():  # it comes into being with all that it holds
+        try:
+            return _read(directory)
+        except DAMAGED as error:
+            warn(f"the cache entry {directory} is damaged ({error}); computing it again")
+            delete(directory)
     with directory_written_atomically(directory) as temporary:
         facts = compute(NewEntry(temporary))
         marks = {path.stem: _mark(path) for path in sorted(temporary.glob("*.npy"))}
-        content = {"arrays": marks, "facts": facts}
-        (temporary / ENTRY).write_text(json.dumps({**content, "sha256": fingerprint(content)}))
+        (temporary / ENTRY).write_bytes(sealed(json.dumps({"arrays": marks, "facts": facts}, indent=1).encode()))
     return _read(directory)
 
 
@@ -113,10 +110,7 @@ def release(array: np.ndarray) -> None:
 
 
 def _read(directory: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    entry = json.loads((directory / ENTRY).read_text())
-    seal = entry.pop("sha256", None)  # entries of earlier versions have none
-    if seal is not None and seal != fingerprint(entry):
-        raise ValueError(f"{ENTRY} differs from what was written")
+    entry = json.loads(unsealed((directory / ENTRY).read_bytes())[0])
     arrays = {}
     for name, mark in entry["arrays"].items():
         path = directory / f"{name}.npy"

@@ -5,6 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+LARGEST_SHEET = 2**27
+"""Pixels of one, and bytes of its file."""
+
 
 def contact_sheet(pixels: np.ndarray, columns: int) -> bytes:
     """Return a PNG of images [n, h, w, c] in 0..1 (clipped), row by row, `columns` to a row, without gaps.

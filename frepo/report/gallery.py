@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from frepo.data.pixels import opened
+from frepo.data.sheet import LARGEST_SHEET
 from frepo.errors import FrepoError
 from frepo.reading import is_inside, read_regular
 from frepo.rundir import record
@@ -26,9 +27,6 @@ MOST_AT_LENGTH = 6
 
 MOST_COLUMNS = 10
 """Images of a class that are shown."""
-
-LARGEST_SHEET = 2**27
-"""Pixels of a sheet, and bytes of its file."""
 
 SMALL = 32 * 1024
 """Files up to so many bytes are never compressed further."""
@@ -184,31 +182,31 @@ def load_sheet(directory: Path, row: dict[str, Any], key: str, *, exact: bool) -
 
     Where it need not be `exact`, a large sheet is compressed: the steps in between would make a page too heavy to send.
     """
-    content = _content(directory, row)
-    if content is None:
+    found = _read(directory, row)
+    if found is None:
         return None
+    content, sheet = found
     columns = min(row["n_columns"], MOST_COLUMNS)
     kind = "png"
-    with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
-        width, height = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
-        shown = sheet.crop((0, 0, columns * width, sheet.height))
-        if not exact and len(content) > SMALL:
-            kind, content = "webp", _encoded(shown, "WEBP", quality=QUALITY)
-        elif columns < row["n_columns"]:
-            content = _encoded(shown, "PNG")
+    width, height = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
+    shown = sheet.crop((0, 0, columns * width, sheet.height))
+    if not exact and len(content) > SMALL:
+        kind, content = "webp", _encoded(shown, "WEBP", quality=QUALITY)
+    elif columns < row["n_columns"]:
+        content = _encoded(shown, "PNG")
     uri = _uri(kind, content)
     return Sheet(key, row["step"], row["view"], uri, width, height, columns, row["n_columns"], row["n_rows"])
 
 
 def load_thumbnail(directory: Path, row: dict[str, Any], title: str) -> Thumbnail | None:
     """Return the corner of the sheet of a row of `images`; None where the file is missing or has changed."""
-    content = _content(directory, row)
-    if content is None:
+    found = _read(directory, row)
+    if found is None:
         return None
+    _, sheet = found
     columns, rows = min(row["n_columns"], CORNER[0]), min(row["n_rows"], CORNER[1])
-    with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
-        tile = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
-        corner = sheet.crop((0, 0, columns * tile[0], rows * tile[1])).convert("RGB")
+    tile = sheet.width // row["n_columns"], sheet.height // row["n_rows"]
+    corner = sheet.crop((0, 0, columns * tile[0], rows * tile[1])).convert("RGB")
     scale = max(1, -(-max(tile) // CORNER_TILE))
     corner = corner.reduce(scale) if scale > 1 else corner
     wide = corner.width * max(1, CORNER_TILE // max(tile))
@@ -221,8 +219,10 @@ def load_thumbnail(directory: Path, row: dict[str, Any], title: str) -> Thumbnai
     )
 
 
-def _content(directory: Path, row: dict[str, Any]) -> bytes | None:
-    """Return the file of a row of `images`, or None where it is missing, has changed or is no sheet of so many tiles.
+def _read(directory: Path, row: dict[str, Any]) -> tuple[bytes, Image.Image] | None:
+    """Return the file of a row of `images` and what it shows.
+
+    None where it is missing, has changed or is no sheet of so many tiles.
 
     Rows and files may be a stranger's.
     """
@@ -235,7 +235,7 @@ def _content(directory: Path, row: dict[str, Any]) -> bytes | None:
         with opened(io.BytesIO(content), LARGEST_SHEET) as sheet:
             sheet.load()
             has_tiles = 0 < row["n_columns"] <= sheet.width and 0 < row["n_rows"] <= sheet.height
-            return content if sheet.format == "PNG" and has_tiles else None
+            return (content, sheet) if sheet.format == "PNG" and has_tiles else None
     except Exception:  # Pillow raises many kinds for bytes that are no image
         return None
 

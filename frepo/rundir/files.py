@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -53,6 +54,14 @@ def rename(path: Path, to: Path) -> Path:
     for parent in {path.parent, renamed.parent}:
         sync(parent)
     return renamed
+
+
+def delete(path: Path) -> None:
+    """Remove a file, a link, or a directory with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def rename_damaged(path: Path) -> Path:

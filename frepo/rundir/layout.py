@@ -49,7 +49,7 @@ def take_over(plan: Plan, runs_dir: Path) -> None:
         if not link.is_symlink():
             make_directories(place.parent)
             rename(link, free_name(link) if place.exists() else place)
-        elif not place.exists() and referring(runs_dir).get(_place_of(link) or "") == {plan.spec.name}:
+        elif not place.exists() and referring(runs_dir).get(place_of(link) or "") == {plan.spec.name}:
             rename(link.resolve(), place)
         _link(link, Path("..", STAGES, stage.place))
 
@@ -61,12 +61,12 @@ def referring(runs_dir: Path) -> dict[str, set[str]]:
         if run.name.startswith(".") or not run.is_dir():
             continue
         for entry in os.scandir(run.path):
-            if entry.is_symlink() and not entry.name.startswith(".") and (place := _place_of(entry.path)):
+            if entry.is_symlink() and not entry.name.startswith(".") and (place := place_of(entry.path)):
                 found.setdefault(place, set()).add(run.name)
     return found
 
 
-def _place_of(link: str | Path) -> str | None:
+def place_of(link: str | Path) -> str | None:
     """Return the name of the place that a link of a run leads to; None where it leads elsewhere, as strangers' may."""
     target = Path(os.readlink(link))  # noqa: PTH115 (of an entry)
     plain = target.parent.name == STAGES and not target.name.startswith(".")

@@ -11,9 +11,7 @@ runs/.stages/<kind>-<fp12>/stage.json       identity, status, attempts, digests 
                           /.lease-<n>                         while it runs: who works on it
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +31,7 @@ from frepo.plan.kinds import SCORES as SCORES
 from frepo.plan.kinds import TUNING as TUNING
 from frepo.reading import is_inside, read_regular
 from frepo.rundir.files import write_atomically
+from frepo.rundir.seal import sealed, unsealed
 from frepo.spec import Architecture
 
 STAGE_FILE = "stage.json"
@@ -40,9 +39,6 @@ RUN_FILES = "run-*.json"
 METRICS = "metrics.jsonl"
 IMAGES = "images"
 STATE = "state"
-
-SEAL = re.compile(rb'{\n "sha256": "([0-9a-f]{64})",')
-"""The start of a record: the digest of all of its text but this line. Records of earlier versions have none."""
 
 Row = dict[str, Any]
 Status = Literal["running", "stopped", "failed", "done"]
@@ -176,9 +172,7 @@ def network_columns(architecture: Architecture) -> Row:
 
 def write_record(path: Path, record: StageRecord | RunRecord) -> None:
     """Write a record atomically, with its digest in its first line."""
-    text = record.model_dump_json(indent=1).encode()
-    seal = f'{{\n "sha256": "{hashlib.sha256(text).hexdigest()}",'.encode()
-    write_atomically(path, seal + text.removeprefix(b"{"))
+    write_atomically(path, sealed(record.model_dump_json(indent=1).encode()))
 
 
 def read_stage(directory: Path) -> StageRecord | None:
@@ -233,15 +227,15 @@ def _read(path: Path, model: type[R]) -> R | None:
         raise DamagedError(path, "it is a directory") from None
     except OSError as error:
         raise FrepoError(f"{path} cannot be read ({error.strerror}) and is left as it is") from None
-    sealed = SEAL.match(content)
-    text = b"{" + content[sealed.end() :] if sealed else content
-    if sealed and hashlib.sha256(text).hexdigest() != sealed[1].decode():
-        raise DamagedError(path, "its digest does not match")
+    try:
+        text, is_sealed = unsealed(content)
+    except ValueError as error:
+        raise DamagedError(path, str(error)) from None
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        if sealed:
+        if is_sealed:
             raise FrepoError(
                 f"{path} is intact, but of another version of frepo ({reason}): use that, or move its directory away"
             ) from None

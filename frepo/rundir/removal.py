@@ -9,6 +9,7 @@ from pathlib import Path
 from frepo.errors import FrepoError, near_text
 from frepo.rundir import record
 from frepo.rundir.directory import locked
+from frepo.rundir.files import delete
 from frepo.rundir.layout import STAGES, referring, set_aside
 from frepo.rundir.lease import holder_of
 
@@ -89,7 +90,7 @@ def remove(removal: Removal) -> None:
         for directory in removal.runs:
             _empty(directory)
         for directory in removal.runs:  # their records last: as long as there is one, its run is known by name
-            directory.unlink() if directory.is_symlink() else shutil.rmtree(directory)
+            delete(directory)
     except OSError as error:
         raise FrepoError(f"{error.filename} cannot be removed: {error.strerror}") from None
 
@@ -110,7 +111,5 @@ def _empty(run_directory: Path) -> None:
         return
     records = set(record.run_files(run_directory))
     for path in run_directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path not in records:
-            path.unlink()
+        if path not in records:
+            delete(path)

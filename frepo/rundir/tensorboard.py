@@ -1,7 +1,6 @@
 """The metrics and images of a stage as TensorBoard reads them: an index of the record on disk, made from it anew."""
 
 import io
-import shutil
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from frepo.rundir import record
+from frepo.rundir.files import delete
 from frepo.rundir.record import ImageSheet, Row
 
 PREFIX = "events"
@@ -108,7 +108,7 @@ def write_events(directory: Path) -> None:
 
 def _remove(directory: Path) -> None:
     for path in directory.glob(PATTERN):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        delete(path)
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from frepo.errors import FrepoError
 from frepo.rundir import record
-from frepo.rundir.layout import STAGES
+from frepo.rundir.layout import STAGES, place_of
 from frepo.rundir.record import DamagedError, RunRecord
 from frepo.rundir.removal import names_of
 from frepo.rundir.verify_stage import Fault, verify_stage
@@ -78,16 +78,16 @@ def _of_run(directory: Path, commands: dict[Path, str]) -> Iterator[Fault]:
     for run in found.values():
         yield from _of_links(directory, run, commands)
     for link in directory.iterdir():  # of runs whose record is damaged
-        if link.is_symlink() and not link.name.startswith(".") and _leads_to_its_place(link):
-            commands.setdefault(_place(link), SOME_SPEC)
+        if not link.name.startswith(".") and (place := _place(link)):
+            commands.setdefault(place, SOME_SPEC)
 
 
 def _of_links(directory: Path, run: RunRecord, commands: dict[Path, str]) -> Iterator[Fault]:
     command = _command(run)
     for name in run.stages:
         link = directory / name
-        if link.is_symlink() and _leads_to_its_place(link):
-            commands[_place(link)] = command
+        if place := _place(link):
+            commands[place] = command
         elif link.is_dir() and not link.is_symlink():  # as earlier versions kept stages
             commands[link] = command
         elif link.is_symlink() or link.exists():
@@ -98,14 +98,12 @@ def _of_links(directory: Path, run: RunRecord, commands: dict[Path, str]) -> Ite
             yield Fault(link, "is missing", f"`{command}` makes the link anew; nothing is computed again")
 
 
-def _leads_to_its_place(link: Path) -> bool:
-    target = link.readlink()
-    place = PLACE.fullmatch(target.name)
-    return place is not None and target.parent.name == STAGES and link.name.endswith(f"-{place[1][:8]}")
-
-
-def _place(link: Path) -> Path:
-    return link.parent.parent / STAGES / link.readlink().name
+def _place(link: Path) -> Path | None:
+    """Return the place that a link of a run leads to; None where it is none, or leads to that of another stage."""
+    place = PLACE.fullmatch(place_of(link) or "") if link.is_symlink() else None
+    if place is None or not link.name.endswith(f"-{place[1][:8]}"):
+        return None
+    return link.parent.parent / STAGES / place[0]
 
 
 def _command(run: RunRecord) -> str:

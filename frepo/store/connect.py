@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory, gettempdir
 import duckdb
 
 from frepo.errors import FrepoError
+from frepo.reading import NO_EXTENSIONS
 from frepo.runtime import DEFAULT_DATABASE
 
 SCHEMA_VERSION = 8
@@ -27,12 +28,6 @@ LONGEST_PAUSE_SECONDS = 0.1
 """Between two looks whether it is one's turn, at first."""
 MOST_DEGREES = 1000
 """Degrees of freedom up to which the database has quantiles of Student's distribution."""
-
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
-"""Nothing is fetched or loaded because of what a file or a query looks like."""
 
 MEMORY = "4GB"
 """That a query takes at most."""
@@ -181,7 +176,7 @@ def connect(database: Path | str = DEFAULT_DATABASE) -> duckdb.DuckDBPyConnectio
             except duckdb.Error as error:
                 raise FrepoError(f"the database {database} cannot be copied: {first_line(error)}") from None
         # The file is open from here on: its name is no longer needed, and goes with the directory.
-        return duckdb.connect(str(copy), read_only=True, config={**CONFIG, "temp_directory": gettempdir()})
+        return duckdb.connect(str(copy), read_only=True, config={**NO_EXTENSIONS, "temp_directory": gettempdir()})
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, to: Path) -> None:
@@ -275,7 +270,7 @@ def _locked(handle: int) -> bool:
 def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     name = str(database.absolute())  # a bare md:x or :memory: DuckDB takes for something else than a file
     try:
-        return duckdb.connect(name, read_only=read_only, config=CONFIG)
+        return duckdb.connect(name, read_only=read_only, config=NO_EXTENSIONS)
     except duckdb.ConnectionException:  # this process, a notebook, has it open by itself, with DuckDB's own settings
         return duckdb.connect(name, read_only=read_only)
 

@@ -13,14 +13,11 @@ import numpy as np
 
 from frepo.data.dataset import RawSplits
 from frepo.data.sources.known import warn_of_counts
-from frepo.data.sources.places import INDEX, must_be_readable, not_there, own_directory
+from frepo.data.sources.places import INDEX, index_content, must_be_readable, not_there, own_directory
 from frepo.data.sources.source import Examples, Source
 from frepo.errors import FrepoError
-from frepo.reading import read_regular
 from frepo.rundir.files import directory_written_atomically, rename_damaged, sha256_of_file
 
-LARGEST_INDEX = 2**24
-"""Bytes."""
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -37,9 +34,9 @@ def arrays_source(name: str, data_dir: Path) -> Source:
     if not index.is_file():
         raise FrepoError(f"{not_there(name, data_dir)}\n{advice}")
     try:
-        content = json.loads(read_regular(index, LARGEST_INDEX))
+        content = index_content(directory)
         names, digests = tuple(map(str, content["class_names"])), dict(content["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _damaged(directory, f"{INDEX}: {error}") from None
 
     def both() -> tuple[Examples, Examples]:

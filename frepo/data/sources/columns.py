@@ -9,6 +9,7 @@ from typing import Any, cast
 import duckdb
 
 from frepo.errors import FrepoError, near_text
+from frepo.reading import NO_EXTENSIONS
 from frepo.spec import Dataset
 
 IMAGES = ("image", "img")
@@ -34,8 +35,7 @@ class Columns:
 
 def connected(files: Iterable[Path]) -> duckdb.DuckDBPyConnection:
     """Return a connection that reads these files only, loads no extension and takes a bounded amount of memory."""
-    config = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "memory_limit": MEMORY}
-    connection = duckdb.connect(config=config)
+    connection = duckdb.connect(config={**NO_EXTENSIONS, "memory_limit": MEMORY})
     allowed = [path for file in files for path in (str(file), literal(file))]
     connection.execute("SET allowed_paths = ?", [allowed])
     connection.execute("SET temp_directory = ''")

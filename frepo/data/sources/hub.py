@@ -8,17 +8,14 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory
+from frepo.data.sources.places import HUB_FOLDER, INDEX, hub_directory, index_content
 from frepo.data.sources.source import Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.errors import FrepoError
-from frepo.reading import is_inside, read_regular
+from frepo.reading import is_inside
 from frepo.rundir.files import make_directories, rename_damaged, sha256_of_file, write_atomically
 from frepo.spec import Dataset
 from frepo.spec.names import HUB
-
-LARGEST_INDEX = 2**26
-"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +55,14 @@ def read_index(directory: Path) -> HubIndex | None:
         FrepoError: it is damaged.
     """
     try:
-        content = json.loads(read_regular(directory / INDEX, LARGEST_INDEX))
+        content = index_content(directory)
         files = tuple(HubFile(str(file["path"]), int(file["size"]), str(file["sha256"])) for file in content["files"])
         if outside := [file.path for file in files if not is_inside(file.path)]:
             raise ValueError(f"{outside[0][:100]!a} is no path inside of it")
         return HubIndex(str(content["licence"]), str(content["citation"]), files)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise FrepoError(
             f"{directory / INDEX} is damaged ({error}); `frepo run` fetches it again unless --offline forbids it"
         ) from None

@@ -13,7 +13,7 @@ import numpy as np
 
 from frepo.data.pixels import GRAY_MODES, read_header, read_pixels
 from frepo.data.sources.columns import Columns, connected, find_columns, literal, unreadable
-from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.source import AT_ONCE, MOST_CLASSES, Examples, Source
 from frepo.data.sources.splits import Chosen, choose
 from frepo.data.sources.walk import one_error
 from frepo.errors import FrepoError
@@ -22,7 +22,6 @@ from frepo.spec import Dataset
 
 NO_CLASS = -1
 MOST_ROWS = 2**25
-MOST_CLASSES = 2**20
 LARGEST_IMAGE = 2**28
 """Bytes of a stored image."""
 USUAL_FETCH, LARGEST_FETCH = 2**27, 2**29

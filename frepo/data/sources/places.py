@@ -6,15 +6,37 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from frepo.data.sources.known import KNOWN, comes_from
 from frepo.errors import FrepoError
+from frepo.reading import read_regular
 from frepo.spec.names import HUB
 
 INDEX = "index.json"
 """Written last when a data set is prepared from its publisher's files."""
+LARGEST_INDEX = 2**27
+"""Bytes; that of Tiny ImageNet names 110,000 files."""
 HUB_FOLDER = "hf"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def index_content(directory: Path) -> Any:
+    """Return the JSON of the index of a prepared data set.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        ValueError: it is damaged.
+        FrepoError: it cannot be read.
+    """
+    try:
+        return json.loads(read_regular(directory / INDEX, LARGEST_INDEX))
+    except RecursionError:
+        raise ValueError("it goes too deep") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise FrepoError(f"{directory / INDEX} cannot be read ({error.strerror})") from None
 
 
 def own_directory(name: str, data_dir: Path) -> Path:

@@ -14,18 +14,15 @@ from frepo.data.fetch.publishers import ARCHIVES, PUBLISHED
 from frepo.data.pixels import read_pixels, silent_pillow
 from frepo.data.sources.folder import files_source
 from frepo.data.sources.known import warn_of_counts
-from frepo.data.sources.places import INDEX, not_there, own_directory
+from frepo.data.sources.places import INDEX, index_content, not_there, own_directory
 from frepo.data.sources.source import Source
 from frepo.data.sources.unpack import unpack
 from frepo.data.sources.walk import below, is_hidden, is_image, one_error, refuse
 from frepo.errors import FrepoError, Interrupted
 from frepo.progress import note
-from frepo.reading import is_inside, read_regular
+from frepo.reading import is_inside
 from frepo.rundir.files import directory_written_atomically, rename_damaged, scratch_beside, sha256_of_file
 from frepo.signals import raise_if_stopping
-
-LARGEST_INDEX = 2**27
-"""Bytes."""
 
 Image = tuple[str, str, Path]
 """Split, class (WordNet id) and file of an image."""
@@ -72,12 +69,12 @@ def own_source(name: str, data_dir: Path) -> Source:
             + (f"; or let frepo fetch it: frepo data prepare {name}" if name in PUBLISHED else "")
         )
     try:
-        content = json.loads(read_regular(index, LARGEST_INDEX))
+        content = index_content(directory)
         names = tuple(str(entry) for entry in content["class_names"])
         train, test = (
             [(directory / _inside(file), int(label)) for file, label in content[split]] for split in ("train", "test")
         )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         aside = rename_damaged(directory)
         raise FrepoError(
             f"{index} is damaged ({error}); {directory} is set aside as {aside.name}: prepare '{name}' again"

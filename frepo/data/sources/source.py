@@ -8,6 +8,7 @@ import numpy as np
 
 AT_ONCE = 1024
 """Number of examples fetched together."""
+MOST_CLASSES = 2**20
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from frepo.data.pixels import GRAY_MODES, eight_bits, opened
 from frepo.data.sources.description import must_be_of_tfds
 from frepo.data.sources.places import VERSION, must_be_readable, not_there, versions
-from frepo.data.sources.source import AT_ONCE, Examples, Source
+from frepo.data.sources.source import AT_ONCE, MOST_CLASSES, Examples, Source
 from frepo.data.sources.tfrecord import Records, find_records
 from frepo.errors import FrepoError
 from frepo.progress import note
@@ -21,7 +21,6 @@ from frepo.signals import raise_if_stopping
 
 TEST_SPLITS = ("test", "validation")
 FORMATS = ("array_record", "tfrecord")
-MOST_CLASSES = 2**20
 
 
 def find_prepared(name: str, data_dir: Path) -> Any:

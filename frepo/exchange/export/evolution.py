@@ -16,8 +16,6 @@ TILE = 64
 """Smallest side of an image, in pixels, where the whole is not larger than `LARGEST` then."""
 LARGEST = 2048
 """Side of the whole, in pixels."""
-LARGEST_SHEET = 2**27
-"""Pixels of a contact sheet."""
 MOST_IN_A_ROW = 10
 WEBP_LIMIT = 16383
 SECONDS = 4.0
@@ -78,6 +76,7 @@ def enlarged(tiles: np.ndarray) -> np.ndarray:
 def _tiles(directory: Path, sheet: ImageSheet) -> np.ndarray:
     """Return the images of a contact sheet, uint8 [rows, columns, h, w, 3] or [rows, columns, h, w]."""
     from frepo.data.pixels import opened
+    from frepo.data.sheet import LARGEST_SHEET
 
     path = directory / sheet.path
     try:

@@ -11,6 +11,7 @@ done, so that nothing is mocked: between two writes all is real.
 """
 
 import errno
+import importlib.util
 import json
 import os
 import signal
@@ -34,6 +35,9 @@ WRITES = {
         lambda *_: True,
     ),
 }
+
+PACKAGE = f"{os.path.dirname(importlib.util.find_spec('frepo').origin)}/"  # noqa: PTH120
+"""Where frepo's code lies, installed or in a checkout."""
 
 TO = ("os.rename", "os.symlink", "os.link")
 """Writes at their second path."""
@@ -98,9 +102,8 @@ class Fault:
 def _frepo_frames(frame):
     """Yield `file:function` of each frame that runs code of frepo, innermost first."""
     while frame is not None:
-        head, found, file = frame.f_code.co_filename.rpartition("/frepo/")
-        if found and "site-packages" not in head:
-            yield f"{file}:{frame.f_code.co_qualname}"
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            yield f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_code.co_qualname}"
         frame = frame.f_back
 
 

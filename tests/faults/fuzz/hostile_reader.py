@@ -143,7 +143,7 @@ def tfds(path):
 
     from frepo.data.sources.tfds import tfds_source
 
-    decoded(tfds_source("toys:1.0.0", path))
+    decoded(tfds_source("pets:1.0.0", path))
 
 
 def prepared(path):

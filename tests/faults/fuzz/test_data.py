@@ -211,7 +211,7 @@ def test_a_parquet_file_of_too_many_rows_is_refused(parquet, folder_of, tmp_path
     assert "rows; at most" in parquet(folder_of({**PARQUET, "train.parquet": path.read_bytes()}))
 
 
-class Toys(tfds.core.GeneratorBasedBuilder):
+class Pets(tfds.core.GeneratorBasedBuilder):
     """Two classes of small pictures."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -231,34 +231,34 @@ class Toys(tfds.core.GeneratorBasedBuilder):
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory, as_tfrecords):
+def pets(tmp_path_factory, as_tfrecords):
     """Return the files of a data set that TFDS has prepared, by the format of its records."""
     found = {}
     for file_format in ("array_record", "tfrecord"):
-        builder = Toys(data_dir=tmp_path_factory.mktemp("toys"), file_format="array_record")
+        builder = Pets(data_dir=tmp_path_factory.mktemp("pets"), file_format="array_record")
         builder.download_and_prepare()
         if file_format == "tfrecord":
             as_tfrecords(builder.data_path)
         paths = sorted(path for path in Path(builder.data_path).iterdir() if path.is_file())
-        found[file_format] = {f"toys/1.0.0/{path.name}": path.read_bytes() for path in paths}
+        found[file_format] = {f"pets/1.0.0/{path.name}": path.read_bytes() for path in paths}
     return found
 
 
 @pytest.fixture(scope="module")
-def prepared_by_tfds(reader_of, sound, toys):
-    return reader_of("tfds", sound(toys["tfrecord"]))
+def prepared_by_tfds(reader_of, sound, pets):
+    return reader_of("tfds", sound(pets["tfrecord"]))
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
-def test_directories_of_tfds(file_format, prepared_by_tfds, toys, folder_of, try_all, tfrecord):
-    files = toys[file_format]
+def test_directories_of_tfds(file_format, prepared_by_tfds, pets, folder_of, try_all, tfrecord):
+    files = pets[file_format]
     records = [name for name in files if "-train." in name or "-test." in name]
     documents = [name for name in files if name.endswith(".json")]
 
     def check(drawn):
         name, content = drawn
         error = prepared_by_tfds(folder_of({**files, name: content}))
-        assert error is None or "toys" in error
+        assert error is None or "pets" in error
 
     changes = [st.tuples(st.just(name), damaged(files[name])) for name in files]
     changes += [st.tuples(st.just(name), json_of(json.loads(files[name]))) for name in documents] * 3
@@ -271,9 +271,9 @@ def test_directories_of_tfds(file_format, prepared_by_tfds, toys, folder_of, try
 
 @pytest.mark.parametrize("name", ["hostile_module.Feature", "antigravity.Feature", "os.path.Feature"])
 @pytest.mark.parametrize("form", ["features.json", "legacy", "nested", "dataset_info.json"])
-def test_a_data_set_names_no_module_to_import(prepared_by_tfds, toys, folder_of, name, form):
-    files = dict(toys["array_record"])
-    place = f"toys/1.0.0/{'dataset_info.json' if form == 'dataset_info.json' else 'features.json'}"
+def test_a_data_set_names_no_module_to_import(prepared_by_tfds, pets, folder_of, name, form):
+    files = dict(pets["array_record"])
+    place = f"pets/1.0.0/{'dataset_info.json' if form == 'dataset_info.json' else 'features.json'}"
     document = json.loads(files[place])
     feature = {"pythonClassName": name, "jsonFeature": {"json": "{}"}}
     if form == "features.json":
@@ -291,25 +291,25 @@ def test_a_data_set_names_no_module_to_import(prepared_by_tfds, toys, folder_of,
 
 
 @pytest.mark.parametrize("count", [2**40, 2**62])
-def test_a_number_of_classes_that_fills_memory_is_refused(prepared_by_tfds, toys, folder_of, count):
-    files = dict(toys["array_record"])
-    document = json.loads(files["toys/1.0.0/features.json"])
+def test_a_number_of_classes_that_fills_memory_is_refused(prepared_by_tfds, pets, folder_of, count):
+    files = dict(pets["array_record"])
+    document = json.loads(files["pets/1.0.0/features.json"])
     document["featuresDict"]["features"]["label"]["classLabel"]["numClasses"] = str(count)
-    files["toys/1.0.0/features.json"] = json.dumps(document).encode()
-    del files["toys/1.0.0/label.labels.txt"]
+    files["pets/1.0.0/features.json"] = json.dumps(document).encode()
+    del files["pets/1.0.0/label.labels.txt"]
     assert "number of classes" in prepared_by_tfds(folder_of(files))
 
 
 @pytest.mark.parametrize(
     "template", ["../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "/etc/passwd", "gs://a/{SPLIT}"]
 )
-def test_records_that_lie_elsewhere_are_not_read(prepared_by_tfds, toys, folder_of, template):
-    files = dict(toys["array_record"])
-    document = json.loads(files["toys/1.0.0/dataset_info.json"])
+def test_records_that_lie_elsewhere_are_not_read(prepared_by_tfds, pets, folder_of, template):
+    files = dict(pets["array_record"])
+    document = json.loads(files["pets/1.0.0/dataset_info.json"])
     for split in document["splits"]:
         split["filepathTemplate"] = template
-    files["toys/1.0.0/dataset_info.json"] = json.dumps(document).encode()
-    assert "toys" in prepared_by_tfds(folder_of(files))
+    files["pets/1.0.0/dataset_info.json"] = json.dumps(document).encode()
+    assert "pets" in prepared_by_tfds(folder_of(files))
 
 
 IMAGENETTE = {

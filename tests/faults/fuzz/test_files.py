@@ -18,8 +18,9 @@ from hostile_inputs import DEEP, LENGTHS, PATHS, altered, as_json, damaged, json
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from frepo.engine.checkpoint import MAGIC, save_state
+from frepo.engine.checkpoint import save_state
 from frepo.engine.environment import numerics
+from frepo.rundir.state import MAGIC
 
 IMAGES = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3, 1)
 LABELS = np.eye(2, dtype=np.float32)
