@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""Tests send it, and what runs under nohup ignores it."""
 
 RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
 

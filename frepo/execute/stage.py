@@ -12,6 +12,7 @@ from frepo.execute.index import bring_up_if_free
 from frepo.plan import Stage
 from frepo.rundir import record
 from frepo.rundir.directory import LOCK_PATIENCE_SECONDS, locked, make_directory
+from frepo.rundir.files import remove_leftovers
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.lease import LostError, log_file
 from frepo.rundir.provenance import now, peak_host_bytes, provenance
@@ -67,6 +68,7 @@ def run_stage(
         if is_done(stage, options.runs_dir):
             say("done by another process")
             return
+        remove_leftovers(directory)
         say(f"starts on {found.device}")
         with event_file(directory, wanted=options.tensorboard) as events:
             log = _StageLog(stage, directory, found, options)

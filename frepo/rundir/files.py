@@ -5,8 +5,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
+from glob import escape
 from pathlib import Path
+
+LEFT_FOR_SECONDS = 24 * 3600.0
+"""Where several processes write, what nobody has touched for so long is what a kill has left."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -70,6 +75,12 @@ def rename_damaged(path: Path) -> Path:
     return rename(path, next(name for name in names if not name.exists()))
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove what kills have left of files written atomically, below a directory that nobody else writes to."""
+    for path in [path for path in directory.rglob(".*.tmp") if not path.is_symlink()]:
+        delete(path)
+
+
 @contextlib.contextmanager
 def scratch_beside(path: Path) -> Generator[Path]:
     """Yield a directory for the time of the block, beside `path`, with a hidden name that says what a kill has left."""
@@ -82,9 +93,12 @@ def directory_written_atomically(path: Path) -> Generator[Path]:
     """Yield an empty directory beside `path` that takes its name when the block ends without an error.
 
     All that is in it is synced to disk before. Where another process has put a directory there in the meantime, that
-    one stays.
+    one stays. What kills have left of earlier tries is removed a day later.
     """
     make_directories(path.parent)
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        if _untouched_seconds(left) > LEFT_FOR_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     with scratch_beside(path) as temporary:
         content = temporary / "content"
         content.mkdir()
@@ -114,6 +128,14 @@ def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _untouched_seconds(directory: Path) -> float:
+    """Return for how long nothing in a directory has been written; 0 where it vanishes meanwhile."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+    except OSError:
+        return 0.0
 
 
 def _umask() -> int:

@@ -1,11 +1,12 @@
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from frepo.rundir.files import directory_written_atomically, sha256_of_file, write_atomically
+from frepo.rundir.files import LEFT_FOR_SECONDS, directory_written_atomically, sha256_of_file, write_atomically
 
 
 @pytest.fixture
@@ -124,6 +125,21 @@ def test_a_directory_that_another_process_finished_first_stays(tmp_path):
         (path / "file").write_text("first")
     assert (path / "file").read_text() == "first"
     assert names(tmp_path) == ["it"]
+
+
+def test_what_a_kill_has_left_of_a_directory_is_removed_a_day_later(tmp_path):
+    old, young, busy, other = (tmp_path / name for name in (".it.a.tmp", ".it.b.tmp", ".it.c.tmp", ".at.a.tmp"))
+    for left in (old, young, busy, other):
+        (left / "content").mkdir(parents=True)
+        (left / "content" / "file").write_text("half")
+    past = time.time() - LEFT_FOR_SECONDS - 10
+    for left in (old, busy, other):
+        for path in (left / "content" / "file", left / "content", left):
+            os.utime(path, (past, past))
+    (busy / "content" / "file").write_text("more")
+    with directory_written_atomically(tmp_path / "it"):
+        pass
+    assert names(tmp_path) == [".at.a.tmp", ".it.b.tmp", ".it.c.tmp", "it"]
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):

@@ -297,6 +297,18 @@ def test_a_state_outlives_a_damaged_record(place):
     assert place.run(spec)[0]
 
 
+def test_what_a_kill_has_left_of_files_is_removed(place):
+    spec = place.spec()
+    _, directory = place.stage(spec)
+    (directory / record.IMAGES).mkdir(parents=True)
+    left = [directory / ".stage.json.abc.tmp", directory / record.IMAGES / ".000.png.abc.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    place.run(spec)
+    assert place.status() == {"small": "done"}
+    assert [path for path in left if path.exists()] == []
+
+
 def test_a_damaged_record_of_a_run_is_set_aside_and_written_anew(place):
     spec = place.spec()
     place.run(spec)
