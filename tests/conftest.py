@@ -174,6 +174,24 @@ def quick_compile():
         yield
 
 
+@pytest.fixture(autouse=True)
+def compile_quickly():
+    """Let XLA optimise little in this process, too: tests compile longer than they run."""
+    jax = sys.modules.get("jax")  # many tests need none
+    if jax is None:
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def optimized(compile_quickly):
+    """Let XLA optimise as it does for users, where that is what is tested."""
+    sys.modules["jax"].config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def long():
     """Return whether tests may take minutes."""

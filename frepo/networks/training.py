@@ -151,10 +151,9 @@ def training_loop(
     def step(networks: Any, constants: _Constants, given: _Given) -> Any:
         keys = jax.random.wrap_key_data(constants.keys)
         if isinstance(networks, tuple):
+            one = jax.jit(train_one)  # traced and lowered once
             pairs = [
-                train_one(
-                    n, keys[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants.images
-                )
+                one(n, keys[i], jax.tree.map(lambda leaf, i=i: leaf[i], given.batch), given.step, constants.images)
                 for i, n in enumerate(networks)
             ]
             networks, losses = zip(*pairs, strict=True)

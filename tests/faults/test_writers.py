@@ -55,7 +55,6 @@ ELSEWHERE = {
     "rundir/lease.py:_discard": "after a kill: test_kills.py",
     "rundir/lease.py:_server_time": "only to see its time: tests/unit/test_lease.py",
     "rundir/rows.py:MetricRows.begin": "when it goes on: test_kills.py",
-    "rundir/tensorboard.py:_remove": "when it goes on: test_kills.py",
     "store/connect.py:connect": "a copy for one connection in the directory for temporary files",
     "store/rebuild.py:_remove": "a database of an older frepo: tests/unit/test_store.py",
     "store/rebuild.py:rebuild": "a database of an older frepo: tests/unit/test_store.py",

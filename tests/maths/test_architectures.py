@@ -37,8 +37,6 @@ SIDES = dict.fromkeys(SMALL, 16) | {"vgg11": 32}
 every_architecture = pytest.mark.parametrize("name", SMALL)
 every_normalization = pytest.mark.parametrize("normalization", NORMALIZATIONS)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def table(name, normalization):
     return SMALL[name].model_copy(update={"normalization": normalization})

@@ -29,9 +29,6 @@ def normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_convolution(channels):
     function = jax.jit(convolution._convolve_on_cpu)

@@ -52,7 +52,6 @@ def spoilt(start, value):
     return jax.tree_util.tree_map_with_path(spoil, start)
 
 
-@pytest.mark.usefixtures("compile_quickly")
 @each_method
 def test_a_bad_number_among_the_images_ends_each_method_at_its_first_step(learning_of, tmp_path, long, method, remedy):
     loop = learning_of(0, method).loop
@@ -67,7 +66,6 @@ def test_a_bad_number_among_the_images_ends_each_method_at_its_first_step(learni
     assert not list((tmp_path / "stage").glob("state/*"))
 
 
-@pytest.mark.usefixtures("compile_quickly")
 @each_method
 def test_a_batch_in_which_classes_are_missing_is_as_good_as_any(learning_of, tmp_path, long, method, remedy):
     if method.method in TAKE_LONG and not long:

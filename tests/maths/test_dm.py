@@ -36,8 +36,6 @@ SHAPE = (2, 4, 2)
 CLASSES, IPC, REAL = 3, 2, 5
 RESIDENT = TrainingImages(None, lambda x: x, lambda data, chosen: (data.images[chosen], data.labels[chosen]), 0)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def small_model(normalization="identity", width=2):
     return build_model(DcConv(width=width, depth=1, normalization=normalization), CLASSES, SHAPE)

@@ -126,7 +126,7 @@ def by_phases(w, given):
 
 
 @pytest.mark.parametrize("prefix", [0, 2, 3])
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_the_gradient_is_that_of_unrolled_training_wherever_the_window_lies(prefix):
     w = world(learn_labels=True)
     loss, expected = unrolled(w, prefix)
@@ -147,7 +147,6 @@ def test_the_gradient_is_that_of_unrolled_training_wherever_the_window_lies(pref
         ("identity", {"batch_per_class": 1, "classes_per_batch": 2}),
     ],
 )
-@pytest.mark.usefixtures("compile_quickly")
 def test_so_it_is_for_real_networks_with_augmentation_and_partial_batches(normalization, fields, long):
     if normalization != "instance" and not long:
         pytest.skip("takes minutes: set FREPO_TEST_LONG=1")
@@ -160,7 +159,7 @@ def test_so_it_is_for_real_networks_with_augmentation_and_partial_batches(normal
     np.testing.assert_array_equal(state.data.labels, w.state.data.labels)
 
 
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_the_gradient_is_that_of_finite_differences():
     w = world(window=6)
     _, expected = unrolled(w, 0)
@@ -174,7 +173,7 @@ def test_the_gradient_is_that_of_finite_differences():
     np.testing.assert_allclose(np.vdot(expected.images, direction), numeric, rtol=1e-5)
 
 
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_adam_is_that_of_optax_and_its_derivative_is_a_number_where_gradients_are_zero():
     params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0]])}
     optimizer = optax.adam(0.1)
@@ -190,7 +189,7 @@ def test_adam_is_that_of_optax_and_its_derivative_is_a_number_where_gradients_ar
     assert np.all(np.isfinite(derivative))
 
 
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_memory_does_not_grow_with_the_steps_before_the_window():
     def peak(**fields):
         w = world(**fields)
@@ -292,7 +291,7 @@ def test_a_stage_ends_after_passes_without_progress():
     assert int(better.stalled) == 0
 
 
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_an_adaptive_step_looks_at_the_norms_first_and_goes_on_alike_in_both_forms():
     w = world(placement="adaptive", window_change=1)
     (host, metrics), (traced, same) = by_phases(w, w.given(0, first=1))
@@ -303,7 +302,7 @@ def test_an_adaptive_step_looks_at_the_norms_first_and_goes_on_alike_in_both_for
     assert int(again.placed.stage) == EARLY
 
 
-@pytest.mark.usefixtures("in_float64", "compile_quickly")
+@pytest.mark.usefixtures("in_float64")
 def test_a_step_that_is_stopped_leaves_the_state_as_it_was():
     w = world()
     step, answers = w.step.phased(), iter([False] * 4 + [True] * 2)

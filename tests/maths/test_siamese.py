@@ -14,8 +14,6 @@ apply_compiled = jax.jit(apply)
 pull_back = jax.jit(lambda change, x, y: jax.vjp(lambda x: apply(change, x), x)[1](y))
 siamese_compiled = jax.jit(siamese, static_argnums=0)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def images(n=4, shape=SHAPE, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(n, *shape)), jnp.float32)
