@@ -130,7 +130,7 @@ def test_settings_of_jax_in_the_environment_change_nothing(workplace, straight, 
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    workplace.frepo("run", workplace.spec(), "--log-every", 5, "--set", 'application.0.baselines=[]')
+    workplace.frepo("run", workplace.spec(), "--log-every", 5, "--set", "application.0.baselines=[]")
     found = workplace.results("runs/tiny")
     assert len(found) == 4
     assert {name: straight[0][name] for name in found} == found
