@@ -19,8 +19,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-"""Tests send it, and what runs under nohup ignores it."""
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it, and what runs under nohup ignores it
 
 RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
 
@@ -167,27 +166,28 @@ def own_workplace(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def quick_compile():
-    """Let XLA optimise little: for files of tests of a few steps, which compile longer than they run."""
+def commands_compile_quickly():
+    """Let XLA optimise little in commands: for files of tests of a few steps, which compile longer than they run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
         yield
 
 
 @pytest.fixture(autouse=True)
-def compile_quickly():
-    """Let XLA optimise little in this process, too: tests compile longer than they run."""
+def compiles_quickly():
+    """Let XLA optimise little in the process of a test: it compiles longer than it runs."""
     jax = sys.modules.get("jax")  # many tests need none
     if jax is None:
         yield
         return
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture
-def optimized(compile_quickly):
+def optimized(compiles_quickly):
     """Let XLA optimise as it does for users, where that is what is tested."""
     sys.modules["jax"].config.update("jax_disable_most_optimizations", False)
 

@@ -7,7 +7,7 @@ import subprocess
 import duckdb
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 
 def nothing_written(workplace):

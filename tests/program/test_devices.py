@@ -8,7 +8,7 @@ import socket
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 FREPO = 'method = "frepo"\nipc = 1\nsteps = 50\nbatch_size = 100\nflip = true'
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -26,7 +26,7 @@ def assert_equal_but_for_rounding(one, other):
 
 
 @pytest.fixture(scope="module")
-def one_device(make_workplace, quick_compile):
+def one_device(make_workplace, commands_compile_quickly):
     workplace = make_workplace("one")
     workplace.frepo("run", workplace.spec(distill=FREPO), warnings="error")
     return distilled(workplace)

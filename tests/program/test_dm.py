@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 ARCHITECTURE = 'type = "dcconv"\nwidth = 4\ndepth = 2\nnormalization = "instance"'
 DISTILL = 'method = "dm"\nipc = 1\nsteps = 400\nbatch_size = 16\n'

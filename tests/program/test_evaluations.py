@@ -10,7 +10,7 @@ from flax import serialization
 from frepo.data.sources.digits import read_digits
 from frepo.data.split import split
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 DISTILL = 'method = "frepo"\nipc = 2\nsteps = 30\nbatch_size = 128\nlearning_rate = 0.01\nvalidation_fraction = 0.2'
 QUICK = "num_models = 2\nsteps = 20\nwarmup_steps = 5\nlearning_rate = 3e-3\naugmentation = []\n"

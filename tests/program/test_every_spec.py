@@ -19,7 +19,7 @@ from frepo.data.sources.known import KNOWN
 from frepo.data.sources.prepared import WORDS
 from frepo.spec import load_spec, load_specs
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 FILES = sorted((Path(__file__).parents[2] / "specs").rglob("*.toml"))
 SWEEPS = [path for path in FILES if load_specs(path)[0].sweep]

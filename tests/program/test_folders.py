@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 SELECT = 'method = "random"\nipc = 2'
 FOLDER = 'name = "image_folder"\npath = "photos"\n'

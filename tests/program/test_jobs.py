@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compile"),
+    pytest.mark.usefixtures("commands_compile_quickly"),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores"),
 ]
 
@@ -58,7 +58,7 @@ def must_be_gone(lives):
 
 
 @pytest.fixture(scope="module")
-def straight(make_workplace, quick_compile):
+def straight(make_workplace, commands_compile_quickly):
     """A finished run of all experiments in one process."""
     workplace = make_workplace("straight")
     write_grid(workplace)

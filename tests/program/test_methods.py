@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 METHODS = {
     "rcig": {
@@ -35,7 +35,7 @@ def method(request):
 
 
 @pytest.fixture(scope="module")
-def straight(method, make_workplace, quick_compile):
+def straight(method, make_workplace, commands_compile_quickly):
     """Return where a run has been that nothing interrupts."""
     workplace = make_workplace(method)
     workplace.frepo("run", workplace.spec(**METHODS[method]), "--log-every", 1, warnings="error")

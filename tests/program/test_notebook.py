@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 BESIDE_A_CONNECTION = """
 import threading

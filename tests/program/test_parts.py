@@ -9,7 +9,7 @@ import pytest
 
 import frepo
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 DISTILL = 'method = "frepo"\nipc = 2\nsteps = 20\nbatch_size = 64\nlearning_rate = 0.01'
 RECIPE = "num_models = 1\nsteps = 20\nwarmup_steps = 5\nlearning_rate = 3e-3\naugmentation = []\n"
@@ -29,7 +29,7 @@ def results(workplace, name):
 
 
 @pytest.fixture(scope="module")
-def straight(make_workplace, quick_compile):
+def straight(make_workplace, commands_compile_quickly):
     """Return the results of a course of steps that one process computes and nothing interrupts."""
     workplace = make_workplace("straight")
     workplace.frepo("run", workplace.spec(distill=DISTILL, application=CONTINUAL))

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from frepo.data.prepare import prepare
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 SHORT = (
     "distill.steps=4",
@@ -23,6 +23,7 @@ SHORT = (
     "application.0.steps=4",
     "application.0.warmup_steps=1",
     "application.0.num_models=2",
+    "application.0.augmentation=[]",
 )
 
 
@@ -39,7 +40,7 @@ def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(wo
     with np.load(workplace.stage(name, "random") / "distilled.npz") as arrays:
         assert arrays["images"].shape == (10, *shape)
         chosen, classes = arrays["images"], arrays["classes"]
-    _, err = workplace.frepo(*command, "--set", "seed=1")
+    _, err = workplace.frepo(*command, "--set", "seed=1", "--set", "application=[]")
     assert "decoding" not in err
     assert "fitting" not in err
     (dataset,) = {tuple(row["class_names"]) for row in workplace.rows("SELECT class_names FROM stages")}

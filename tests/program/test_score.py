@@ -7,7 +7,7 @@ import pytest
 from flax import serialization
 from sklearn.datasets import load_digits
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
 
 QUICK = ("architecture.width=8", "architecture.depth=2", "application.num_models=2", "application.epochs=30")
 CHEAP = [word for setting in QUICK for word in ("--set", setting)]

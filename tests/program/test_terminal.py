@@ -66,7 +66,7 @@ RANDOM = {"pool": None, "application": EVALUATION}
 
 
 @pytest.fixture(scope="module")
-def one(make_workplace, quick_compile):
+def one(make_workplace, commands_compile_quickly):
     """Return where a run has been, its results as JSON, and what was said meanwhile."""
     workplace = make_workplace("terminal")
     spec = workplace.spec("one", distill='method = "random"\nipc = 1', **RANDOM)

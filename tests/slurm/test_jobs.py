@@ -176,7 +176,7 @@ class Sweep:
 
 
 @pytest.fixture
-def make_sweep(slurm, own_workplace, quick_compile):
+def make_sweep(slurm, own_workplace, commands_compile_quickly):
     yield lambda *seeds: Sweep(own_workplace, slurm.wait_until, seeds)
     slurm.command("scancel", "--user=root")
 

@@ -392,7 +392,7 @@ def test_results_of_other_commits_and_configs_are_other_tasks(fake_runs, databas
     assert rows == ((NAME, "a, commit 0b27149"), (NAME, "b, commit 0b27149"))
 
 
-def test_a_run_fetches_its_data_set_and_repeats_without_the_network(hub, workplace, quick_compile):
+def test_a_run_fetches_its_data_set_and_repeats_without_the_network(hub, workplace, commands_compile_quickly):
     data = ("--data-dir", str(workplace.path / "data"))
     spec = workplace.spec(
         dataset=f'name = "{NAME}"\nrevision = "{COMMIT}"',

@@ -1,7 +1,7 @@
 """The real 8x8 digits that ship with scikit-learn, which takes seconds to import and is not."""
 
 import gzip
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from frepo.data.dataset import RawSplits
 from frepo.errors import FrepoError
 
-FILE = "datasets/data/digits.csv.gz"
+FILE = "sklearn/datasets/data/digits.csv.gz"
 TEST_SHARE = 0.2
 
 
@@ -21,8 +21,7 @@ def read_digits() -> RawSplits:
     Raises:
         FrepoError: scikit-learn does not have them where it has always had them.
     """
-    package = find_spec("sklearn")
-    path = Path((package and package.origin) or "").parent / FILE
+    path = Path(str(distribution("scikit-learn").locate_file(FILE)))
     try:
         with gzip.open(path, "rt") as file:
             table = np.array([line.split(",") for line in file], np.uint8)
