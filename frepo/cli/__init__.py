@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. Here are its commands, in the order in which help lists them."""
 
+import gc
 import sys
 
 import typer
@@ -82,6 +83,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; errors of the user end in a message and the exit code of their kind."""
+    gc.set_threshold(100_000, 50, 100)  # JAX makes many objects and little garbage: this was a tenth of a start
     try:
         app(prog_name="frepo")
     except FrepoError as error:

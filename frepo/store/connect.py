@@ -26,8 +26,6 @@ PAUSE_SECONDS = 0.02
 """Between two attempts to open the file: each takes milliseconds of a processor."""
 LONGEST_PAUSE_SECONDS = 0.1
 """Between two looks whether it is one's turn, at first."""
-MOST_DEGREES = 1000
-"""Degrees of freedom up to which the database has quantiles of Student's distribution."""
 
 MEMORY = "4GB"
 """That a query takes at most."""
@@ -311,13 +309,14 @@ def _ensure_schema(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
 
 
 def _fill_student(connection: duckdb.DuckDBPyConnection) -> None:
-    degrees = list(range(1, MOST_DEGREES + 1))
-    connection.execute("INSERT INTO student SELECT unnest(?), unnest(?)", [degrees, [*map(student_quantile, degrees)]])
+    # A file of what `student_quantile` returns: every new database needs them, and SciPy takes long to import.
+    quantiles = [float(line) for line in files("frepo.store").joinpath("student.txt").read_text("ascii").split()]
+    degrees = range(1, len(quantiles) + 1)
+    connection.execute("INSERT INTO student SELECT unnest(?), unnest(?)", [[*degrees], quantiles])
 
 
 def student_quantile(degrees: float) -> float:
     """Return the 97.5% quantile of Student's distribution, by degrees of freedom."""
-    # Slow to import, and needed for a new database and for comparisons only.
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     return float(stdtrit(degrees, 0.975))

@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
+
 # The tiny spec's network: 8x8 digits padded to 12 pixels, two blocks of width 8 and 16, batch norm in the pool.
 CONVOLUTIONS = (9 + 1) * 8 + (9 * 8 + 1) * 16
 PARAMETERS = CONVOLUTIONS + 2 * 8 + (3 * 3 * 16 + 1) * 10

@@ -74,9 +74,9 @@ def test_two_processes_compute_what_one_does_and_only_the_first_writes(workplace
 
 
 def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace):
-    workplace.spec(distill=FREPO.replace("50", "100") + "\nvalidation_fraction = 0.2")
+    workplace.spec(distill=FREPO + "\nvalidation_fraction = 0.2")
     assert finish(start_two(workplace, "--runs-dir", "straight", "--db", "straight.duckdb"))[0] == [0, 0]
-    processes = start_two(workplace, "--checkpoint-every", "30")
+    processes = start_two(workplace, "--checkpoint-every", "10")
     run = workplace.path / "runs" / "tiny"
     workplace.wait_until(lambda: list(run.glob("frepo-*/state/*.state")), processes[1])
     os.kill(processes[1].pid, signal.SIGTERM)
@@ -87,7 +87,7 @@ def test_a_signal_to_either_process_stops_both_and_they_go_on_together(workplace
         np.testing.assert_array_equal(array, distilled(workplace)[name])
     straight, resumed = ((workplace.path / runs).glob("tiny/frepo-*/metrics.jsonl") for runs in ("straight", "runs"))
     rows = next(straight).read_text()
-    assert rows.count("validation_accuracy") == 20
+    assert rows.count("validation_accuracy") == 10
     assert next(resumed).read_text() == rows
 
 

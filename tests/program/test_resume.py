@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
+
 
 def results(workplace, name="tiny"):
     """Return the bytes of all results of a run by (stage, file)."""
@@ -28,7 +30,7 @@ def rows(stage):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(make_workplace):
+def uninterrupted(make_workplace, commands_compile_quickly):
     """Return where a run has been that nothing interrupts."""
     workplace = make_workplace("straight")
     workplace.frepo("run", workplace.spec(), "--log-every", 5)

@@ -1,8 +1,11 @@
 """Several processes, one database."""
 
+import pytest
 
-def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(own_workplace):
-    workplace = own_workplace  # compiling gives the third process time to read
+pytestmark = pytest.mark.usefixtures("commands_compile_quickly")
+
+
+def test_two_specs_at_the_same_time_lose_nothing_while_a_third_process_reads(workplace):
     specs = [workplace.spec(name) for name in ("one", "two")]
     writers = [workplace.start("run", spec, "--checkpoint-every", 5, "--log-every", 1) for spec in specs]
     reads = 0
