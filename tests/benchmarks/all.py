@@ -32,6 +32,7 @@ def main() -> None:
     print(f"{jax.device_count()} x {device.device_kind}, {cores}, jax {jax.__version__}")
     for title, command in (
         ("Steps a second", ["loop.py", *data, "--steps", "12", *map(str, specs)]),
+        ("Training step of an evaluation", ["training.py"]),
         ("Networks side by side", ["networks.py"]),
         ("Time to start", ["start.py", str(specs[-2] if data else specs[0]), *(["--", *data] if data else [])]),
         ("Report", ["report.py"]),

@@ -1,35 +1,40 @@
-"""frepo's loop against step-by-step loops of the same maths, and against the floor of the bare arithmetic.
+"""frepo's loop against loops of the same maths in JAX and PyTorch, and against the floor of the bare arithmetic.
 
     python tests/benchmarks/loop.py [--data-dir DIR] [--steps 20] [--rounds 5] SPEC...
 
-The step-by-step loop does what scripts of this kind commonly do: three jitted calls a step (target features, update of
-the distilled data, training step of the pool's member), shuffled float64 host batches, the pool on the host, losses
-read back every step, the network and the regression as Flax and the formula have them. `same kernels` is that loop with
-frepo's network and regression, so that what the loop gains and what they gain can be told apart. The floor is the bare
-forward pass of the target batch plus forward and backward pass of the support with frepo's network, jitted alone. They
-take turns in one process, `rounds` times `steps` steps each; the medians over the rounds are printed.
+`script` does what scripts of this kind commonly do: three jitted calls a step (target features, update of the
+distilled data, training step of the pool's member), shuffled float64 host batches, the pool on the host, losses
+read back every step, the network and the regression as Flax and the formula have them. `same kernels` is that loop
+with frepo's network and regression, so that what the loop gains and what they gain can be told apart. `PyTorch` is the
+same step in PyTorch, eager and compiled, where it is installed, from the same weights: its gradients are first held
+against frepo's. The floor is the bare forward pass of the target batch, forward and backward pass of the support, and
+the training step of the pool's member, with frepo's network, jitted alone. They take turns in one process, `rounds`
+times `steps` steps each. Printed are the median rates, and how many times as long each takes as frepo: the median of
+the rounds, the least and the most; for the floor, how many times as long frepo takes.
 """
 
 import argparse
-import statistics
+import importlib.util
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from turns import Advance, Turns, take_turns
 
 from frepo.data.load import load_dataset
 from frepo.engine.blocks import BlockRunner
 from frepo.methods.base import Job, Learning
 from frepo.methods.frepo.learning import prepare
 from frepo.methods.frepo.state import DistillState
-from frepo.methods.frepo.step import learned_part, meta_optimizer
+from frepo.methods.frepo.step import learned_part, meta_loss, meta_optimizer
 from frepo.methods.pool import PoolTraining, pool_training
 from frepo.networks.convnets import ConvNet
 from frepo.networks.krr import krr_predict
@@ -38,10 +43,7 @@ from frepo.plan import DistillStage, compile_plan
 from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo, load_spec
 
-ROW = "{:<16} {:>9} {:>13} {:>6} {:>13} {:>6} {:>9} {:>9}"
-
-Advance = Callable[[int], None]
-"""Run that many steps to their end."""
+ROW = "{:<16} {:<16} {:>9} {}"
 
 
 def compiled_loop(learning: Learning) -> Advance:
@@ -69,7 +71,7 @@ class PlainConvNet(nn.Module):
         if x.shape[-1] == 1:
             x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
         for block in range(like.depth):
-            if block > 0:
+            if block > 0 and like.normalization == "batch":
                 x = nn.BatchNorm(use_running_average=not train, momentum=like.batch_momentum)(x)
             x = nn.relu(nn.Conv(like.width * 2**block, (3, 3), padding=1)(x))
             x = nn.avg_pool(x, (2, 2), strides=(2, 2))
@@ -151,14 +153,65 @@ def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int):
             yield images[chosen].astype(np.float64), labels[chosen]
 
 
+def torch_loop(
+    learning: Learning,
+    training: PoolTraining,
+    settings: Frepo,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    compiled: bool,
+) -> Advance:
+    """Return the loop in PyTorch: data and pool on the device, batches shuffled there."""
+    import torch
+    from torch_peer import FrepoStep, TorchConvNet, as_tensor
+
+    state: DistillState = jax.device_get(learning.loop.first_state())
+    size = len(jax.tree.leaves(state.pool)[0])
+    members = [jax.tree.map(lambda leaf, i=i: leaf[i], state.pool) for i in range(size)]
+    pool = [TorchConvNet(training.trainer.model, {"params": m.params, "batch_stats": m.batch_stats}) for m in members]
+    data, classes = state.data, int(labels.max()) + 1
+    step = FrepoStep(pool, as_tensor(data.images), torch.from_numpy(np.array(data.labels)), settings, compiled=compiled)
+    inputs = as_tensor(images)
+    targets = torch.from_numpy(np.array(centered_one_hot(jnp.asarray(labels), classes)))
+    first = slice(settings.batch_size)
+    assert_same_gradient(learning, training, step, settings, inputs[first], targets[first])
+    position = 0
+
+    def advance(count: int) -> None:
+        nonlocal position
+        given = learning.loop.inputs(position, count)
+        for member in np.asarray(given.member).tolist():
+            chosen = torch.randint(len(inputs), (settings.batch_size,))
+            step(member, inputs[chosen].contiguous(memory_format=torch.channels_last), targets[chosen])
+        position += count
+
+    return advance
+
+
+def assert_same_gradient(
+    learning: Learning, training: PoolTraining, step: Any, settings: Frepo, batch: Any, targets: Any
+) -> None:
+    """Hold the gradient of the images of the first step in PyTorch against frepo's, from the same weights."""
+    state = learning.loop.first_state()
+    member = jax.tree.map(lambda leaf: leaf[0], state.pool)
+    features = jax.jit(partial(training.features, member))
+    f_TxD = features(jnp.asarray(batch.permute(0, 2, 3, 1).numpy()))
+    y_TxC = jnp.asarray(targets.numpy())
+    loss = partial(meta_loss, features=features, f_TxD=f_TxD, y_TxC=y_TxC, label_classes=y_TxC.shape[1])
+    ours = jax.grad(lambda data: loss(data, settings=settings)[0])(state.data).images
+    theirs = step.gradient(0, batch, targets)[0].permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=2e-2 * float(jnp.abs(ours).max()))
+
+
 def bare_arithmetic(learning: Learning, training: PoolTraining, settings: Frepo, batch: jax.Array) -> Advance:
-    """Return the forward pass of the target and the forward and backward pass of the support, and nothing else."""
+    """Return the passes of the target and of the support and a training step of the network, and nothing else."""
     state = learning.loop.first_state()
     member = jax.tree.map(lambda leaf: leaf[0], state.pool)
     images = state.data.images
     support = jnp.concatenate([images, images[:, :, ::-1]]) if settings.flip else images
-    forward = jax.jit(training.features)
-    cotangent = forward(member, support)
+    forward, train = jax.jit(training.features), jax.jit(training.train)
+    cotangent, key = forward(member, support), jax.random.key(0)
 
     @jax.jit
     def forward_and_backward(member, support, cotangent):
@@ -167,13 +220,14 @@ def bare_arithmetic(learning: Learning, training: PoolTraining, settings: Frepo,
 
     def advance(count: int) -> None:
         for _ in range(count):
-            jax.block_until_ready((forward(member, batch), forward_and_backward(member, support, cotangent)))
+            passes = forward(member, batch), forward_and_backward(member, support, cotangent)
+            jax.block_until_ready((passes, train(member, state.data, key)))
 
     return advance
 
 
-def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[str, float]:
-    """Return seconds a step of the three."""
+def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> Turns:
+    """Return the times of all of them on the first stage of a spec."""
     stage = compile_plan(load_spec(path).spec).stages[0]
     work = stage.work
     assert isinstance(work, DistillStage)
@@ -185,50 +239,34 @@ def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> dict[
         learning = prepare(Job(stage, dataset, options))
         ours = pool_training(work, dataset.info)
         plain = replace(ours, trainer=replace(ours.trainer, model=PlainConvNet(ours.trainer.model)))
-        inputs, labels = dataset.inputs(dataset.train_images), dataset.train_labels
+        inputs, labels = dataset.inputs(dataset.train_images), np.asarray(dataset.train_labels)
         contestants = {
             "frepo": compiled_loop(learning),
-            "step by step": step_by_step_loop(learning, plain, plain_krr, settings, inputs, labels),
+            "script": step_by_step_loop(learning, plain, plain_krr, settings, inputs, labels),
             "same kernels": step_by_step_loop(learning, ours, krr_predict, settings, inputs, labels),
-            "floor": bare_arithmetic(learning, ours, settings, jnp.asarray(inputs[: settings.batch_size])),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for advance in contestants.values():
-            advance(3)
-        for _ in range(rounds):
-            for name, advance in contestants.items():
-                began = time.perf_counter()
-                advance(steps)
-                seconds[name].append((time.perf_counter() - began) / steps)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+        if importlib.util.find_spec("torch"):
+            for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
+                contestants[name] = torch_loop(learning, ours, settings, inputs, labels, compiled=compiled)
+        contestants["floor"] = bare_arithmetic(learning, ours, settings, jnp.asarray(inputs[: settings.batch_size]))
+        return take_turns(contestants, steps, rounds)
 
 
 def main() -> None:
-    """Print a line for each spec."""
+    """Print a line for each spec and loop."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("specs", nargs="+", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    print(ROW.format("spec", "frepo", "step by step", "ratio", "same kernels", "ratio", "floor", "of floor"))
+    print(ROW.format("spec", "loop", "steps/s", "times as long as frepo (least to most)"))
     for path in arguments.specs:
-        found = measure(path, arguments.data_dir, arguments.steps, arguments.rounds)
-        rates = {name: f"{1 / seconds:.3g}/s" for name, seconds in found.items()}
-        ratios = {name: f"{seconds / found['frepo']:.2f}" for name, seconds in found.items()}
-        print(
-            ROW.format(
-                path.stem,
-                rates["frepo"],
-                rates["step by step"],
-                ratios["step by step"],
-                rates["same kernels"],
-                ratios["same kernels"],
-                rates["floor"],
-                f"{found['frepo'] / found['floor']:.2f}",
-            ),
-            flush=True,
-        )
+        turns = measure(path, arguments.data_dir, arguments.steps, arguments.rounds)
+        for name in turns.seconds:
+            ratio = "" if name == "frepo" else turns.ratio(name, "frepo")
+            words = f"frepo takes {turns.ratio('frepo', name)} times as long" if name == "floor" else ratio
+            print(ROW.format(path.stem, name, turns.rate(name), words), flush=True)
 
 
 if __name__ == "__main__":

@@ -101,9 +101,13 @@ def implicit_gradient(
 
 
 def clipped(array: jax.Array, beside: jax.Array) -> jax.Array:
-    """Return `array` scaled down to the norm of `beside` at most; what is not a number is zero."""
-    ratio = jnp.linalg.norm(beside.ravel()) / jnp.linalg.norm(array.ravel())
-    return jnp.nan_to_num(array * jnp.minimum(ratio, 1.0), nan=0.0, posinf=0.0, neginf=0.0)
+    """Return `array` scaled down to the norm of `beside` at most.
+
+    What is not a number stays so and ends the stage; the authors' code makes zeros of it.
+    """
+    norm = jnp.linalg.norm(array.ravel())
+    ratio = jnp.linalg.norm(beside.ravel()) / jnp.where(norm == 0, 1.0, norm)
+    return jnp.where(norm == 0, array, array * jnp.minimum(ratio, 1.0))
 
 
 def together(direct: Learned, implicit: Learned) -> Learned:
