@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 from frepo.data.cache import release
 from frepo.signals import raise_if_stopping
@@ -58,7 +59,7 @@ class FittedPreprocess:
         """Map network inputs [n, h, w, c] back to pixels in 0..1, float32; values outside 0..1 are not clipped."""
         if self.whiten is not None:
             rows = to_blocks(inputs, self.block)
-            colored = _solve(self.whiten, rows.T).T if self.color is None else rows @ self.color
+            colored = linalg.solve(self.whiten, rows.T).T if self.color is None else rows @ self.color
             inputs = from_blocks(colored, inputs.shape, self.block) + self.center
         return (inputs * self.deviation + self.mean).astype(np.float32)
 
@@ -121,7 +122,7 @@ def fit_preprocess(settings: Standardize | Zca, name: str, pixels: np.ndarray) -
             mean, deviation = np.zeros(pixels.shape[-1], np.float32), np.ones(pixels.shape[-1], np.float32)
             center, covariance = _covariance(pixels, mean, deviation, None)
             unbiased = covariance * (len(pixels) / (len(pixels) - 1))
-            values, vectors = _eigh(unbiased)
+            values, vectors = linalg.eigh(unbiased, driver="evd", check_finite=False)
             whiten, color = _roots(values, vectors, settings.eps)
             return FittedPreprocess(mean, deviation, center, whiten, color)
 
@@ -134,23 +135,10 @@ def zca_matrices(covariance: np.ndarray, reg: float, num_images: int) -> tuple[n
     (no data to estimate them from). Blocks of an image do not count as images.
     """
     dimension = len(covariance)
-    values, vectors = _eigh(covariance)
+    values, vectors = linalg.eigh(covariance, driver="evd", check_finite=False)
     regularised = np.maximum(values, 0.0) + reg * np.trace(covariance) / dimension
     regularised[: max(0, dimension - num_images)] = 1.0  # eigh sorts ascending: these are the smallest
     return _roots(regularised, vectors)
-
-
-def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix [d, d]."""
-    from scipy import linalg  # slow to import, and whitening alone needs it
-
-    return linalg.eigh(matrix, driver="evd", check_finite=False)
-
-
-def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    from scipy import linalg
-
-    return linalg.solve(matrix, right)
 
 
 def _roots(values: np.ndarray, vectors: np.ndarray, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ same step in PyTorch, eager and compiled, where it is installed, from the same w
 against frepo's. The floor is the bare forward pass of the target batch, forward and backward pass of the support, and
 the training step of the pool's member, with frepo's network, jitted alone. They take turns in one process, `rounds`
 times `steps` steps each. Printed are the median rates, and how many times as long each takes as frepo: the median of
-the rounds, the least and the most; for the floor, how many times as long frepo takes.
+the rounds, the least and the most; last, how many times as long frepo takes as the floor.
 """
 
 import argparse
@@ -27,10 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from turns import Advance, Turns, take_turns
+from turns import Advance, Turns, frepo_loop, take_turns
 
 from frepo.data.load import load_dataset
-from frepo.engine.blocks import BlockRunner
 from frepo.methods.base import Job, Learning
 from frepo.methods.frepo.learning import prepare
 from frepo.methods.frepo.state import DistillState
@@ -44,20 +43,6 @@ from frepo.runtime import RuntimeOptions
 from frepo.spec import Frepo, load_spec
 
 ROW = "{:<16} {:<16} {:>9} {}"
-
-
-def compiled_loop(learning: Learning) -> Advance:
-    """Return frepo's own loop."""
-    loop = learning.loop
-    runner, state, position = BlockRunner(loop.step), loop.first_state(), 0
-
-    def advance(count: int) -> None:
-        nonlocal state, position
-        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda _: False)
-        jax.block_until_ready(state)
-        position += count
-
-    return advance
 
 
 class PlainConvNet(nn.Module):
@@ -198,8 +183,8 @@ def assert_same_gradient(
     features = jax.jit(partial(training.features, member))
     f_TxD = features(jnp.asarray(batch.permute(0, 2, 3, 1).numpy()))
     y_TxC = jnp.asarray(targets.numpy())
-    loss = partial(meta_loss, features=features, f_TxD=f_TxD, y_TxC=y_TxC, label_classes=y_TxC.shape[1])
-    ours = jax.grad(lambda data: loss(data, settings=settings)[0])(state.data).images
+    given = {"features": features, "f_TxD": f_TxD, "y_TxC": y_TxC, "label_classes": y_TxC.shape[1]}
+    ours = jax.grad(partial(meta_loss, settings=settings, **given), has_aux=True)(state.data)[0].images
     theirs = step.gradient(0, batch, targets)[0].permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=2e-2 * float(jnp.abs(ours).max()))
 
@@ -241,7 +226,7 @@ def measure(path: Path, data_dir: Path | None, steps: int, rounds: int) -> Turns
         plain = replace(ours, trainer=replace(ours.trainer, model=PlainConvNet(ours.trainer.model)))
         inputs, labels = dataset.inputs(dataset.train_images), np.asarray(dataset.train_labels)
         contestants = {
-            "frepo": compiled_loop(learning),
+            "frepo": frepo_loop(learning.loop),
             "script": step_by_step_loop(learning, plain, plain_krr, settings, inputs, labels),
             "same kernels": step_by_step_loop(learning, ours, krr_predict, settings, inputs, labels),
         }
@@ -263,10 +248,8 @@ def main() -> None:
     print(ROW.format("spec", "loop", "steps/s", "times as long as frepo (least to most)"))
     for path in arguments.specs:
         turns = measure(path, arguments.data_dir, arguments.steps, arguments.rounds)
-        for name in turns.seconds:
-            ratio = "" if name == "frepo" else turns.ratio(name, "frepo")
-            words = f"frepo takes {turns.ratio('frepo', name)} times as long" if name == "floor" else ratio
-            print(ROW.format(path.stem, name, turns.rate(name), words), flush=True)
+        for row in (*turns.beside("frepo"), ("frepo / floor", "", turns.ratio("frepo", "floor"))):
+            print(ROW.format(path.stem, *row), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,13 @@ All run as frepo runs steps on this backend and take turns in one process; media
 """
 
 import argparse
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from turns import Advance, Turns, frepo_loop, take_turns
 
-from frepo.engine.blocks import BlockRunner
 from frepo.networks.build import build_model
 from frepo.networks.training import Regime, Trainer, fixed_data, training_loop
 from frepo.spec import Conv
@@ -22,8 +20,8 @@ from frepo.spec import Conv
 SHAPE, CLASSES = (32, 32, 3), 10
 
 
-def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: int) -> dict[str, float]:
-    """Return seconds a step of all networks of the three forms."""
+def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: int) -> Turns:
+    """Return the times of a step of all networks in the three forms."""
     trainer = Trainer(build_model(architecture, CLASSES, SHAPE), optax.adam(3e-4), SHAPE)
     random = np.random.default_rng(0)
     data = fixed_data(*(jnp.asarray(random.normal(size=(images, *s)), jnp.float32) for s in (SHAPE, (CLASSES,))))
@@ -33,24 +31,13 @@ def measure(architecture: Conv, networks: int, images: int, rounds: int, steps: 
         for count in (networks, 1)
     )
     keys = jax.random.split(jax.random.key(0), networks)
-    states = {
-        "written out": tuple(trainer.fresh(key) for key in keys),
-        "vectorised": jax.vmap(trainer.fresh)(keys),
-        "one by one": alone.first_state(),
+    one = frepo_loop(alone)
+    contestants: dict[str, Advance] = {
+        "written out": frepo_loop(loop, tuple(trainer.fresh(key) for key in keys)),
+        "vectorised": frepo_loop(loop, jax.vmap(trainer.fresh)(keys)),
+        "one by one": lambda count: one(networks * count),
     }
-    loops = {"written out": loop, "vectorised": loop, "one by one": alone}
-    runners = {name: BlockRunner(loops[name].step) for name in states}
-    seconds: dict[str, list[float]] = {name: [] for name in states}
-    for first in range(-1, rounds):
-        for name, runner in runners.items():
-            given = loops[name].inputs((first + 1) * steps, steps)
-            began = time.perf_counter()
-            states[name], _ = runner(states[name], loops[name].constants, given, lambda _: False)
-            jax.block_until_ready(states[name])
-            if first >= 0:  # the round before the first one compiles
-                seconds[name].append((time.perf_counter() - began) / steps)
-    found = {name: statistics.median(values) for name, values in seconds.items()}
-    return {**found, "one by one": networks * found["one by one"]}
+    return take_turns(contestants, steps, rounds)
 
 
 def main() -> None:
@@ -68,8 +55,8 @@ def main() -> None:
     print(f"{'images':>6} " + " ".join(f"{name:>12}" for name in names) + f" {'one by one / better of the others':>34}")
     for images in arguments.images:
         found = measure(architecture, arguments.networks, images, arguments.rounds, arguments.steps)
-        rates = " ".join(f"{1 / found[name]:>10.3g}/s" for name in names)
-        ratio = found["one by one"] / min(found["written out"], found["vectorised"])
+        rates = " ".join(f"{found.rate(name):>10}/s" for name in names)
+        ratio = found.median("one by one") / min(found.median("written out"), found.median("vectorised"))
         print(f"{images:>6} {rates} {ratio:>34.2f}", flush=True)
 
 

@@ -4,6 +4,7 @@ Weights come from frepo's networks, so that the same numbers can be asked of bot
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from frepo.networks.convnets import ConvNet
 from frepo.spec import Frepo
 
 CHANNELS_LAST = torch.channels_last
+LEARNING_RATE = 3e-4
+"""Of the networks."""
 
 
 class TorchConvNet(nn.Module):
@@ -85,16 +88,15 @@ def half_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 def training(network: nn.Module, images: Tensor, labels: Tensor, *, compiled: bool) -> Callable[[], None]:
     """Return one step of Adam on all of the images, in training mode."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-4)
-    run = torch.compile(network) if compiled else network
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    return partial(_train, torch.compile(network) if compiled else network, optimizer, images, labels)
 
-    def step() -> None:
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        half_squared_error(run(images)[1], labels).backward()
-        optimizer.step()
 
-    return step
+def _train(network: Any, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
+    network.train()
+    optimizer.zero_grad(set_to_none=True)
+    half_squared_error(network(images)[1], labels).backward()
+    optimizer.step()
 
 
 class FrepoStep:
@@ -105,22 +107,20 @@ class FrepoStep:
     ) -> None:
         self.images = images.clone(memory_format=CHANNELS_LAST).requires_grad_()
         self.labels = labels.clone().requires_grad_()
-        self.settings, self.pool = settings, pool
-        self.runs = [torch.compile(member) if compiled else member for member in pool]
-        learning_rate = settings.learning_rate
-        self.optimizer = torch.optim.Adam([self.images, self.labels], lr=learning_rate)
-        self.of_members = [torch.optim.Adam(member.parameters(), lr=3e-4) for member in pool]
+        self.settings = settings
+        self.pool: list[Any] = [torch.compile(member) if compiled else member for member in pool]
+        self.optimizer = torch.optim.Adam([self.images, self.labels], lr=settings.learning_rate)
+        self.of_members = [torch.optim.Adam(member.parameters(), lr=LEARNING_RATE) for member in pool]
 
     def gradient(self, member: int, batch: Tensor, batch_labels: Tensor) -> tuple[Tensor, ...]:
         """Return the gradient of the meta loss with respect to the images and the labels."""
-        run = self.runs[member]
-        self.pool[member].eval()
+        network = self.pool[member].eval()
         with torch.no_grad():
-            f_TxD = run(batch)[0]
+            f_TxD = network(batch)[0]
         x, y = self.images, self.labels
         if self.settings.flip:
             x, y = torch.cat([x, x.flip(3)]), torch.cat([y, y])
-        f_SxD = run(x)[0]
+        f_SxD = network(x)[0]
         k_SxS, k_TxS = f_SxD @ f_SxD.T, f_TxD @ f_SxD.T
         ridge = self.settings.reg * k_SxS.trace() / len(k_SxS)
         factor = torch.linalg.cholesky(k_SxS + ridge * torch.eye(len(k_SxS)))
@@ -135,9 +135,4 @@ class FrepoStep:
         """Update the images and labels, then train the pool's network on them."""
         self.images.grad, self.labels.grad = self.gradient(member, batch, batch_labels)
         self.optimizer.step()
-        network, optimizer = self.pool[member], self.of_members[member]
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        logits = self.runs[member](self.images.detach())[1]
-        half_squared_error(logits, self.labels.detach()).backward()
-        optimizer.step()
+        _train(self.pool[member], self.of_members[member], self.images.detach(), self.labels.detach())

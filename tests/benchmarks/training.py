@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from turns import Advance, Turns, take_turns
+from loop import PlainConvNet
+from turns import Advance, Turns, frepo_loop, take_turns
 
-from frepo.engine.blocks import BlockRunner
 from frepo.networks.build import build_model
 from frepo.networks.training import Network, Regime, Trainer, fixed_data, training_loop
 from frepo.spec import Conv
@@ -28,15 +28,7 @@ def frepo_training(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> 
     """Return the loop of an evaluation of one network."""
     data = fixed_data(jnp.asarray(images), jnp.asarray(labels))
     loop = training_loop(trainer, data, np.arange(len(images)), [(0, 0)], Regime(1_000_000, len(images)))
-    runner, state, position = BlockRunner(loop.step), loop.first_state(), 0
-
-    def advance(count: int) -> None:
-        nonlocal state, position
-        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda _: False)
-        jax.block_until_ready(state)
-        position += count
-
-    return advance
+    return frepo_loop(loop)
 
 
 def script_training(trainer: Trainer, network: Network, images: np.ndarray, labels: np.ndarray) -> Advance:
@@ -75,8 +67,6 @@ def torch_training(
 
 def measure(width: int, count: int, steps: int, rounds: int) -> Turns:
     """Return the times of all of them at one width and number of images."""
-    from loop import PlainConvNet
-
     model = build_model(Conv(width=width, normalization="identity"), CLASSES, SHAPE)
     trainer = Trainer(model, optax.adam(LEARNING_RATE), SHAPE)
     plain = Trainer(PlainConvNet(model), optax.adam(LEARNING_RATE), SHAPE)
@@ -106,9 +96,8 @@ def main() -> None:
     for width in arguments.widths:
         for count in arguments.images:
             turns = measure(width, count, arguments.steps, arguments.rounds)
-            for name in turns.seconds:
-                ratio = "" if name == "frepo" else turns.ratio(name, "frepo")
-                print(row.format(width, count, name, turns.rate(name), ratio), flush=True)
+            for found in turns.beside("frepo"):
+                print(row.format(width, count, *found), flush=True)
 
 
 if __name__ == "__main__":

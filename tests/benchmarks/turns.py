@@ -2,22 +2,30 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from frepo.engine.blocks import BlockRunner
+from frepo.engine.loop import Loop
 
 Advance = Callable[[int], None]
 """Run that many steps to their end."""
 
 
-class Ratio(NamedTuple):
-    """How many times as long one takes as another: the median over the rounds, the least and the most."""
+def frepo_loop(loop: Loop[Any], state: Any = None) -> Advance:
+    """Return a loop as frepo runs it on this backend, from `state` or from its own start."""
+    runner, position = BlockRunner(loop.step), 0
+    state = loop.first_state() if state is None else state
 
-    median: float
-    least: float
-    most: float
+    def advance(count: int) -> None:
+        nonlocal state, position
+        state, _ = runner(state, loop.constants, loop.inputs(position, count), lambda _: False)
+        jax.block_until_ready(state)
+        position += count
 
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.least:.2f} to {self.most:.2f})"
+    return advance
 
 
 class Turns(NamedTuple):
@@ -25,14 +33,23 @@ class Turns(NamedTuple):
 
     seconds: Mapping[str, list[float]]
 
-    def rate(self, name: str) -> str:
-        """Return the median of the steps a second."""
-        return f"{1 / statistics.median(self.seconds[name]):.3g}"
+    def median(self, name: str) -> float:
+        """Return the median of the seconds a step."""
+        return statistics.median(self.seconds[name])
 
-    def ratio(self, name: str, to: str) -> Ratio:
-        """Return how many times as long `name` takes as `to`, round by round."""
+    def rate(self, name: str) -> str:
+        """Return the steps a second."""
+        return f"{1 / self.median(name):.3g}"
+
+    def ratio(self, name: str, to: str) -> str:
+        """Return how many times as long `name` takes as `to`: the median over the rounds, the least and the most."""
         ratios = [one / other for one, other in zip(self.seconds[name], self.seconds[to], strict=True)]
-        return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+    def beside(self, one: str) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, steps a second, how many times as long as `one`) of each contestant."""
+        for name in self.seconds:
+            yield name, self.rate(name), self.ratio(name, one)
 
 
 def take_turns(contestants: Mapping[str, Advance], steps: int, rounds: int, warm_up: int = 3) -> Turns:

@@ -105,9 +105,8 @@ def clipped(array: jax.Array, beside: jax.Array) -> jax.Array:
 
     What is not a number stays so and ends the stage; the authors' code makes zeros of it.
     """
-    norm = jnp.linalg.norm(array.ravel())
-    ratio = jnp.linalg.norm(beside.ravel()) / jnp.where(norm == 0, 1.0, norm)
-    return jnp.where(norm == 0, array, array * jnp.minimum(ratio, 1.0))
+    norm, limit = jnp.linalg.norm(array.ravel()), jnp.linalg.norm(beside.ravel())
+    return jnp.where(norm > limit, array * (limit / norm), array)
 
 
 def together(direct: Learned, implicit: Learned) -> Learned:
