@@ -32,7 +32,7 @@ class Journal:
     checkpoint_every: Cadence
     log_every: int | None
     on_saved: Callable[[int, int], None]
-    """Called with (step, steps) after each saved state, and when less is saved than `recorded_step` says."""
+    """Called with (step, steps) after each saved state, and when another one is saved than `recorded_step` says."""
     position: str = ""
     """Position among all stages, such as `[2/4]`, for display."""
     events: EventFile | None = None
@@ -43,6 +43,8 @@ class Journal:
     last_step: int = 0
     saved_step: int | None = None
     """Step of the newest saved state; None while it is unknown."""
+    steps: int | None = None
+    """Steps of the stage; None where it has none, or before it has come to them."""
     images: list[ImageSheet] = field(default_factory=list)
     results: dict[str, ResultFile] = field(default_factory=dict)
     """Result files written, except the contact sheets."""
@@ -67,12 +69,13 @@ class Journal:
         """
         found = restore_newest(self.directory / record.STATE, like, self._must_have_its_rows)
         self.first_step = self.last_step = self.saved_step = found[0] if found else 0
+        self.steps = steps
         self._saved_at = time.monotonic()
         rows = self._rows.begin(self.first_step)
         self._written = {(row["step"], str(row.get("name"))) for row in rows}
         if self.events:
             self.events.begin(rows)
-        if self.first_step < self.recorded_step:
+        if self.first_step != self.recorded_step:
             self.on_saved(self.first_step, steps)
         return found
 

@@ -164,6 +164,7 @@ class _StageLog:
         from frepo.execute import stages
 
         self.step = self.step if last_step is None else last_step
+        self._steps = self._steps if journal.steps is None else journal.steps
         self._attempt = self._attempt.model_copy(
             update={
                 "ended": now(),

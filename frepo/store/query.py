@@ -20,8 +20,8 @@ from frepo.store.markup import Align, Cell, latex, markdown
 
 AT_ONCE = 100_000
 """Rows that are fetched together."""
-MOST_VALUES = 50_000_000
-"""Of a result: some 5 GB in Python."""
+MOST_VALUES = 20_000_000
+"""Of a result: some 2 GB in Python."""
 
 Format = Literal["table", "csv", "json", "latex", "markdown"]
 

@@ -75,9 +75,10 @@ def test_what_was_done_is_recorded(finished):
     assert run["command"].endswith("quickstart.toml")
     assert run["spec_text"] == QUICKSTART.read_text()
     assert json.loads(run["provenance"])["packages"]["jax"]
-    stages = finished.workplace.rows("SELECT label, status, wall_s, device, peak_host_bytes FROM stages ORDER BY label")
+    stages = finished.workplace.rows("SELECT * FROM stages ORDER BY label")
     assert [s["label"] for s in stages] == ["evaluate-distilled", "evaluate-random", "frepo", "random"]
     assert all(s["status"] == "done" and s["wall_s"] > 0 and s["peak_host_bytes"] > 1e7 for s in stages)
+    assert [(s["step"], s["steps"]) for s in stages] == [(1000, 1000), (1000, 1000), (1000, 1000), (0, None)]
 
 
 def test_every_recorded_image_is_the_file_on_disk(finished):

@@ -97,11 +97,15 @@ def test_a_failure_is_not_said_to_have_saved_what_it_has_not(tmp_path):
     assert states(journal.directory) == [4, 8]
 
 
-def test_a_record_that_says_more_than_is_saved_is_put_right_before_the_first_step(tmp_path):
+@pytest.mark.parametrize(("saved", "recorded", "wanted"), [(0, 20, [0]), (10, 0, [10]), (0, 0, []), (10, 10, [])])
+def test_a_record_of_another_step_than_is_saved_is_put_right_before_the_first_step(tmp_path, saved, recorded, wanted):
+    if saved:
+        journal_in(tmp_path / "stage").save(saved, STEPS, jnp.float32(45))
     said = []
-    journal = journal_in(tmp_path / "stage", recorded_step=20, on_saved=lambda *steps: said.append(steps))
+    journal = journal_in(tmp_path / "stage", recorded_step=recorded, on_saved=lambda *steps: said.append(steps))
     run_steps(loop_that_is_scored(lambda state, _: state), journal)
-    assert said == [(0, STEPS)]
+    assert said == [(step, STEPS) for step in wanted]
+    assert journal.steps == STEPS
 
 
 def test_a_state_saved_under_other_flags_is_refused_and_left(tmp_path, monkeypatch, capsys):

@@ -90,14 +90,14 @@ def test_floating_point_images_are_refused(prepared, load):
     directory = prepared(train=TRAIN, test=[2, 1])
     features = directory / "features.json"
     features.write_text(features.read_text().replace("uint8", "float32"))
-    with pytest.raises(FrepoError, match="'toys' has images of float32; frepo reads 8-bit and 16-bit ones"):
+    with pytest.raises(FrepoError, match="'toys:1.0.0' has images of float32; frepo reads 8-bit and 16-bit ones"):
         load()
 
 
 def test_a_labelled_validation_split_stands_in_for_a_test_split_without_labels(prepared, load, capsys):
     prepared(train=TRAIN, test=[-1] * 4, validation=[1, 0, 2])
     assert sorted(load().test_labels) == [0, 1, 2]
-    assert "toys: testing on validation, because test has no labels" in capsys.readouterr().err
+    assert "toys:1.0.0: testing on validation, because test has no labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("others", [{}, {"validation": [-1, -1]}])

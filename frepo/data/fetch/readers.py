@@ -3,8 +3,6 @@
 import io
 import math
 import re
-import struct
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from frepo.data.dataset import RawSplits
 from frepo.data.fetch.class_names import CLASS_NAMES
 from frepo.data.fetch.found import Found, files_below, find
+from frepo.data.fetch.matlab import read_arrays
 from frepo.data.fetch.parquet import read_parquet
 from frepo.data.pickles.arrays import NAMES, NumpyArray
 from frepo.data.pickles.plain import PlainPickle
@@ -24,12 +23,6 @@ Split = tuple[np.ndarray, np.ndarray]
 
 IDX = re.compile(r"(train|t10k)-(images[-.]idx3|labels[-.]idx1)-ubyte")
 PIXELS = 32 * 32 * 3
-ELEMENT = struct.Struct("<II")
-"""Type and size in bytes of an element of a file of MATLAB 5."""
-COMPRESSED = 15
-"""Type of an element that is another one, compressed."""
-MOST_UNPACKED = 2**28
-"""Bytes of the variables of a file of MATLAB 5; those of SVHN have 225 MB."""
 
 
 def read_published(name: str, paths: Iterable[Path]) -> RawSplits:
@@ -154,40 +147,20 @@ def _svhn(name: str, origin: list[Path]) -> tuple[Split, Split]:
 
 
 def _parse_mat(place: Found, name: str) -> Split:
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(io.BytesIO(_uncompressed(place.files[name]())), variable_names=("X", "y"))
-        images = np.ascontiguousarray(np.transpose(content["X"], (3, 0, 1, 2)))
-        labels = content["y"].ravel().astype(np.int32) % 10  # the digit 0 has the label 10
-    except Exception as error:  # scipy raises a dozen kinds for damaged files
+        arrays = read_arrays(place.files[name](), ("X", "y"))
+    except ValueError as error:
         raise FrepoError(f"{place.where}/{name} cannot be read ({error})") from None
-    if images.dtype != np.uint8:
-        raise FrepoError(f"{place.where}/{name} has pixels of {images.dtype}")
-    return images, labels
-
-
-def _uncompressed(content: bytes) -> bytes:
-    """Return a file of MATLAB 5 with its elements as they are before compression, which may be a thousand times more.
-
-    Raises:
-        ValueError: it is no such file, or too large.
-        zlib.error: it is damaged.
-    """
-    if content[124:128] != b"\0\1IM":
-        raise ValueError("it is no file of MATLAB 5")
-    parts, place, left = [content[:128]], 128, MOST_UNPACKED
-    while place < len(content):
-        kind, size = ELEMENT.unpack_from(content, place)
-        element = content[place : place + ELEMENT.size + size]
-        if kind == COMPRESSED:
-            element = zlib.decompressobj().decompress(element[ELEMENT.size :], left + 1)
-        parts.append(element)
-        left -= len(element)
-        if left < 0:
-            raise ValueError(f"its variables have more than {MOST_UNPACKED:,} bytes")
-        place += ELEMENT.size + size
-    return b"".join(parts)
+    images, labels = arrays.get("X", np.empty(0)), arrays.get("y", np.empty(0)).ravel()
+    if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
+        sizes = " x ".join(map(str, images.shape))
+        raise FrepoError(
+            f"{place.where}/{name} has an X of {sizes} {images.dtype}, not of 32 x 32 x 3 x {len(labels)} uint8"
+        )
+    if not np.all((labels >= 0) & (labels <= 10)):
+        raise FrepoError(f"{place.where}/{name} has labels in y that are not 1 to 10")
+    # the digit 0 has the label 10
+    return np.ascontiguousarray(np.transpose(images, (3, 0, 1, 2))), labels.astype(np.int32) % 10
 
 
 def _needed(origin: list[Path], files: str, instead: str = "") -> FrepoError:

@@ -13,10 +13,13 @@ LARGEST = 2**26
 NAMING = ("pythonClassName", "python_class_name", "type")
 """Fields with the kind of a feature."""
 KNOWN = re.compile(r"tensorflow_datasets\.core\.features\.[a-z0-9_.]+\.[A-Za-z0-9_]+")
+TEMPLATES = ("filepathTemplate", "filepath_template")
+PLAIN = re.compile(r"([^{}]|\{(DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*")
+"""A template of file names. TFDS formats it, and a width in a field would have it make a name of gigabytes."""
 
 
 def must_be_of_tfds(directory: Path) -> None:
-    """Refuse a data set one of whose features is of a kind that is not TFDS's own.
+    """Refuse a data set one of whose features or templates of file names is of a kind that is not TFDS's own.
 
     Raises:
         ValueError: it has one, or is not described in JSON.
@@ -37,5 +40,7 @@ def _check(node: Any, where: str) -> None:
     for key, value in cast("dict[str, Any]", node).items():
         if key in NAMING and isinstance(value, str) and "." in value and not KNOWN.fullmatch(value):
             raise ValueError(f"{where} names {value[:100]!a}, which is not of TFDS")
+        if key in TEMPLATES and isinstance(value, str) and not PLAIN.fullmatch(value):
+            raise ValueError(f"{where} names files by {value[:100]!a}, which is no template of TFDS")
         # features of earlier versions are JSON in a text
         _check(json.loads(value) if key == "json" and isinstance(value, str) else value, where)

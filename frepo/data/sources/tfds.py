@@ -4,7 +4,7 @@ import io
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ def find_prepared(name: str, data_dir: Path) -> Any:
     return builder
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A prepared data set: the name that was asked for (its own may say anything), and its TFDS builder."""
+
+    name: str
+    builder: Any
+
+
 def tfds_source(name: str, data_dir: Path) -> Source:
     """Return the prepared data set `name`.
 
@@ -61,64 +69,62 @@ def tfds_source(name: str, data_dir: Path) -> Source:
         FrepoError: as `find_prepared`; or it is not an image-classification data set with a training split and a test
             split. Of several test splits, the first with published labels is used.
     """
-    builder = find_prepared(name, data_dir)
-    directory = Path(builder.data_path)
+    data = _Prepared(name, find_prepared(name, data_dir))
+    builder, directory = data.builder, Path(data.builder.data_path)
     files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir())
-    image_key, label_key = _keys(builder)
+    image_key, label_key = _keys(data)
     test_splits = [split for split in TEST_SPLITS if split in builder.info.splits]
     if "train" not in builder.info.splits or not test_splits:
         found = ", ".join(builder.info.splits) or "none"
-        raise FrepoError(
-            f"data set '{builder.info.name}' needs the splits train and test (or validation); it has {found}"
-        )
+        raise FrepoError(f"data set '{name}' needs the splits train and test (or validation); it has {found}")
 
     def both() -> tuple[Examples, Examples]:
-        return _examples(builder, "train", image_key, label_key), _labelled(builder, test_splits, image_key, label_key)
+        return _examples(data, "train", image_key, label_key), _labelled(data, test_splits, image_key, label_key)
 
     class_names = tuple(builder.info.features[label_key].names)
     return Source(name, class_names, [str(directory.resolve()), [list(file) for file in files]], str(directory), both)
 
 
-def _keys(builder: Any) -> tuple[str, str]:
+def _keys(data: _Prepared) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
-    features = builder.info.features
+    features = data.builder.info.features
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
     image = "image" if "image" in images else (images or [None])[0]
     label = "label" if "label" in labels else (labels or [None])[0]
     if image is None or label is None:
-        raise FrepoError(f"data set '{builder.info.name}' is not for image classification: its features are {features}")
+        raise FrepoError(f"data set '{data.name}' is not for image classification: its features are {features}")
     kind = np.dtype(features[image].np_dtype)
     if kind not in (np.uint8, np.uint16):
-        raise FrepoError(f"data set '{builder.info.name}' has images of {kind}; frepo reads 8-bit and 16-bit ones")
+        raise FrepoError(f"data set '{data.name}' has images of {kind}; frepo reads 8-bit and 16-bit ones")
     if not 0 < (features[label].num_classes or 0) <= MOST_CLASSES:
-        raise FrepoError(f"data set '{builder.info.name}' does not give a number of classes of its '{label}'")
+        raise FrepoError(f"data set '{data.name}' does not give a number of classes of its '{label}'")
     return image, label
 
 
-def _labelled(builder: Any, splits: Sequence[str], image_key: str, label_key: str) -> Examples:
+def _labelled(data: _Prepared, splits: Sequence[str], image_key: str, label_key: str) -> Examples:
     """Return the first of `splits` with published labels, else the first, whose problem `decode` reports.
 
     Labels of test images that are withheld for a contest are -1.
     """
     found: list[Examples] = []
     for split in splits:
-        examples = _examples(builder, split, image_key, label_key)
-        labels = _labels(builder, split, label_key, examples)
+        examples = _examples(data, split, image_key, label_key)
+        labels = _labels(data, split, label_key, examples)
         found.append(replace(examples, labels=labels))
         if np.any(labels >= 0):
             if split != splits[0]:
-                note(f"{builder.info.name}: testing on {split}, because {splits[0]} has no labels")
+                note(f"{data.name}: testing on {split}, because {splits[0]} has no labels")
             return found[-1]
     return found[0]
 
 
-def _labels(builder: Any, split: str, label_key: str, examples: Examples) -> np.ndarray:
+def _labels(data: _Prepared, split: str, label_key: str, examples: Examples) -> np.ndarray:
     """Return the labels of a split, int64 [n], without decoding an image."""
     import tensorflow_datasets as tfds
 
-    features = tfds.features.FeaturesDict({label_key: builder.info.features[label_key]})
+    features = tfds.features.FeaturesDict({label_key: data.builder.info.features[label_key]})
     labels: list[int] = []
     for start in range(0, examples.count, AT_ONCE):
         raise_if_stopping()
@@ -127,21 +133,21 @@ def _labels(builder: Any, split: str, label_key: str, examples: Examples) -> np.
             parsed: list[Any] = [features.deserialize_example_np(example) for example in stored]
             labels += [int(example[label_key]) for example in parsed]
         except Exception as error:  # protobuf raises several kinds
-            raise _damaged(builder.info.name, f"{builder.data_path}, split {split},", error) from error
+            raise _damaged(data.name, f"{data.builder.data_path}, split {split},", error) from error
     return np.array(labels, np.int64)
 
 
-def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examples:
+def _examples(data: _Prepared, split: str, image_key: str, label_key: str) -> Examples:
     import tensorflow_datasets as tfds
 
-    records = _records(builder, split)
-    features = tfds.features.FeaturesDict({key: builder.info.features[key] for key in (image_key, label_key)})
+    records = _records(data, split)
+    features = tfds.features.FeaturesDict({key: data.builder.info.features[key] for key in (image_key, label_key)})
     as_stored = {image_key: tfds.decode.SkipDecoding()}
-    channels = builder.info.features[image_key].shape[-1]
+    channels = data.builder.info.features[image_key].shape[-1]
 
     def damaged(indices: list[int], error: Exception) -> FrepoError:
         which = f"example {indices[0]}" if len(indices) == 1 else f"examples {indices[0]} to {indices[-1]}"
-        return _damaged(builder.info.name, f"{builder.data_path}, {which} of {split},", error)
+        return _damaged(data.name, f"{data.builder.data_path}, {which} of {split},", error)
 
     def fetch(indices: list[int]) -> Sequence[bytes]:
         try:
@@ -160,10 +166,10 @@ def _examples(builder: Any, split: str, image_key: str, label_key: str) -> Examp
         except Exception as error:  # protobuf and Pillow raise a dozen kinds
             raise damaged([index], error) from error
 
-    return Examples(len(records), fetch, decode, lambda index: f"example {index} of {split} of {builder.info.name}")
+    return Examples(len(records), fetch, decode, lambda index: f"example {index} of {split} of {data.name}")
 
 
-def _records(builder: Any, split: str) -> Any:
+def _records(data: _Prepared, split: str) -> Any:
     """Return the records of a split, from files with as many records as TFDS has written.
 
     Raises:
@@ -171,22 +177,22 @@ def _records(builder: Any, split: str) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    info = builder.info.splits[split]
-    paths = [Path(path) for path in info.filepaths]
-    if any(path.parent != Path(builder.data_path) or not path.is_file() for path in paths):
-        raise _damaged(builder.info.name, builder.data_path, ValueError(f"files of {split} are missing, or elsewhere"))
-    are_tfrecords = builder.info.file_format.value == "tfrecord"
+    info = data.builder.info.splits[split]
+    are_tfrecords = data.builder.info.file_format.value == "tfrecord"
     try:
+        paths = [Path(path) for path in info.filepaths]
+        if any(path.parent != Path(data.builder.data_path) or not path.is_file() for path in paths):
+            raise ValueError(f"files of {split} are missing, or elsewhere")
         places = [find_records(path) for path in paths] if are_tfrecords else []
         counts = [len(part) for part in places] if are_tfrecords else [_array_records(path) for path in paths]
-        _files_must_be_whole(builder, paths, counts, info.shard_lengths)
+        _files_must_be_whole(data.name, paths, counts, info.shard_lengths)
         if are_tfrecords or not sum(counts):
             return Records(tuple(itertools.chain(*places)))
-        return builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        return data.builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     except FrepoError:
         raise
     except Exception as error:  # files that are missing or of another format
-        raise _damaged(builder.info.name, builder.data_path, error) from error
+        raise _damaged(data.name, data.builder.data_path, error) from error
 
 
 def _array_records(path: Path) -> int:
@@ -199,11 +205,11 @@ def _array_records(path: Path) -> int:
         reader.close()
 
 
-def _files_must_be_whole(builder: Any, paths: list[Path], counts: list[int], written: Sequence[int]) -> None:
+def _files_must_be_whole(name: str, paths: list[Path], counts: list[int], written: Sequence[int]) -> None:
     for path, found, expected in zip(paths, counts, written, strict=True):
         if found != expected:
             raise FrepoError(
-                f"data set '{builder.info.name}': {path} holds {found:,} examples, not the {expected:,} of "
+                f"data set '{name}': {path} holds {found:,} examples, not the {expected:,} of "
                 "dataset_info.json; prepare it again"
             )
 

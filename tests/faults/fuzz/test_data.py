@@ -300,16 +300,27 @@ def test_a_number_of_classes_that_fills_memory_is_refused(prepared_by_tfds, pets
     assert "number of classes" in prepared_by_tfds(folder_of(files))
 
 
+def with_template(pets, template, splits=("train", "test")):
+    files = dict(pets["array_record"])
+    document = json.loads(files["pets/1.0.0/dataset_info.json"])
+    for split in document["splits"]:
+        if split["name"] in splits:
+            split["filepathTemplate"] = template
+    files["pets/1.0.0/dataset_info.json"] = json.dumps(document).encode()
+    return files
+
+
 @pytest.mark.parametrize(
     "template", ["../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "/etc/passwd", "gs://a/{SPLIT}"]
 )
 def test_records_that_lie_elsewhere_are_not_read(prepared_by_tfds, pets, folder_of, template):
-    files = dict(pets["array_record"])
-    document = json.loads(files["pets/1.0.0/dataset_info.json"])
-    for split in document["splits"]:
-        split["filepathTemplate"] = template
-    files["pets/1.0.0/dataset_info.json"] = json.dumps(document).encode()
-    assert "pets" in prepared_by_tfds(folder_of(files))
+    assert "pets" in prepared_by_tfds(folder_of(with_template(pets, template)))
+
+
+@pytest.mark.parametrize("template", ["{FILELEFORMAT}-{SPLIT}", "{SPLIT:>999999999}", "{SPLIT.__class__}", "{0}", "{"])
+@pytest.mark.parametrize("splits", [("train", "test"), ("test",)])
+def test_a_template_of_file_names_is_a_plain_one(prepared_by_tfds, pets, folder_of, template, splits):
+    assert "no template of TFDS" in prepared_by_tfds(folder_of(with_template(pets, template, splits)))
 
 
 IMAGENETTE = {
