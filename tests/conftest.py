@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from interpreter import Command
 from playwright.sync_api import sync_playwright
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it, and what runs under nohup ignores it
@@ -71,26 +72,20 @@ class Workplace:
     programs: Programs | None = None
     """None where every run directory keeps its own compiled programs, as a user's does."""
 
-    def start(self, *arguments, warnings="default", **options):
+    def start(self, *arguments):
         """Start `frepo ARGUMENTS` and return the process."""
-        return self._start(arguments, warnings, **options)[0]
+        return self._start(arguments, "default")[0]
 
-    def _start(self, arguments, warnings, **options):
+    def _start(self, arguments, warnings):
         """Start `frepo ARGUMENTS` and return (the process, what shares the programs that it has compiled)."""
-        command = [sys.executable, "-W", warnings, "-m", "frepo.cli", *map(str, arguments)]
         environment, share = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}, lambda: None
         if self.programs is not None:
             environment, share = self.programs.lend(environment)
-        process = subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-        return process, share
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if warnings == "default":
+            return Command(arguments, cwd=self.path, env=environment, **pipes), share
+        command = [sys.executable, "-W", warnings, "-m", "frepo.cli", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=self.path, env=environment, **pipes), share
 
     def frepo(self, *arguments, code=0, warnings="default"):
         """Run `frepo ARGUMENTS` to its end, hold its exit code against `code` and return (stdout, stderr).
@@ -184,6 +179,14 @@ def compiles_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(autouse=True)
+def programs_of_their_own():
+    """Let a test share no traced programs with others, which may have been traced under what they had changed."""
+    yield
+    if shared := sys.modules.get("frepo.engine.shared"):
+        shared.forget()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo.engine.devices import compiled, in_shares, place
+from frepo.engine.shared import shared
 from frepo.errors import FrepoError
 from frepo.networks.chunks import in_chunks
 from frepo.networks.krr import FULL, krr_weights
@@ -23,14 +24,7 @@ def regression_weights(
     Raises:
         FrepoError: the kernel has no Cholesky factor with this ridge.
     """
-
-    def weights(network: Network, images: jax.Array, labels: jax.Array) -> jax.Array:
-        def features(x: jax.Array) -> jax.Array:
-            return in_shares(lambda share: trainer.apply(network, share)[0], x)
-
-        return krr_weights(in_chunks(features, images, chunk), labels, reg)
-
-    found = compiled(weights)(network, *place((images, labels)))
+    found = compiled(_weights(trainer, reg, chunk))(network, *place((images, labels)))
     if not np.isfinite(jax.device_get(found)).all():
         raise FrepoError(
             f"kernel ridge regression from {len(images)} images on {found.shape[0]} features has no solution in "
@@ -39,6 +33,18 @@ def regression_weights(
     return found
 
 
+@shared
+def _weights(trainer: Trainer, reg: float, chunk: int) -> Callable[[Network, jax.Array, jax.Array], jax.Array]:
+    def weights(network: Network, images: jax.Array, labels: jax.Array) -> jax.Array:
+        def features(x: jax.Array) -> jax.Array:
+            return in_shares(lambda share: trainer.apply(network, share)[0], x)
+
+        return krr_weights(in_chunks(features, images, chunk), labels, reg)
+
+    return weights
+
+
+@shared
 def regression(trainer: Trainer) -> Callable[[tuple[Network, jax.Array], jax.Array], jax.Array]:
     """Return ((network, weights [d, C]), images [n, h, w, c]) -> predicted labels [n, C]."""
     return partial(_predict, trainer)

@@ -15,6 +15,7 @@ from jax.stages import Lowered
 
 from frepo.engine.devices import compiled, place
 from frepo.engine.phases import Metrics, Phased, PhasePrograms
+from frepo.engine.shared import shared
 
 State = Any
 Step = Callable[[State, Any, Any], tuple[State, Metrics]]
@@ -68,15 +69,9 @@ class BlockRunner:
     """
 
     def __init__(self, step: Step) -> None:
-        def chosen(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
-            return step(state, constants, jax.tree.map(_value, given, is_leaf=_is_choice))
-
-        def scan(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
-            return jax.lax.scan(lambda carry, x: step(carry, constants, x), state, given)
-
-        self._step = compiled(chosen, donate_argnums=0)
-        self._scan = compiled(scan, donate_argnums=0)
-        self._phases = PhasePrograms(step) if isinstance(step, Phased) else None
+        self._step = compiled(_with_choices(step), donate_argnums=0)
+        self._scan = compiled(_scanned(step), donate_argnums=0)
+        self._phases = _phase_programs(step) if isinstance(step, Phased) else None
 
     def __call__(
         self, state: State, constants: Any, given: Any, stopping: Callable[[int], bool]
@@ -129,6 +124,27 @@ class BlockRunner:
             if len(in_flight) > IN_FLIGHT:
                 jax.block_until_ready(in_flight.popleft())
         return state, done
+
+
+@shared
+def _with_choices(step: Step) -> Step:
+    def chosen(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
+        return step(state, constants, jax.tree.map(_value, given, is_leaf=_is_choice))
+
+    return chosen
+
+
+@shared
+def _scanned(step: Step) -> Step:
+    def scan(state: State, constants: Any, given: Any) -> tuple[State, Metrics]:
+        return jax.lax.scan(lambda carry, x: step(carry, constants, x), state, given)
+
+    return scan
+
+
+@shared
+def _phase_programs(step: Phased) -> PhasePrograms:
+    return PhasePrograms(step)
 
 
 def _count(given: Any) -> int:

@@ -9,11 +9,13 @@ import optax
 
 from frepo.data.dataset import DatasetInfo
 from frepo.engine.devices import share_evenly
+from frepo.engine.shared import shared
 from frepo.methods.base import DistilledData
 from frepo.networks.build import build_model
 from frepo.networks.losses import half_squared_error
 from frepo.networks.training import Network, Trainer
 from frepo.plan import DistillStage
+from frepo.spec import Architecture, Pool
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """(logits [n, C], labels [n, C]) -> scalar."""
@@ -101,6 +103,17 @@ def pool_training(
     """Return the training of the networks of the pool by `loss`, with `softplus` in place of ReLU where it is given."""
     assert work.architecture is not None
     assert work.pool is not None
-    model = build_model(work.architecture, info.num_classes, info.image_shape, BATCH_MOMENTUM, softplus)
-    trainer = Trainer(model, optax.adam(work.pool.learning_rate), info.image_shape, loss)
-    return PoolTraining(trainer, work.pool.batch_size)
+    return _training(work.architecture, work.pool, info.num_classes, info.image_shape, loss, softplus)
+
+
+@shared
+def _training(
+    architecture: Architecture,
+    pool: Pool,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    loss: Loss,
+    softplus: float | None,
+) -> PoolTraining:
+    model = build_model(architecture, num_classes, image_shape, BATCH_MOMENTUM, softplus)
+    return PoolTraining(Trainer(model, optax.adam(pool.learning_rate), image_shape, loss), pool.batch_size)

@@ -9,6 +9,7 @@ from frepo.data.residency import TrainingImages, input_maker, training_images
 from frepo.data.split import split
 from frepo.engine.loop import Loop
 from frepo.engine.randomness import Stream
+from frepo.engine.shared import shared
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
@@ -23,6 +24,7 @@ from frepo.networks.training import (
 )
 from frepo.plan import Evaluation
 from frepo.runtime import Residency
+from frepo.spec import Architecture, Recipe
 
 
 @runtime_checkable
@@ -44,7 +46,7 @@ class Prepared(NamedTuple):
     def scorer(self, dataset: Dataset) -> Scorer:
         """Return what scores one of its networks on images of `dataset` in stored form."""
         to_inputs = input_maker(dataset.preprocess)
-        return Scorer(lambda network, x: self.trainer.apply(network, x)[1], to_inputs, dataset.info.num_classes)
+        return Scorer(self.trainer.logits, to_inputs, dataset.info.num_classes)
 
 
 def prepare(
@@ -73,8 +75,15 @@ def prepare(
 
 def trainer_of(work: Evaluation, info: DatasetInfo, steps: int) -> Trainer:
     """Return the trainer of the networks of `work`, for `steps` steps."""
-    model = build_model(work.architecture, info.num_classes, info.image_shape)
-    return Trainer(model, recipes.optimizer(work.recipe, steps), info.image_shape, recipes.loss(work.recipe))
+    return _trainer(work.architecture, work.recipe, info.num_classes, info.image_shape, steps)
+
+
+@shared
+def _trainer(
+    architecture: Architecture, recipe: Recipe, num_classes: int, image_shape: tuple[int, int, int], steps: int
+) -> Trainer:
+    model = build_model(architecture, num_classes, image_shape)
+    return Trainer(model, recipes.optimizer(recipe, steps), image_shape, recipes.loss(recipe))
 
 
 def _source(

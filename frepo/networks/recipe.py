@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float32
 
+from frepo.engine.shared import shared
 from frepo.networks.augmentation import augment
 from frepo.networks.losses import cross_entropy, half_squared_error
 from frepo.networks.mixing import mix
@@ -78,6 +79,7 @@ def loss(recipe: Recipe) -> Callable[[jax.Array, jax.Array], jax.Array]:
     return half_squared_error if recipe.loss == "mse" else cross_entropy
 
 
+@shared
 def examples(recipe: Recipe) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """Return (key, images [n, h, w, c], centred labels [n, C]) -> (augmented and mixed images, targets of the loss)."""
 

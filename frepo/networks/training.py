@@ -11,17 +11,21 @@ import optax
 from flax import struct
 
 from frepo.data.batches import batch_indices
-from frepo.data.residency import LabelledImages, TrainingImages
-from frepo.engine.blocks import on_cpu
+from frepo.data.residency import LabelledImages, Take, ToInputs, TrainingImages, as_they_are
+from frepo.engine.blocks import Step, on_cpu
 from frepo.engine.devices import compiled, in_shares, place, share_evenly
 from frepo.engine.loop import Loop, SavedForm
 from frepo.engine.randomness import key_data
+from frepo.engine.shared import shared
 from frepo.networks.base import ImageNetwork, num_parameters
 from frepo.networks.losses import centered_one_hot, half_squared_error
 from frepo.signals import raise_if_stopping
 
 Params = Any
 """A pytree of float32 arrays, as Flax keeps it."""
+
+Predict = Callable[[Any, jax.Array], jax.Array]
+"""(network, inputs [n, h, w, c]) -> scores [n, C]."""
 
 SCORED_AT_ONCE = 1000
 
@@ -61,6 +65,10 @@ class Trainer:
         outputs: Any = self.model.apply(variables, images, train=False)
         return outputs
 
+    def logits(self, network: Network, images: jax.Array) -> jax.Array:
+        """Map images [n, h, w, c] to logits [n, C], with batch norm's running averages."""
+        return self.apply(network, images)[1]
+
     def step(self, network: Network, images: jax.Array, labels: jax.Array) -> tuple[Network, jax.Array]:
         """Return the network after one step on the loss, with batch norm in training mode, and the loss before it."""
 
@@ -76,20 +84,25 @@ class Trainer:
 
 def fixed_data(images: Any, labels: Any) -> TrainingImages:
     """Return images float32 [n, h, w, c] and labels float32 [n, C] as a loop reads them, both on the device."""
-    data = place(LabelledImages(images, labels))
-    return TrainingImages(
-        data, lambda indices: indices, lambda data, indices: (data.images[indices], data.labels[indices]), 0
-    )
+    return TrainingImages(place(LabelledImages(images, labels)), as_they_are, _taken, 0)
+
+
+def _taken(data: Any, indices: Any) -> tuple[jax.Array, jax.Array]:
+    return data.images[indices], data.labels[indices]
 
 
 def centered_data(images: TrainingImages, num_classes: int, label_classes: int) -> TrainingImages:
     """Return training images whose int32 labels arrive as centred one-hot labels."""
+    return replace(images, take=_centered(images.take, num_classes, label_classes))
 
-    def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
-        inputs, labels = images.take(constants, given)
+
+@shared
+def _centered(take: Take, num_classes: int, label_classes: int) -> Take:
+    def centered(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
+        inputs, labels = take(constants, given)
         return inputs, centered_one_hot(labels, num_classes, label_classes)
 
-    return replace(images, take=take)
+    return centered
 
 
 def with_mirror_images(images: TrainingImages, count: int) -> TrainingImages:
@@ -98,12 +111,25 @@ def with_mirror_images(images: TrainingImages, count: int) -> TrainingImages:
     def given(indices: np.ndarray) -> tuple[Any, np.ndarray]:
         return images.given(indices % count), indices >= count
 
-    def take(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
+    return replace(images, given=given, take=_mirrored(images.take))
+
+
+@shared
+def _mirrored(take: Take) -> Take:
+    def with_mirrored(constants: Any, given: Any) -> tuple[jax.Array, jax.Array]:
         own, mirrored = given
-        inputs, labels = images.take(constants, own)
+        inputs, labels = take(constants, own)
         return jnp.where(mirrored[:, None, None, None], inputs[:, :, ::-1], inputs), labels
 
-    return replace(images, given=given, take=take)
+    return with_mirrored
+
+
+Example = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""Maps a key, images [n, h, w, c] and centred labels [n, C] to network inputs and targets of the loss."""
+
+
+def _unchanged(_: jax.Array, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return images, labels
 
 
 class Regime(NamedTuple):
@@ -111,8 +137,7 @@ class Regime(NamedTuple):
 
     steps: int
     batch_size: int
-    example: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]] = lambda _, x, y: (x, y)
-    """Maps a key, images [n, h, w, c] and centred labels [n, C] to network inputs and targets of the loss."""
+    example: Example = _unchanged
 
 
 class _Constants(NamedTuple):
@@ -143,9 +168,35 @@ def training_loop(
     own_positions = np.broadcast_to(positions, (len(seeds), count))
     size = min(regime.batch_size, count)
 
+    def inputs(first: int, steps: int) -> _Given:
+        batches = [
+            own[batch_indices(seed, len(own), size, first, steps)]
+            for own, seed in zip(own_positions, seeds, strict=True)
+        ]
+        batch = data.given(np.stack(batches, axis=1).astype(np.int32))
+        return _Given(np.arange(first, first + steps), batch)
+
+    side_by_side = _side_by_side(trainer)
+    return Loop(
+        _step(trainer, data.take, regime.example),
+        _one_after_the_other(trainer) if on_cpu() else side_by_side,
+        start,
+        _Constants(data.constants, place(start)),
+        inputs,
+        regime.steps,
+        bytes_per_step=len(seeds) * data.bytes_per_step,
+        precision=trainer.model.precision,
+        saved_form=SavedForm(side_by_side, stacked, lambda saved: tuple(one_by_one(saved))) if on_cpu() else None,
+    )
+
+
+@shared
+def _step(trainer: Trainer, take: Take, example: Example) -> Step:
+    """Return the step of a training loop, all whose other dependences are arguments."""
+
     def train_one(network: Network, key: jax.Array, batch: Any, step: Any, stored: Any) -> Any:
-        images, labels = data.take(stored, batch)
-        images, targets = regime.example(jax.random.fold_in(key, step), images, labels)
+        images, labels = take(stored, batch)
+        images, targets = example(jax.random.fold_in(key, step), images, labels)
         return trainer.step(network, share_evenly(images), targets)
 
     def step(networks: Any, constants: _Constants, given: _Given) -> Any:
@@ -163,31 +214,23 @@ def training_loop(
         )
         return networks, {"train_loss": jnp.mean(losses)}
 
-    def inputs(first: int, steps: int) -> _Given:
-        batches = [
-            own[batch_indices(seed, len(own), size, first, steps)]
-            for own, seed in zip(own_positions, seeds, strict=True)
-        ]
-        batch = data.given(np.stack(batches, axis=1).astype(np.int32))
-        return _Given(np.arange(first, first + steps), batch)
+    return step
 
+
+@shared
+def _one_after_the_other(trainer: Trainer) -> Callable[[jax.Array], tuple[Network, ...]]:
     def one_after_the_other(keys: jax.Array) -> tuple[Network, ...]:
-        return tuple(trainer.fresh(jax.random.wrap_key_data(keys)[i]) for i in range(len(seeds)))
+        return tuple(trainer.fresh(jax.random.wrap_key_data(keys)[i]) for i in range(len(keys)))
 
+    return one_after_the_other
+
+
+@shared
+def _side_by_side(trainer: Trainer) -> Callable[[jax.Array], Network]:
     def side_by_side(keys: jax.Array) -> Network:
         return jax.vmap(trainer.fresh)(jax.random.wrap_key_data(keys))
 
-    return Loop(
-        step,
-        one_after_the_other if on_cpu() else side_by_side,
-        start,
-        _Constants(data.constants, place(start)),
-        inputs,
-        regime.steps,
-        bytes_per_step=len(seeds) * data.bytes_per_step,
-        precision=trainer.model.precision,
-        saved_form=SavedForm(side_by_side, stacked, lambda saved: tuple(one_by_one(saved))) if on_cpu() else None,
-    )
+    return side_by_side
 
 
 def stacked(networks: Sequence[Network]) -> Network:
@@ -258,16 +301,11 @@ class Scorer:
 
     def __init__(
         self,
-        predict: Callable[[Any, jax.Array], jax.Array],
-        to_inputs: Callable[[jax.Array], jax.Array],
+        predict: Predict,
+        to_inputs: ToInputs,
         num_classes: int,
     ) -> None:
-        def hits(network: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-            scores = in_shares(lambda share: predict(network, to_inputs(share)), images)
-            best = jax.lax.top_k(scores, min(5, num_classes))[1]
-            return best[:, 0], jnp.any(best == labels[:, None], axis=1)
-
-        self._hits, self._num_classes = compiled(hits), num_classes
+        self._hits, self._num_classes = compiled(_hits(predict, to_inputs, num_classes)), num_classes
 
     def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
         """Score a network on images [n, h, w, c] with labels int [n], host arrays."""
@@ -277,3 +315,13 @@ class Scorer:
             np.add.at(confusion, (labels[part], best), 1)
             top5 += int(among.sum())
         return Score(top5 / len(images), confusion)
+
+
+@shared
+def _hits(predict: Predict, to_inputs: ToInputs, num_classes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def hits(network: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        scores = in_shares(lambda share: predict(network, to_inputs(share)), images)
+        best = jax.lax.top_k(scores, min(5, num_classes))[1]
+        return best[:, 0], jnp.any(best == labels[:, None], axis=1)
+
+    return hits

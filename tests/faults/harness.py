@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+from interpreter import Command
 
 CHILD = Path(__file__).parent / "child"
 MADE = ("pages", "exported", "data", "decoded", "imported")
@@ -67,7 +68,7 @@ class Site:
     prefix: tuple = ()
     """A command that runs the command."""
 
-    def start(self, *command, fault=None, **options):
+    def start(self, *command, fault=None):
         """Start `frepo COMMAND`, with what $FREPO_FAULT says, and return (the process, what shares its programs)."""
         environment = {
             **os.environ,
@@ -81,16 +82,11 @@ class Site:
         if fault is not None:
             environment["FREPO_FAULT"] = json.dumps({"root": str(self.path), **fault})
         environment, share = self.programs.lend(environment)
-        process = subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "frepo.cli", *map(str, command)],
-            cwd=self.path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-        return process, share
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if not self.prefix:
+            return Command(command, cwd=self.path, env=environment, **pipes), share
+        command = [*self.prefix, sys.executable, "-m", "frepo.cli", *map(str, command)]
+        return subprocess.Popen(command, cwd=self.path, env=environment, **pipes), share
 
     def frepo(self, *command, fault=None, after=None, send=signal.SIGKILL):
         """Run `frepo COMMAND` to its end, or until a signal is sent `after` so many seconds."""

@@ -22,14 +22,17 @@ def as_on_a_gpu(monkeypatch):
     return lambda: monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
-def _learning_of(seed, method=FREPO, **architecture):
+def _dataset():
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (60, *SHAPE), dtype=np.uint8)
     labels = np.arange(60, dtype=np.int32) % 3
     settings = Standardize(type="standardize")
     fitted = fit_preprocess(settings, "some", pixels)
     info = DatasetInfo("some", ("a", "b", "c"), SHAPE, 60, 60, 20, "0" * 64, 3)
-    dataset = Dataset(info, pixels, labels, pixels, labels, fitted)
+    return Dataset(info, pixels, labels, pixels, labels, fitted)
+
+
+def _learning_of(seed, method=FREPO, **architecture):
     work = DistillStage(
         seed=seed,
         dataset=DatasetTable(name="digits"),
@@ -38,7 +41,13 @@ def _learning_of(seed, method=FREPO, **architecture):
         architecture=Conv(**{"width": 4, "depth": 2, **architecture}),
         pool=Pool(size=2, max_online_updates=3),
     )
-    return method.load()(Job(Stage(method.method, work), dataset, RuntimeOptions(residency="device")))
+    return method.load()(Job(Stage(method.method, work), _dataset(), RuntimeOptions(residency="device")))
+
+
+@pytest.fixture(scope="session")
+def three_classes():
+    """Return 60 images of three classes."""
+    return _dataset()
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ from frepo.methods.dm.step import (
     class_means,
     embedding,
     image_optimizer,
+    make_initial,
     make_step,
     matching_loss,
-    start_of,
 )
 from frepo.methods.select import random_per_class
 from frepo.networks.build import build_model
@@ -95,9 +95,9 @@ def test_two_steps_are_those_of_numpy(monkeypatch):
     real, start = small_world()
     model, optimizer, key = small_model(), image_optimizer(0.3, 0.5), jax.random.key(7)
     constants = constants_of(real, 7)
-    step = jax.jit(make_step(model, RESIDENT, optimizer, ("color",), 1000))
+    step = jax.jit(make_step(model, RESIDENT.take, optimizer, ("color",), 1000))
     init = jax.jit(partial(model.init, train=False))
-    state = start_of(start, optimizer)
+    state = make_initial(optimizer)(start)
     images, velocity = np.asarray(start.images, np.float64), 0.0
     for number in range(4, 6):
         state, metrics = step(state, constants, given_at(number))
@@ -133,9 +133,9 @@ def test_images_that_are_the_real_ones_are_left_alone():
     real, _ = small_world()
     data = DistilledData(real.images, centered_one_hot(real.labels, CLASSES))
     optimizer = image_optimizer(1.0, 0.5)
-    step = jax.jit(make_step(small_model("instance"), RESIDENT, optimizer, tuple(OPERATIONS), 1000))
+    step = jax.jit(make_step(small_model("instance"), RESIDENT.take, optimizer, tuple(OPERATIONS), 1000))
     for number in range(10):
-        state, metrics = step(start_of(data, optimizer), constants_of(real), given_at(number))
+        state, metrics = step(make_initial(optimizer)(data), constants_of(real), given_at(number))
         assert metrics["matching_loss"] < 1e-9
         np.testing.assert_allclose(state.data.images, real.images, atol=1e-5)
 
@@ -154,14 +154,14 @@ def test_each_class_has_an_operation_of_its_own_for_its_real_and_its_distilled_i
 def test_one_program_serves_all_keys_and_each_key_and_step_has_a_network_of_its_own():
     real, start = small_world()
     optimizer, traced = image_optimizer(0.1, 0.5), []
-    plain = make_step(small_model(), RESIDENT, optimizer, (), 1000)
+    plain = make_step(small_model(), RESIDENT.take, optimizer, (), 1000)
 
     @jax.jit
     def step(*arguments):
         traced.append(arguments)
         return plain(*arguments)
 
-    state = start_of(start, optimizer)
+    state = make_initial(optimizer)(start)
     losses = {
         float(step(state, constants_of(real, seed), given_at(number))[1]["matching_loss"])
         for seed in range(3)
@@ -267,9 +267,9 @@ def test_sixty_steps_on_digits_lower_the_loss_and_beat_the_real_images_they_star
     model = build_model(DcConv(width=16, depth=2, normalization="instance"), 10, (8, 8, 1))
     operations = ("color", "crop", "cutout", "scale", "rotate")  # as published for digits: no flip
     optimizer = image_optimizer(1.0, 0.5)
-    step = jax.jit(make_step(model, RESIDENT, optimizer, operations, 1000))
+    step = jax.jit(make_step(model, RESIDENT.take, optimizer, operations, 1000))
     chosen = random_per_class(train.labels, 10, 1, (0, 0))
-    start = start_of(DistilledData(train.images[chosen], centered_one_hot(train.labels[chosen], 10)), optimizer)
+    start = make_initial(optimizer)(DistilledData(train.images[chosen], centered_one_hot(train.labels[chosen], 10)))
     classes = positions_of_classes(np.arange(len(train.labels)), train.labels, 10)
     batches = class_batches((0, 2), classes, 32, 0, 65)
     constants, state = constants_of(jax.device_put(train)), start

@@ -88,7 +88,7 @@ def assert_trees_close(one, other, **tolerance):
 @pytest.mark.parametrize("learn_labels", [True, False])
 def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(learn_labels):
     settings_, training, target, state = small_world(learn_labels=learn_labels)
-    step = make_step(settings_, training, RESIDENT, 3, 1000)
+    step = make_step(settings_, training, RESIDENT.take, 3, 1000)
     after, metrics = step(state, target, given_at(0, 1))
 
     member, trainer = member_of(state.pool, 1), training.trainer
@@ -117,7 +117,7 @@ def test_a_step_regresses_updates_the_data_and_then_trains_the_member_on_it(lear
 def test_a_replaced_member_starts_anew_and_takes_no_step():
     settings_, training, target, state = small_world()
     key = jax.random.key(1)
-    after, _ = make_step(settings_, training, RESIDENT, 3, 1000)(state, target, given_at(5, 0, True))
+    after, _ = make_step(settings_, training, RESIDENT.take, 3, 1000)(state, target, given_at(5, 0, True))
     fresh = training.trainer.fresh(jax.random.fold_in(key, 5))
     assert_trees_close(member_of(after.pool, 0), fresh, rtol=0, atol=0)
     assert np.any(np.asarray(after.data.images) != np.asarray(state.data.images))
@@ -125,7 +125,7 @@ def test_a_replaced_member_starts_anew_and_takes_no_step():
 
 def test_a_traced_choice_gives_what_a_static_one_gives():
     settings_, training, target, state = small_world()
-    step = make_step(settings_, training, RESIDENT, 3, 1000)
+    step = make_step(settings_, training, RESIDENT.take, 3, 1000)
     for replace in (False, True):
         static, _ = jax.jit(partial(step, given=given_at(2, 1, replace)))(state, target)
         traced, _ = jax.jit(step)(state, target, given_at(2, 1, jnp.asarray(replace)))

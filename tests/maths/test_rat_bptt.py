@@ -11,7 +11,6 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from frepo.data.residency import TrainingImages
 from frepo.engine.blocks import BlockRunner
 from frepo.engine.phases import PhasePrograms
 from frepo.methods.adam import Adam, started, stepped
@@ -79,8 +78,7 @@ def dense_parts():
 def network_parts(table, normalization, constants):
     """Return a real network, in float32."""
     model = build_model(Conv(width=4, depth=1, normalization=normalization), C, SHAPE)
-    target = TrainingImages(constants, lambda batch: batch, lambda data, batch: (data[0][batch], data[1][batch]), 0)
-    real = partial(real_loss, model, table, target, 100)
+    real = partial(real_loss, model, table, lambda data, batch: (data[0][batch], data[1][batch]), 100)
     return Parts(partial(weights, model, SHAPE), partial(inner_loss, model, table), real, optax.sgd(1.0))
 
 
@@ -316,10 +314,11 @@ def test_networks_are_tested_on_all_images_at_once_or_in_parts():
     w, model = world("instance"), build_model(Conv(width=4, depth=1, normalization="instance"), C, SHAPE)
     params = w.step.parts.fresh(jax.random.key(0))
     images, classes = w.constants.images
-    target = TrainingImages(None, lambda batch: batch, lambda *_: (images, classes), 0)
     expected = cross_entropy(logits(model, params, images), jax.nn.one_hot(classes, C))
     for chunk in (100, 3):
-        loss, accuracy = real_loss(model, w.table, target, chunk, params, None, None, jax.random.key(0))
+        loss, accuracy = real_loss(
+            model, w.table, lambda *_: (images, classes), chunk, params, None, None, jax.random.key(0)
+        )
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         assert 0 <= accuracy <= 1
 

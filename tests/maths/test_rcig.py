@@ -440,7 +440,7 @@ def small_step(params, learned, targets, **fields):
     )
     resident = TrainingImages(None, lambda batch: batch, lambda *_: (targets[0], targets[1].argmax(-1)), 0)
     inner = INNER._replace(flip=True)
-    step = RcigStep(settings, PoolTraining(trainer, 100), resident, inner)
+    step = RcigStep(settings, PoolTraining(trainer, 100), resident.take, inner)
     pool = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), Network(params, {}, ()))
     rates = Rates(jnp.float64(0.01), jnp.float64(0.01), jnp.int32(0), jnp.int32(0))
     state = RcigState(learned, belief().init(learned), jax.tree.map(jnp.zeros_like, learned), pool, rates)

@@ -90,7 +90,7 @@ def test_floating_point_images_are_refused(prepared, load):
     directory = prepared(train=TRAIN, test=[2, 1])
     features = directory / "features.json"
     features.write_text(features.read_text().replace("uint8", "float32"))
-    with pytest.raises(FrepoError, match="'toys:1.0.0' has images of float32; frepo reads 8-bit and 16-bit ones"):
+    with pytest.raises(FrepoError, match=r"'toys:1\.0\.0' has images of float32; frepo reads 8-bit and 16-bit ones"):
         load()
 
 

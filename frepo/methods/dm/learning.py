@@ -10,7 +10,7 @@ from frepo.engine.randomness import Stream, key_data
 from frepo.methods.base import Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
 from frepo.methods.dm.batches import class_batches, images_per_class, positions_of_classes
-from frepo.methods.dm.step import DmInput, DmState, image_optimizer, make_step, start_of
+from frepo.methods.dm.step import DmInput, DmState, image_optimizer, make_initial, make_step
 from frepo.networks.base import num_parameters
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
@@ -39,8 +39,8 @@ def prepare(job: Job) -> Learning[DmState]:
         return DmInput(np.arange(first, first + count, dtype=np.int32), target.given(batches))
 
     loop = Loop(
-        make_step(model, target, optimizer, settings.augmentation, job.options.chunk),
-        lambda data: start_of(data, optimizer),
+        make_step(model, target.take, optimizer, settings.augmentation, job.options.chunk),
+        make_initial(optimizer),
         start,
         StepConstants(target.constants, place(key_data((work.seed, Stream.POOL_STEP))[0])),
         inputs,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from frepo.data.residency import TrainingImages
+from frepo.data.residency import Take
+from frepo.engine.shared import shared
 from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.networks.base import ImageNetwork
 from frepo.networks.chunks import Features, as_independent
@@ -39,20 +40,27 @@ class DmInput(NamedTuple):
 DmStep = Callable[[DmState, StepConstants, DmInput], tuple[DmState, Metrics]]
 
 
+@shared
 def image_optimizer(learning_rate: float, momentum: float) -> optax.GradientTransformation:
     """Return the optimiser of the distilled images: gradient descent with momentum, at a constant rate."""
     return optax.sgd(learning_rate, momentum)
 
 
-def start_of(data: DistilledData, optimizer: optax.GradientTransformation) -> DmState:
-    """Return the state before step 0: real images with their centred one-hot labels, class by class."""
-    data = jax.tree.map(jnp.copy, data)  # the next step donates the buffers of its state
-    return DmState(data, optimizer.init(data.images))
+@shared
+def make_initial(optimizer: optax.GradientTransformation) -> Callable[[DistilledData], DmState]:
+    """Return what makes the state before step 0 of real images with their centred one-hot labels, class by class."""
+
+    def initial(start: DistilledData) -> DmState:
+        data = jax.tree.map(jnp.copy, start)  # the next step donates the buffers of its state
+        return DmState(data, optimizer.init(data.images))
+
+    return initial
 
 
+@shared
 def make_step(
     model: ImageNetwork,
-    target: TrainingImages,
+    take: Take,
     optimizer: optax.GradientTransformation,
     operations: tuple[Siamese, ...],
     chunk: int,
@@ -74,7 +82,7 @@ def make_step(
         def means(images: jax.Array) -> jax.Array:
             return class_means(embed(augment(images)), num_classes)
 
-        real, _ = target.take(constants.images, given.batch)
+        real, _ = take(constants.images, given.batch)
         wanted = means(real)
         loss, gradient = jax.value_and_grad(lambda images: matching_loss(means(images), wanted))(state.data.images)
         updates, opt_state = optimizer.update(gradient, state.opt_state)

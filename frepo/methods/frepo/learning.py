@@ -1,5 +1,6 @@
 """From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,12 +14,13 @@ from frepo.data.split import split
 from frepo.engine.devices import place
 from frepo.engine.loop import Loop, Milestone, every
 from frepo.engine.randomness import Stream, key_data
+from frepo.engine.shared import shared
 from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
 from frepo.methods.frepo.state import Best, DistillState
 from frepo.methods.frepo.step import StepInput, learned_part, make_step, meta_optimizer
 from frepo.methods.frepo.validation import make_validation, validation_steps
-from frepo.methods.pool import pool_schedule, pool_training
+from frepo.methods.pool import PoolTraining, pool_schedule, pool_training
 from frepo.networks.layers import numerics
 from frepo.spec import Frepo
 
@@ -45,14 +47,6 @@ def prepare(job: Job) -> Learning[DistillState]:
     kept, held_out = split(settings.validation_fraction, dataset.train_labels)
     support = DistilledData(start.images, start.labels / np.float32(np.sqrt(info.label_classes / 10)))
 
-    def initial(start: _Start) -> DistillState:
-        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool.size)
-        opt_state = meta_optimizer(settings).init(learned_part(start.support, settings))
-        # Copies: the next step donates the buffers of its state.
-        data, same = jax.tree.map(jnp.copy, (start.support, start.support))
-        best = Best(same, jnp.float32(-1), jnp.int32(0)) if len(held_out) else None
-        return DistillState(data, opt_state, training.fresh_pool(keys), best)
-
     target = training_images(dataset, settings.batch_size, residency, numerics(work.architecture.precision).dtype)
 
     def inputs(first: int, count: int) -> StepInput:
@@ -61,7 +55,7 @@ def prepare(job: Job) -> Learning[DistillState]:
         steps = np.arange(first, first + count, dtype=np.int32)
         return StepInput(steps, schedule.member[part], schedule.replace[part], target.given(batches))
 
-    step = make_step(settings, training, target, info.label_classes, chunk)
+    step = make_step(settings, training, target.take, info.label_classes, chunk)
     pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
     precision = work.architecture.precision
     milestones: list[Milestone[DistillState]] = []
@@ -70,7 +64,7 @@ def prepare(job: Job) -> Learning[DistillState]:
         milestones.append(Milestone(every(validation_steps(settings.steps), settings.steps), validate))
     loop = Loop(
         step,
-        initial,
+        _initial(settings, training, pool.size, len(held_out) > 0),
         _Start(support, pool_start),
         StepConstants(target.constants, place(pool_step)),
         inputs,
@@ -83,6 +77,21 @@ def prepare(job: Job) -> Learning[DistillState]:
     return Learning(
         loop, start, lambda state: state.data, partial(_result, settings.steps), training.trainer.num_parameters
     )
+
+
+@shared
+def _initial(
+    settings: Frepo, training: PoolTraining, pool_size: int, chooses: bool
+) -> Callable[[_Start], DistillState]:
+    def initial(start: _Start) -> DistillState:
+        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool_size)
+        opt_state = meta_optimizer(settings).init(learned_part(start.support, settings))
+        # Copies: the next step donates the buffers of its state.
+        data, same = jax.tree.map(jnp.copy, (start.support, start.support))
+        best = Best(same, jnp.float32(-1), jnp.int32(0)) if chooses else None
+        return DistillState(data, opt_state, training.fresh_pool(keys), best)
+
+    return initial
 
 
 def _result(steps: int, state: DistillState) -> Result:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from frepo.data.residency import TrainingImages
+from frepo.data.residency import Take
 from frepo.engine.blocks import branch
 from frepo.engine.devices import in_shares
+from frepo.engine.shared import shared
 from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.methods.frepo.state import DistillState
 from frepo.methods.pool import PoolTraining
@@ -66,17 +67,18 @@ def meta_loss(
 DistillStep = Callable[[DistillState, StepConstants, StepInput], tuple[DistillState, Metrics]]
 
 
+@shared
 def make_step(
     settings: Frepo,
     training: PoolTraining,
-    target: TrainingImages,
+    take: Take,
     label_classes: int,
     chunk: int,
 ) -> DistillStep:
     """Return `step(state, constants, given) -> (state, metrics)`.
 
-    Labels of `target` are centred among `label_classes` classes. The support goes through the network in micro-batches
-    of at most `chunk` images.
+    `take` gives a target batch, whose labels are centred among `label_classes` classes. The support goes through the
+    network in micro-batches of at most `chunk` images.
     """
     optimizer = meta_optimizer(settings)
 
@@ -86,7 +88,7 @@ def make_step(
         def features(images: jax.Array) -> jax.Array:
             return in_shares(partial(training.features, member), images)
 
-        images, labels = target.take(constants.images, given.batch)
+        images, labels = take(constants.images, given.batch)
         f_TxD = features(images)
         y_TxC = centered_one_hot(labels, state.data.labels.shape[-1], label_classes)
 

@@ -1,5 +1,6 @@
 """From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -7,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.batches import target_batches
-from frepo.data.residency import training_images
+from frepo.data.residency import Take, training_images
 from frepo.data.split import split
 from frepo.engine.devices import place
 from frepo.engine.loop import Loop
+from frepo.engine.phases import Phased
 from frepo.engine.randomness import Stream, key_data
+from frepo.engine.shared import shared
 from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.rat_bptt.network import inner_loss, real_loss, weights
 from frepo.methods.rat_bptt.placement import first_placed
 from frepo.methods.rat_bptt.step import Parts, RatInput, RatState, RatStep, image_optimizer, learned_part
-from frepo.networks.base import num_parameters
+from frepo.networks.base import ImageNetwork, num_parameters
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
 from frepo.spec import RatBptt
@@ -29,24 +32,12 @@ def prepare(job: Job) -> Learning[RatState]:
     assert work.architecture is not None
     info, architecture = dataset.info, work.architecture
     model = build_model(architecture, info.num_classes, info.image_shape)
-    optimizer = image_optimizer(settings.learning_rate)
     target = training_images(
         dataset, settings.batch_size, job.options.residency, numerics(architecture.precision).dtype
-    )
-    parts = Parts(
-        partial(weights, model, info.image_shape),
-        partial(inner_loss, model, settings),
-        partial(real_loss, model, settings, target, job.options.chunk),
-        optimizer,
     )
     kept, _ = split(settings.validation_fraction, dataset.train_labels)
     steps_of_pass = max(1, len(kept) // settings.batch_size)
     start = noise(work.seed, settings.ipc, info.num_classes, info.image_shape)
-
-    def initial(start: DistilledData) -> RatState:
-        data = jax.tree.map(jnp.copy, start)  # the next step donates the buffers of its state
-        placed = first_placed(settings) if settings.placement == "adaptive" else None
-        return RatState(data, optimizer.init(learned_part(data, settings)), jnp.float32(-1), placed)
 
     def inputs(first: int, count: int) -> RatInput:
         batches = target_batches(work.seed, kept, settings.batch_size, first, count)
@@ -60,8 +51,8 @@ def prepare(job: Job) -> Learning[RatState]:
         return given._replace(prefix=none + (settings.total - settings.window) // 2, first=none)
 
     loop = Loop(
-        RatStep(settings, parts, steps_of_pass).phased(),
-        initial,
+        _step(settings, model, info.image_shape, target.take, job.options.chunk, steps_of_pass),
+        _initial(settings),
         start,
         StepConstants(target.constants, place(key_data((work.seed, Stream.POOL_STEP))[0])),
         inputs,
@@ -80,6 +71,36 @@ def prepare(job: Job) -> Learning[RatState]:
         lambda state: Result(centred(state.data), settings.steps),
         parameters,
     )
+
+
+@shared
+def _step(
+    settings: RatBptt,
+    model: ImageNetwork,
+    image_shape: tuple[int, int, int],
+    take: Take,
+    chunk: int,
+    steps_of_pass: int,
+) -> Phased:
+    parts = Parts(
+        partial(weights, model, image_shape),
+        partial(inner_loss, model, settings),
+        partial(real_loss, model, settings, take, chunk),
+        image_optimizer(settings.learning_rate),
+    )
+    return RatStep(settings, parts, steps_of_pass).phased()
+
+
+@shared
+def _initial(settings: RatBptt) -> Callable[[DistilledData], RatState]:
+    optimizer = image_optimizer(settings.learning_rate)
+
+    def initial(start: DistilledData) -> RatState:
+        data = jax.tree.map(jnp.copy, start)  # the next step donates the buffers of its state
+        placed = first_placed(settings) if settings.placement == "adaptive" else None
+        return RatState(data, optimizer.init(learned_part(data, settings)), jnp.float32(-1), placed)
+
+    return initial
 
 
 def noise(seed: int, ipc: int, num_classes: int, image_shape: tuple[int, int, int]) -> DistilledData:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from frepo.data.residency import TrainingImages
+from frepo.data.residency import Take
 from frepo.engine.devices import share_evenly
 from frepo.methods.adam import Params
 from frepo.methods.base import DistilledData
@@ -59,7 +59,7 @@ def _batch(settings: RatBptt, data: DistilledData, key: jax.Array) -> DistilledD
 def real_loss(
     model: ImageNetwork,
     settings: RatBptt,
-    target: TrainingImages,
+    take: Take,
     chunk: int,
     params: Params,
     constants: Any,
@@ -67,7 +67,7 @@ def real_loss(
     key: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Return cross-entropy and accuracy in 0..1 on a batch of real images, augmented."""
-    inputs, classes = target.take(constants, given)
+    inputs, classes = take(constants, given)
     images = augment(settings.augmentation or (), "one", key, inputs, "dsa")
     found = as_independent(partial(logits, model, params), images, chunk, together=model.normalization == "batch")
     hits = jnp.argmax(found, axis=-1) == classes

@@ -1,6 +1,6 @@
 """From a job to the input of the loop: the step, the first state, the data and the inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,14 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from frepo.data.batches import target_batches
-from frepo.data.residency import training_images
+from frepo.data.residency import Take, training_images
 from frepo.data.split import split
 from frepo.engine.devices import compiled, place
 from frepo.engine.loop import Loop
+from frepo.engine.phases import Phased
 from frepo.engine.randomness import Stream, key_data
+from frepo.engine.shared import shared
 from frepo.methods.base import DistilledData, Job, Learning, Result, StepConstants
 from frepo.methods.chosen import real_images
-from frepo.methods.pool import pool_training, update_schedule
+from frepo.methods.pool import PoolTraining, pool_training, update_schedule
 from frepo.methods.rcig.gradient import Learned
 from frepo.methods.rcig.proxy import Inner
 from frepo.methods.rcig.rates import START, Rates, found_rate
@@ -61,25 +63,16 @@ def prepare(job: Job) -> Learning[RcigState]:
             steps, schedule.member[part], schedule.updates[part], schedule.replace[part], target.given(batches)
         )
 
-    def initial(start: _Start) -> RcigState:
-        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool.size)
-        # Copies: the next step donates the buffers of its state.
-        images, labels = jax.tree.map(jnp.copy, (start.support.images, start.support.labels))
-        learned = Learned(images, labels, jnp.float32(0))
-        rates = Rates(jnp.float32(start.inner_rate), jnp.float32(start.hessian_rate), jnp.int32(0), jnp.int32(0))
-        average = jax.tree.map(jnp.zeros_like, learned)
-        parts: Any = learned
-        return RcigState(learned, belief().init(parts), average, training.fresh_pool(keys), rates)
-
     pool_start, pool_step = key_data((work.seed, Stream.POOL_START), (work.seed, Stream.POOL_STEP))
-    step, constants = RcigStep(settings, training, target, inner), StepConstants(target.constants, place(pool_step))
+    step, phased = _step(settings, training, target.take, inner)
+    initial, constants = _initial(training, pool.size), StepConstants(target.constants, place(pool_step))
 
     def with_rates(start: _Start) -> _Start:
         state = place(compiled(initial)(place(start)))
         return start._replace(**_found_rates(step, state, constants, inputs(0, 1)))
 
     loop = Loop(
-        step.phased(),
+        phased,
         initial,
         _Start(start, pool_start, *map(np.float32, START)),
         constants,
@@ -97,6 +90,27 @@ def prepare(job: Job) -> Learning[RcigState]:
         partial(_result, settings),
         training.trainer.num_parameters,
     )
+
+
+@shared
+def _step(settings: Rcig, training: PoolTraining, take: Take, inner: Inner) -> tuple[RcigStep, Phased]:
+    step = RcigStep(settings, training, take, inner)
+    return step, step.phased()
+
+
+@shared
+def _initial(training: PoolTraining, pool_size: int) -> Callable[[_Start], RcigState]:
+    def initial(start: _Start) -> RcigState:
+        keys = jax.random.split(jax.random.wrap_key_data(start.pool_key), pool_size)
+        # Copies: the next step donates the buffers of its state.
+        images, labels = jax.tree.map(jnp.copy, (start.support.images, start.support.labels))
+        learned = Learned(images, labels, jnp.float32(0))
+        rates = Rates(jnp.float32(start.inner_rate), jnp.float32(start.hessian_rate), jnp.int32(0), jnp.int32(0))
+        average = jax.tree.map(jnp.zeros_like, learned)
+        parts: Any = learned
+        return RcigState(learned, belief().init(parts), average, training.fresh_pool(keys), rates)
+
+    return initial
 
 
 def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:

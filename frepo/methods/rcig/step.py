@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from frepo.data.residency import TrainingImages
+from frepo.data.residency import Take
 from frepo.engine.phases import Phase, Phased
 from frepo.methods.adam import Adam, Params, started, stepped
 from frepo.methods.base import Array, DistilledData, StepConstants
@@ -128,7 +128,7 @@ class RcigStep:
 
     settings: Rcig
     training: PoolTraining
-    target: TrainingImages
+    take: Take
     inner: Inner
 
     def phased(self) -> Phased:
@@ -178,7 +178,7 @@ class RcigStep:
     def test(self, course: Course, constants: StepConstants, given: RcigInput, number: Any) -> Course:
         """Take the derivatives of the outer loss at the solution, and begin the other solve."""
         del number
-        images, classes = self.target.take(constants.images, given.batch)
+        images, classes = self.take(constants.images, given.batch)
         one_hot = jax.nn.one_hot(classes, course.learned.labels.shape[-1], dtype=jnp.float32)
         apply, parts = applied(self.training, course.network), self._parts(course, constants, given)
 
