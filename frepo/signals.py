@@ -13,6 +13,7 @@ ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sig
 """Sent by a scheduler or `kill`, by Ctrl-C, by a closing terminal, and by Slurm before the time is up."""
 
 STANDARD_ERROR = 2
+QUERY_INTERRUPTED = "Query interrupted"
 
 _received: list[str] = []
 
@@ -47,6 +48,21 @@ def stop_on_signals() -> Generator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _received.clear()
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Let Ctrl-C end a query in the block as it ends anything else: DuckDB raises an error of its own in its place.
+
+    Raises:
+        KeyboardInterrupt: it came during a query.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == QUERY_INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def stopping() -> bool:

@@ -19,6 +19,7 @@ import duckdb
 from frepo.errors import FrepoError
 from frepo.reading import NO_EXTENSIONS
 from frepo.runtime import DEFAULT_DATABASE
+from frepo.signals import interruptible
 
 SCHEMA_VERSION = 8
 PATIENCE_SECONDS = 60.0
@@ -204,7 +205,8 @@ def _connection(
 ) -> Generator[duckdb.DuckDBPyConnection]:
     connection = _open(database, PATIENCE_SECONDS if patience is None else patience, read_only=read_only)
     try:
-        yield connection
+        with interruptible():
+            yield connection
     finally:
         connection.close()
 

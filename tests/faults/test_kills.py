@@ -97,7 +97,7 @@ def test_a_light_command_at_moments(tmp_path, light, commands, long, name):
             done = site.frepo(*commands.LIGHT[name], fault=fault)
             assert done.code in (-signal.SIGALRM, 0)
         else:
-            done = site.frepo(*commands.LIGHT[name], after=random.uniform(0.2, straight.seconds[name]))
+            done = site.frepo(*commands.LIGHT[name], after=random.uniform(0.2, max(0.4, straight.seconds[name])))
             assert done.code in (-signal.SIGKILL, 0, 1)
     finish(site, straight, name, commands)
 

@@ -580,3 +580,23 @@ def test_rows_of_an_older_version_lack_what_it_did_not_record(fake_runs, db):
     assert query(db, "SELECT DISTINCT loss, pooling FROM evaluations WHERE source = 'distilled'").rows == (
         (None, None),
     )
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from frepo.store.query import query
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    query(Path(sys.argv[1]), "SELECT sum(i) FROM range(1000000000000) t(i)")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_during_a_query_is_one_and_no_error_of_duckdb(tmp_path):
+    path = tmp_path / "results.duckdb"
+    with writing(path):
+        pass
+    command = [sys.executable, "-c", INTERRUPTED, str(path)]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "interrupted\n"

@@ -11,6 +11,7 @@ from frepo.data.sheet import contact_sheet
 from frepo.exchange.export.croissant import croissant
 from frepo.exchange.export.exported import Exported
 from frepo.exchange.export.names import label_names
+from frepo.signals import interruptible
 
 PARQUET = "data/train-00000-of-00001.parquet"
 """The Hub's own name for the only file of the split `train`."""
@@ -36,7 +37,7 @@ def write_hub(exported: Exported, directory: Path) -> None:
     """
     path = directory / PARQUET
     path.parent.mkdir()
-    with duckdb.connect(config={"threads": 1}) as connection:  # so that numbers keep their order
+    with duckdb.connect(config={"threads": 1}) as connection, interruptible():  # one thread keeps the order
         connection.execute(NULLABLE)
         connection.execute(TABLE)
         for position in range(len(exported.images)):
