@@ -1,6 +1,7 @@
 """Prepared TFDS data sets through the whole command line."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from frepo.data.prepare import prepare
 
@@ -24,11 +27,12 @@ SHORT = (
     "application.0.warmup_steps=1",
     "application.0.num_models=2",
     "application.0.augmentation=[]",
+    "application.0.accuracy_points=1",
 )
 
 
 def test_a_short_run_ends_in_a_table_and_a_second_start_does_not_decode_again(workplace, prepared_data):
-    spec = workplace.spec("cifar10", dataset='name = "cifar10"\npreprocess = { type = "zca", reg = 0.1 }')
+    spec = workplace.spec("cifar10", dataset='name = "cifar10"\npreprocess = { type = "zca", reg = 0.1, block = 8 }')
     command = ["run", spec, "--data-dir", prepared_data]
     for setting in SHORT:
         command += ["--set", setting]
@@ -122,31 +126,64 @@ def test_a_damaged_record_file_is_an_error_that_names_it(workplace, prepared_dat
     assert not list((workplace.path / "runs" / ".cache" / "decoded").glob("*"))
 
 
-def test_a_damaged_cache_entry_is_computed_again(workplace, prepared_data):
+def test_chosen_images_are_real_ones(workplace, prepared_data):
     spec = workplace.spec(
         "mnist", dataset='name = "mnist"', distill='method = "random"\nipc = 1', pool=None, application=None
     )
     workplace.frepo("run", spec, "--data-dir", prepared_data, warnings="error")
-    result = workplace.stage("mnist", "random") / "distilled.npz"
-    before = result.read_bytes()
-    with np.load(result) as arrays:
+    with np.load(workplace.stage("mnist", "random") / "distilled.npz") as arrays:
         assert_are_real_images(arrays["images"], arrays["classes"], next((prepared_data / "mnist").glob("*.*.*")))
+
+
+class Numerals(tfds.core.GeneratorBasedBuilder):
+    """Some of scikit-learn's digits."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        image, label = tfds.features.Image(shape=(8, 8, 1)), tfds.features.ClassLabel(names=list("0123456789"))
+        features = tfds.features.FeaturesDict({"image": image, "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, _):
+        return {"train": self._generate_examples(range(100)), "test": self._generate_examples(range(100, 150))}
+
+    def _generate_examples(self, numbers):
+        digits = load_digits()
+        for number in numbers:
+            png = io.BytesIO()
+            Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(png, "PNG")
+            yield str(number), {"image": io.BytesIO(png.getvalue()), "label": int(digits.target[number])}
+
+
+@pytest.fixture
+def numerals(tmp_path):
+    """Return where a small data set is that TFDS has prepared, and a spec's table that names it."""
+    Numerals(data_dir=tmp_path / "data", file_format="array_record").download_and_prepare()
+    return tmp_path / "data", 'name = "numerals:1.0.0"'
+
+
+def test_a_damaged_cache_entry_is_computed_again(workplace, numerals):
+    data, table = numerals
+    spec = workplace.spec(dataset=table, distill='method = "random"\nipc = 1', pool=None, application=None)
+    workplace.frepo("run", spec, "--data-dir", data, warnings="error")
+    result = workplace.stage("tiny", "random") / "distilled.npz"
+    before = result.read_bytes()
     (path,) = (workplace.path / "runs" / ".cache" / "decoded").glob("*/train_images.npy")
     content = bytearray(path.read_bytes())
     content[5000] ^= 255
     path.write_bytes(content)
-    _, err = workplace.frepo("run", spec, "--data-dir", prepared_data, "--fresh")
+    _, err = workplace.frepo("run", spec, "--data-dir", data, "--fresh")
     assert "damaged" in err
-    assert "decoding mnist" in err
+    assert "decoding numerals" in err
     assert result.read_bytes() == before
 
 
-def test_data_that_changed_since_is_not_mixed_with_results_of_before(workplace, prepared_data, tmp_path):
-    data = tmp_path / "data"
-    shutil.copytree(prepared_data / "mnist", data / "mnist")
-    spec = workplace.spec("mnist", dataset='name = "mnist"', distill='method = "random"\nipc = 1', pool=None)
+def test_data_that_changed_since_is_not_mixed_with_results_of_before(workplace, numerals):
+    data, table = numerals
+    spec = workplace.spec(dataset=table, distill='method = "random"\nipc = 1', pool=None)
     workplace.frepo("run", spec, "--data-dir", data, *("--set", "application=[]"))
-    (directory,) = (data / "mnist").glob("*.*.*")
+    (directory,) = (data / "numerals").glob("*.*.*")
     (directory / "label.labels.txt").write_text("\n".join(["nought", *"123456789"]))
     _, err = workplace.frepo("run", spec, "--data-dir", data, code=1)
     assert "was computed from other images" in err
