@@ -18,7 +18,8 @@ from frepo.methods.base import DistilledData
 from frepo.networks import recipe as recipes
 from frepo.networks.augmentation import both_sides
 from frepo.networks.prepare import Prepared, prepare
-from frepo.networks.training import Network, Score, Scorer, Trainer, one_by_one
+from frepo.networks.scoring import Score, Scorer
+from frepo.networks.training import Network, Trainer, one_by_one
 from frepo.plan import Evaluation
 from frepo.rundir.record import Row, network_columns
 from frepo.runtime import Residency, RuntimeOptions

@@ -37,7 +37,7 @@ def regression_weights(
 def _weights(trainer: Trainer, reg: float, chunk: int) -> Callable[[Network, jax.Array, jax.Array], jax.Array]:
     def weights(network: Network, images: jax.Array, labels: jax.Array) -> jax.Array:
         def features(x: jax.Array) -> jax.Array:
-            return in_shares(lambda share: trainer.apply(network, share)[0], x)
+            return in_shares(lambda share: trainer.features(network, share), x)
 
         return krr_weights(in_chunks(features, images, chunk), labels, reg)
 
@@ -52,4 +52,4 @@ def regression(trainer: Trainer) -> Callable[[tuple[Network, jax.Array], jax.Arr
 
 def _predict(trainer: Trainer, fitted: tuple[Network, jax.Array], images: jax.Array) -> jax.Array:
     network, weights = fitted
-    return jnp.matmul(trainer.apply(network, images)[0], weights, precision=FULL)
+    return jnp.matmul(trainer.features(network, images), weights, precision=FULL)

@@ -15,7 +15,8 @@ from frepo.engine.randomness import Stream
 from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.networks.prepare import prepare, trainer_of
-from frepo.networks.training import Outputs, one_by_one, parts
+from frepo.networks.scoring import Outputs, parts
+from frepo.networks.training import one_by_one
 from frepo.plan import FeaturesStage
 from frepo.rundir import record
 from frepo.rundir.state import file_of
@@ -45,7 +46,7 @@ def read_features(work: FeaturesStage, dataset: Dataset, directory: Path) -> Cal
     if found is None:
         raise FrepoError(f"{directory / record.NETWORK} cannot be read; run the same command again to train it again")
     network = place(found[1])
-    outputs = Outputs(lambda n, x: trainer.apply(n, x)[0], input_maker(dataset.preprocess))
+    outputs = Outputs(trainer.features, input_maker(dataset.preprocess))
 
     def of_positions(positions: np.ndarray) -> np.ndarray:
         return outputs(network, (dataset.train_images[positions[part]] for part in parts(len(positions))))

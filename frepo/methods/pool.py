@@ -86,7 +86,7 @@ class PoolTraining:
 
     def features(self, member: Network, images: jax.Array) -> jax.Array:
         """Return features [n, d] of images [n, h, w, c], with batch norm's running averages."""
-        return self.trainer.apply(member, images)[0]
+        return self.trainer.features(member, images)
 
     def train(self, member: Network, data: DistilledData, key: jax.Array) -> Network:
         """Return the network after one step on the distilled data, or on a batch of `batch_size` if that is smaller."""

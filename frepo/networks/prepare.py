@@ -13,15 +13,8 @@ from frepo.engine.shared import shared
 from frepo.networks import recipe as recipes
 from frepo.networks.build import build_model
 from frepo.networks.layers import numerics
-from frepo.networks.training import (
-    Regime,
-    Scorer,
-    Trainer,
-    centered_data,
-    fixed_data,
-    training_loop,
-    with_mirror_images,
-)
+from frepo.networks.scoring import Scorer
+from frepo.networks.training import Regime, Trainer, centered_data, fixed_data, training_loop, with_mirror_images
 from frepo.plan import Evaluation
 from frepo.runtime import Residency
 from frepo.spec import Architecture, Recipe

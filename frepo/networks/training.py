@@ -1,6 +1,6 @@
-"""Training and scoring networks on given data, one or many at once."""
+"""Training networks on given data, one or many at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,23 +11,17 @@ import optax
 from flax import struct
 
 from frepo.data.batches import batch_indices
-from frepo.data.residency import LabelledImages, Take, ToInputs, TrainingImages, as_they_are
+from frepo.data.residency import LabelledImages, Take, TrainingImages, as_they_are
 from frepo.engine.blocks import Step, on_cpu
-from frepo.engine.devices import compiled, in_shares, place, share_evenly
+from frepo.engine.devices import place, share_evenly
 from frepo.engine.loop import Loop, SavedForm
 from frepo.engine.randomness import key_data
 from frepo.engine.shared import shared
 from frepo.networks.base import ImageNetwork, num_parameters
 from frepo.networks.losses import centered_one_hot, half_squared_error
-from frepo.signals import raise_if_stopping
 
 Params = Any
 """A pytree of float32 arrays, as Flax keeps it."""
-
-Predict = Callable[[Any, jax.Array], jax.Array]
-"""(network, inputs [n, h, w, c]) -> scores [n, C]."""
-
-SCORED_AT_ONCE = 1000
 
 
 @struct.dataclass
@@ -64,6 +58,10 @@ class Trainer:
         variables = {"params": network.params, "batch_stats": network.batch_stats}
         outputs: Any = self.model.apply(variables, images, train=False)
         return outputs
+
+    def features(self, network: Network, images: jax.Array) -> jax.Array:
+        """Map images [n, h, w, c] to features [n, d], with batch norm's running averages."""
+        return self.apply(network, images)[0]
 
     def logits(self, network: Network, images: jax.Array) -> jax.Array:
         """Map images [n, h, w, c] to logits [n, C], with batch norm's running averages."""
@@ -244,84 +242,3 @@ def one_by_one(networks: Any) -> list[Network]:
         return list(networks)
     count = len(jax.tree.leaves(networks)[0])
     return [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(count)]
-
-
-def parts(count: int) -> Iterator[slice]:
-    """Yield slices of `count` images, each small enough to go through a network at once.
-
-    Raises:
-        Interrupted: a signal came and this is the only process; one of several must not leave the others waiting.
-    """
-    for start in range(0, count, SCORED_AT_ONCE):
-        if jax.process_count() == 1:
-            raise_if_stopping()
-        yield slice(start, start + SCORED_AT_ONCE)
-
-
-class Outputs:
-    """Outputs of networks of one kind for images.
-
-    `output` maps a network and its inputs [n, h, w, c] to [n, ...]; `to_inputs` maps stored images to inputs.
-    """
-
-    def __init__(
-        self, output: Callable[[Network, jax.Array], jax.Array], to_inputs: Callable[[jax.Array], jax.Array]
-    ) -> None:
-        def apply(network: Network, images: jax.Array) -> jax.Array:
-            return in_shares(lambda share: output(network, to_inputs(share)), images)
-
-        self._apply = compiled(apply)
-
-    def __call__(self, network: Network, images: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the outputs [sum of n, ...] for images [n, h, w, c], host arrays that arrive part by part."""
-        return np.concatenate([np.asarray(jax.device_get(self._apply(network, place(part)))) for part in images])
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracy of a network on labelled images."""
-
-    top5: float
-    """Fraction of images whose class is among the five most likely, in 0..1."""
-    confusion: np.ndarray
-    """Counts int64 [C, C]: true class, predicted class."""
-
-    @property
-    def top1(self) -> float:
-        """Fraction of images whose class is the most likely, in 0..1."""
-        return float(np.trace(self.confusion) / self.confusion.sum())
-
-
-class Scorer:
-    """Counts the correct predictions of networks of one kind.
-
-    `predict` maps a network and its inputs [n, h, w, c] to scores [n, C]; `to_inputs` maps stored images to
-    inputs.
-    """
-
-    def __init__(
-        self,
-        predict: Predict,
-        to_inputs: ToInputs,
-        num_classes: int,
-    ) -> None:
-        self._hits, self._num_classes = compiled(_hits(predict, to_inputs, num_classes)), num_classes
-
-    def __call__(self, network: Any, images: np.ndarray, labels: np.ndarray) -> Score:
-        """Score a network on images [n, h, w, c] with labels int [n], host arrays."""
-        confusion, top5 = np.zeros((self._num_classes, self._num_classes), np.int64), 0
-        for part in parts(len(images)):
-            best, among = jax.device_get(self._hits(network, *place((images[part], labels[part]))))
-            np.add.at(confusion, (labels[part], best), 1)
-            top5 += int(among.sum())
-        return Score(top5 / len(images), confusion)
-
-
-@shared
-def _hits(predict: Predict, to_inputs: ToInputs, num_classes: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    def hits(network: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-        scores = in_shares(lambda share: predict(network, to_inputs(share)), images)
-        best = jax.lax.top_k(scores, min(5, num_classes))[1]
-        return best[:, 0], jnp.any(best == labels[:, None], axis=1)
-
-    return hits

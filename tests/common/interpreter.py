@@ -87,6 +87,8 @@ class Command(subprocess.Popen):
         super().__init__([sys.executable, "-m", "frepo.cli", *map(str, arguments)], env=env, **options)
 
     def _execute_child(self, args, *others):
+        if sys.platform != "linux":  # no SUBREAPER
+            return super()._execute_child(args, *others)
         cwd, env = others[4:6]
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = others[9:15]
         files = [number if given == -1 else given for number, given in enumerate((p2cread, c2pwrite, errwrite))]
@@ -96,6 +98,7 @@ class Command(subprocess.Popen):
             self._child_created = True
         finally:
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        return None
 
 
 def _serve(channel):

@@ -14,7 +14,8 @@ from frepo.networks.build import build_model
 from frepo.networks.convnets import ConvNet
 from frepo.networks.convolution import convolution
 from frepo.networks.layers import relu_average_pool
-from frepo.networks.training import Scorer, Trainer
+from frepo.networks.scoring import Scorer
+from frepo.networks.training import Trainer
 from frepo.spec import Conv
 
 NORMALIZATIONS = ["batch", "identity", "layer", "instance", "group", "one_group"]

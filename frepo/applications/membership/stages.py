@@ -18,7 +18,8 @@ from frepo.engine.run import run_steps
 from frepo.errors import FrepoError
 from frepo.methods.base import DistilledData
 from frepo.networks.prepare import prepare
-from frepo.networks.training import Outputs, one_by_one, parts
+from frepo.networks.scoring import Outputs, parts
+from frepo.networks.training import one_by_one
 from frepo.plan import AttackStage, ExposeStage
 from frepo.rundir import record
 from frepo.rundir.arrays import npz_bytes, read_npz
@@ -65,7 +66,7 @@ def expose_networks(
     positions = _shadow_positions(work, members, outside) if outside else None
     trainer, loop = prepare(work, data, trained_on, options.residency, positions)
     networks = one_by_one(run_steps(loop, journal))
-    outputs = Outputs(lambda n, x: trainer.apply(n, x)[1], input_maker(members.preprocess))
+    outputs = Outputs(trainer.logits, input_maker(members.preprocess))
 
     def logits(images: np.ndarray) -> np.ndarray:
         return np.stack([outputs(network, (images[part] for part in parts(len(images)))) for network in networks])
