@@ -118,8 +118,7 @@ def _bring_up(connection: duckdb.DuckDBPyConnection, runs_dir: Path, names: Sequ
     for name, directory in directories.items():
         of_name = OfName(directory, origin, kinds, marks.get(name, {}))
         try:
-            with atomically(connection):
-                count += of_name.bring_up(connection)
+            count += of_name.bring_up(connection)
             problems += of_name.problems
         except (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError) as error:
             problems.append(f"{ascii(str(directory))[1:-1]} is left out of the database: {first_line(error)}")

@@ -12,6 +12,7 @@ from frepo.errors import FrepoError
 from frepo.rundir import record
 from frepo.rundir.record import RunRecord, StageRecord
 from frepo.rundir.standing import actual_status
+from frepo.store.connect import atomically
 from frepo.store.records import (
     IMAGES,
     NEVER_STARTED,
@@ -48,7 +49,7 @@ class OfName:
     """Table -> rows that come."""
 
     def bring_up(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Change the database, within a transaction of the caller's, and return how many runs were taken."""
+        """Change the database, in one transaction where anything is new, and return how many runs were taken."""
         runs = list(self._runs())
         statuses = {stage: self._stage(stage) for stage in dict.fromkeys(s for run in runs for s in run.stages)}
         for stage in {stage for stage, _ in self.known} - set(statuses) - {""}:
@@ -56,11 +57,14 @@ class OfName:
         rows = [self._run_row(run, status_of_run([statuses[stage] for stage in run.stages])) for run in runs]
         places = [place for run in runs for place in self._places(run)]
         self._marks[RUN] = Mark(digest=digest_of(json.dumps([rows, places], default=str).encode()))
-        if self._marks[RUN] != self.known.get(RUN):
-            remove(connection, self.directory.name, ("runs", "run_stages"))
-            insert(connection, "runs", rows)
-            insert(connection, "run_stages", places)
-        self._write(connection)
+        if self._marks == dict(self.known) and not self._old and not self._new:
+            return len(runs)
+        with atomically(connection):
+            if self._marks[RUN] != self.known.get(RUN):
+                remove(connection, self.directory.name, ("runs", "run_stages"))
+                insert(connection, "runs", rows)
+                insert(connection, "run_stages", places)
+            self._write(connection)
         return len(runs)
 
     def _runs(self) -> Iterable[RunRecord]:
@@ -108,12 +112,13 @@ class OfName:
 
     def _record(self, name: str, stage: StageRecord, status: str, path: Path) -> None:
         row, images = stage_row(self.directory.name, name, stage, status), image_rows(stage)
-        self._must_fit("stages", [row], str(path))
-        self._must_fit("images", images, str(path), IMAGES)
-        mark = self._marks[name, ""] = Mark(digest=digest_of(json.dumps([row, images], default=str).encode()))
-        if mark != self.known.get((name, "")):
+        mark = Mark(digest=digest_of(json.dumps([row, images], default=str).encode()))
+        if mark != self.known.get((name, "")):  # what is known has fitted before
+            self._must_fit("stages", [row], str(path))
+            self._must_fit("images", images, str(path), IMAGES)
             self._replace("stages", name, [row])
             self._replace("images", name, [self._placed(name, image) for image in images])
+        self._marks[name, ""] = mark
 
     def _file(self, stage: str, table: str, found_of: StageRecord, *, without_top5: bool) -> None:
         file, names = TABLES[table].file, TABLES[table].columns
