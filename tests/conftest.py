@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from interpreter import Command
+from interpreter import start
 from playwright.sync_api import sync_playwright
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it, and what runs under nohup ignores it
@@ -74,20 +74,16 @@ class Workplace:
 
     def start(self, *arguments):
         """Start `frepo ARGUMENTS` and return the process."""
-        return self._start(arguments, "default")[0]
+        return self._start(arguments, None)[0]
 
     def _start(self, arguments, warnings):
         """Start `frepo ARGUMENTS` and return (the process, what shares the programs that it has compiled)."""
         environment, share = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}, lambda: None
         if self.programs is not None:
             environment, share = self.programs.lend(environment)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        if warnings == "default":
-            return Command(arguments, cwd=self.path, env=environment, **pipes), share
-        command = [sys.executable, "-W", warnings, "-m", "frepo.cli", *map(str, arguments)]
-        return subprocess.Popen(command, cwd=self.path, env=environment, **pipes), share
+        return start(arguments, self.path, environment, warnings=warnings), share
 
-    def frepo(self, *arguments, code=0, warnings="default"):
+    def frepo(self, *arguments, code=0, warnings=None):
         """Run `frepo ARGUMENTS` to its end, hold its exit code against `code` and return (stdout, stderr).
 
         Warnings are errors only where a test says so: after a kill JAX may warn of a half-written cache entry.

@@ -57,7 +57,7 @@ class OfName:
         rows = [self._run_row(run, status_of_run([statuses[stage] for stage in run.stages])) for run in runs]
         places = [place for run in runs for place in self._places(run)]
         self._marks[RUN] = Mark(digest=digest_of(json.dumps([rows, places], default=str).encode()))
-        if self._marks == dict(self.known) and not self._old and not self._new:
+        if self._marks == dict(self.known) and not any(self._new.values()):
             return len(runs)
         with atomically(connection):
             if self._marks[RUN] != self.known.get(RUN):

@@ -5,9 +5,10 @@ setting of their environment. A command is still a process of its own, a child o
 arguments, environment, directory and pipes; it imports all of frepo itself, and its interpreter ends as usual.
 """
 
+import contextlib
 import ctypes
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import runpy
@@ -25,12 +26,8 @@ LIBRARIES = (
 )
 READ_AT_IMPORT = ("JAX_", "XLA_", "LIBTPU_", "NVIDIA_", "PYTHON", "TF_", "OMP_", "OPENBLAS_", "MALLOC_", "LD_")
 """Beginnings of variables that these libraries or the interpreter may read when they start."""
-SET_LATER = {
-    "JAX_COMPILATION_CACHE_DIR": "jax_compilation_cache_dir",
-    "PYTHONPATH": None,
-    "PYTEST_CURRENT_TEST": None,
-}
-"""Those that a command is told when it forks, and JAX's name for them."""
+CACHE, PATHS = "JAX_COMPILATION_CACHE_DIR", "PYTHONPATH"
+"""Those that differ from command to command: set when it forks."""
 MOST = 3
 """Interpreters that wait at a time."""
 SUBREAPER = 36
@@ -71,7 +68,7 @@ _lock = threading.Lock()
 
 
 def _interpreter(environment):
-    settings = {k: v for k, v in environment.items() if k not in SET_LATER}
+    settings = {k: v for k, v in environment.items() if k not in (CACHE, PATHS)}
     key = tuple(sorted(item for item in settings.items() if item[0].startswith(READ_AT_IMPORT)))
     found = _interpreters.pop(key, None) or Interpreter(settings)
     _interpreters[key] = found  # the newest is the last
@@ -99,6 +96,15 @@ class Command(subprocess.Popen):
         finally:
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
         return None
+
+
+def start(arguments, directory, environment, *, prefix=(), warnings=None):
+    """Start `frepo ARGUMENTS` with its outputs in pipes; from nothing after a `prefix` or with `-W warnings`."""
+    options = {"cwd": directory, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    if not prefix and warnings is None:
+        return Command(arguments, **options)
+    flags = () if warnings is None else ("-W", warnings)
+    return subprocess.Popen([*prefix, sys.executable, *flags, "-m", "frepo.cli", *map(str, arguments)], **options)
 
 
 def _serve(channel):
@@ -134,17 +140,13 @@ def _become(arguments, directory, environment):
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
-    for variable, name in SET_LATER.items():
-        if name and environment.get(variable):
-            jax.config.update(name, environment[variable])
-    sys.path[0] = directory
-    sys.path[1:1] = (path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path)
+    if environment.get(CACHE):
+        jax.config.update(CACHE.lower(), environment[CACHE])
+    sys.path[:1] = [directory, *filter(None, environment.get(PATHS, "").split(os.pathsep))]
     sys.orig_argv, sys.argv = arguments, arguments[2:]
-    for path in environment.get("PYTHONPATH", "").split(os.pathsep):
-        if path and (file := Path(path) / "sitecustomize.py").exists():
-            spec = importlib.util.spec_from_file_location("sitecustomize", file)
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
-            break
+    sys.modules.pop("sitecustomize", None)
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("sitecustomize")  # now that it is known from where
 
 
 def _main():

@@ -7,14 +7,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-from interpreter import Command
+from interpreter import start
 
 CHILD = Path(__file__).parent / "child"
 MADE = ("pages", "exported", "data", "decoded", "imported")
@@ -82,11 +81,7 @@ class Site:
         if fault is not None:
             environment["FREPO_FAULT"] = json.dumps({"root": str(self.path), **fault})
         environment, share = self.programs.lend(environment)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        if not self.prefix:
-            return Command(command, cwd=self.path, env=environment, **pipes), share
-        command = [*self.prefix, sys.executable, "-m", "frepo.cli", *map(str, command)]
-        return subprocess.Popen(command, cwd=self.path, env=environment, **pipes), share
+        return start(command, self.path, environment, prefix=self.prefix), share
 
     def frepo(self, *command, fault=None, after=None, send=signal.SIGKILL):
         """Run `frepo COMMAND` to its end, or until a signal is sent `after` so many seconds."""

@@ -1,7 +1,6 @@
 """Prepared TFDS data sets through the whole command line."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -11,8 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
-from sklearn.datasets import load_digits
+from toys import Toys
 
 from frepo.data.prepare import prepare
 
@@ -135,56 +133,35 @@ def test_chosen_images_are_real_ones(workplace, prepared_data):
         assert_are_real_images(arrays["images"], arrays["classes"], next((prepared_data / "mnist").glob("*.*.*")))
 
 
-class Numerals(tfds.core.GeneratorBasedBuilder):
-    """Some of scikit-learn's digits."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self):
-        image, label = tfds.features.Image(shape=(8, 8, 1)), tfds.features.ClassLabel(names=list("0123456789"))
-        features = tfds.features.FeaturesDict({"image": image, "label": label})
-        return tfds.core.DatasetInfo(builder=self, features=features)
-
-    def _split_generators(self, _):
-        return {"train": self._generate_examples(range(100)), "test": self._generate_examples(range(100, 150))}
-
-    def _generate_examples(self, numbers):
-        digits = load_digits()
-        for number in numbers:
-            png = io.BytesIO()
-            Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(png, "PNG")
-            yield str(number), {"image": io.BytesIO(png.getvalue()), "label": int(digits.target[number])}
-
-
 @pytest.fixture
-def numerals(tmp_path):
+def toys(tmp_path):
     """Return where a small data set is that TFDS has prepared, and a spec's table that names it."""
-    Numerals(data_dir=tmp_path / "data", file_format="array_record").download_and_prepare()
-    return tmp_path / "data", 'name = "numerals:1.0.0"'
+    Toys({"train": [0, 1, 2, 0, 1], "test": [2, 1]}, np.uint8, tmp_path / "data").download_and_prepare()
+    return tmp_path / "data", 'name = "toys:1.0.0"'
 
 
-def test_a_damaged_cache_entry_is_computed_again(workplace, numerals):
-    data, table = numerals
+def test_a_damaged_cache_entry_is_computed_again(workplace, toys):
+    data, table = toys
     spec = workplace.spec(dataset=table, distill='method = "random"\nipc = 1', pool=None, application=None)
     workplace.frepo("run", spec, "--data-dir", data, warnings="error")
     result = workplace.stage("tiny", "random") / "distilled.npz"
     before = result.read_bytes()
     (path,) = (workplace.path / "runs" / ".cache" / "decoded").glob("*/train_images.npy")
     content = bytearray(path.read_bytes())
-    content[5000] ^= 255
+    content[-1] ^= 255
     path.write_bytes(content)
     _, err = workplace.frepo("run", spec, "--data-dir", data, "--fresh")
     assert "damaged" in err
-    assert "decoding numerals" in err
+    assert "decoding toys:1.0.0" in err
     assert result.read_bytes() == before
 
 
-def test_data_that_changed_since_is_not_mixed_with_results_of_before(workplace, numerals):
-    data, table = numerals
+def test_data_that_changed_since_is_not_mixed_with_results_of_before(workplace, toys):
+    data, table = toys
     spec = workplace.spec(dataset=table, distill='method = "random"\nipc = 1', pool=None)
     workplace.frepo("run", spec, "--data-dir", data, *("--set", "application=[]"))
-    (directory,) = (data / "numerals").glob("*.*.*")
-    (directory / "label.labels.txt").write_text("\n".join(["nought", *"123456789"]))
+    (directory,) = (data / "toys").glob("*.*.*")
+    (directory / "label.labels.txt").write_text("\n".join(["nought", "one", "two"]))
     _, err = workplace.frepo("run", spec, "--data-dir", data, code=1)
     assert "was computed from other images" in err
     assert "--fresh" in err

@@ -46,22 +46,17 @@ def test_numbers_that_are_stored_smaller_than_their_class():
     np.testing.assert_array_equal(found, [[1], [10], [3]])
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [("a text", "real numbers"), ({"a": 1}, "real numbers"), (np.ones((2, 2)) * 1j, "real numbers")],
-)
-def test_what_is_no_array_of_numbers(value, reason):
-    with pytest.raises(ValueError, match=reason):
+@pytest.mark.parametrize("value", ["a text", {"a": 1}, np.ones((2, 2)) * 1j])
+def test_what_is_no_array_of_numbers(value):
+    with pytest.raises(ValueError, match="real numbers"):
         read_arrays(written({"X": value}), ("X",))
     assert read_arrays(written({"X": value}), ("y",)) == {}
 
 
-@pytest.mark.parametrize("compressed", [True, False])
-@given(data=st.data())
-def test_damaged_files_are_refused_in_words(compressed, data):
-    content = bytearray(written({"X": np.arange(24, dtype=np.uint8).reshape(2, 3, 4), "y": np.arange(3.0)}))
-    if not compressed:
-        content = bytearray(written({"X": np.arange(24).reshape(2, 3, 4), "y": np.arange(3.0)}, compressed=False))
+@given(compressed=st.booleans(), data=st.data())
+def test_damaged_files_are_read_or_refused(compressed, data):
+    arrays = {"X": np.arange(24, dtype=np.uint8).reshape(2, 3, 4), "y": np.arange(3.0)}
+    content = bytearray(written(arrays, compressed=compressed))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(content)))

@@ -22,6 +22,8 @@ NUMBERS = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 """NumPy's dtype for each class of arrays of numbers; MATLAB stores them in a smaller type where that holds them."""
 COMPLEX = 0x800
+NOTHING = 0, memoryview(b"")
+"""Type and bytes where an element is missing."""
 MOST_UNPACKED = 2**28
 """Bytes of all arrays of a file; those of SVHN have 225 MB."""
 
@@ -36,33 +38,26 @@ def read_arrays(content: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]
         raise ValueError("it is no file of MATLAB 5")
     found: dict[str, np.ndarray] = {}
     left = MOST_UNPACKED
-    for kind, element in _elements(content[HEADER:], padded=False):
-        if kind == COMPRESSED:
-            element = _decompressed(element, left)  # may be a thousand times more
-            kind, element = next(_elements(element), (0, b""))
-        left -= len(element)
+    for kind, element in _elements(memoryview(content)[HEADER:], padded=False):
+        whole = _decompressed(element, left + 1) if kind == COMPRESSED else element
+        left -= len(whole)
         if left < 0:
-            raise _too_large()
-        if kind == MATRIX and (array := _array(element, names)) is not None:
+            raise ValueError(f"its variables have more than {MOST_UNPACKED:,} bytes")
+        inner = next(_elements(whole), NOTHING) if kind == COMPRESSED else (kind, element)
+        if inner[0] == MATRIX and (array := _array(inner[1], names)) is not None:
             found[array[0]] = array[1]
     return found
 
 
-def _decompressed(element: bytes, left: int) -> bytes:
+def _decompressed(element: memoryview, most: int) -> memoryview:
+    """Return at most so many bytes of what an element holds, which may be a thousand times more than it has."""
     try:
-        whole = zlib.decompressobj().decompress(element, left + 1)
+        return memoryview(zlib.decompressobj().decompress(element, most))
     except zlib.error as error:
         raise ValueError(f"an element is damaged ({error})") from None
-    if len(whole) > left:
-        raise _too_large()
-    return whole
 
 
-def _too_large() -> ValueError:
-    return ValueError(f"its variables have more than {MOST_UNPACKED:,} bytes")
-
-
-def _elements(content: bytes, *, padded: bool = True) -> Iterator[tuple[int, bytes]]:
+def _elements(content: memoryview, *, padded: bool = True) -> Iterator[tuple[int, memoryview]]:
     """Yield the type and the bytes of one element after the other; inside of an array they start at multiples of 8."""
     place = 0
     while place + ELEMENT.size <= len(content):
@@ -79,19 +74,19 @@ def _elements(content: bytes, *, padded: bool = True) -> Iterator[tuple[int, byt
         place += -place % 8 if padded else 0
 
 
-def _array(content: bytes, names: tuple[str, ...]) -> tuple[str, np.ndarray] | None:
+def _array(content: memoryview, names: tuple[str, ...]) -> tuple[str, np.ndarray] | None:
     """Return the name and the numbers of an array, or None where it has another name than these."""
     parts = _elements(content)
     flags, sizes, name = (_part(parts, kind) for kind in (UINT32, INT32, INT8))
-    called = name.decode("latin-1")
+    called = str(name, "latin-1")
     if called not in names:
         return None
     of_class = int.from_bytes(flags[:4], "little")
     dtype = CLASSES.get(of_class & 0xFF)
     if dtype is None or of_class & COMPLEX:
         raise ValueError(f"{called} is no array of real numbers")
-    shape = tuple(int(size) for size in np.frombuffer(sizes, "<i4"))
-    stored_as, numbers = next(parts, (0, b""))
+    shape = np.frombuffer(sizes, "<i4").tolist()
+    stored_as, numbers = next(parts, NOTHING)
     if stored_as not in NUMBERS or min(shape, default=-1) < 0:
         raise ValueError(f"{called} has no numbers")
     array = np.frombuffer(numbers, NUMBERS[stored_as])
@@ -100,8 +95,8 @@ def _array(content: bytes, names: tuple[str, ...]) -> tuple[str, np.ndarray] | N
     return called, array.astype(dtype, copy=False).reshape(shape, order="F")
 
 
-def _part(parts: Iterator[tuple[int, bytes]], kind: int) -> bytes:
-    found, content = next(parts, (0, b""))
-    if found != kind or (kind != INT8 and len(content) % 4):
+def _part(parts: Iterator[tuple[int, memoryview]], kind: int) -> memoryview:
+    found, content = next(parts, NOTHING)
+    if found != kind:
         raise ValueError("an array is damaged")
     return content

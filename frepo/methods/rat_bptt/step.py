@@ -14,7 +14,6 @@ import optax
 from flax import struct
 
 from frepo.engine.phases import Phase, Phased
-from frepo.engine.shared import shared
 from frepo.methods.adam import Adam, Params, started
 from frepo.methods.base import Array, DistilledData, StepConstants
 from frepo.methods.rat_bptt.inner import Loss, backward, forward
@@ -96,7 +95,6 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
 
 
-@shared
 def image_optimizer(learning_rate: float) -> optax.GradientTransformation:
     """Return the optimiser of the distilled images: Adam at a constant rate."""
     return optax.adam(learning_rate)
