@@ -2,8 +2,9 @@
 
 import os
 import signal
+import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -51,18 +52,43 @@ def stop_on_signals() -> Generator[None]:
 
 
 @contextmanager
-def interruptible() -> Generator[None]:
-    """Let Ctrl-C end a query in the block as it ends anything else: DuckDB raises an error of its own in its place.
+def interruptible(interrupt: Callable[[], None]) -> Generator[None]:
+    """Let Ctrl-C end a query of DuckDB in the block as it ends anything else.
+
+    While a query runs, Python's handler cannot, and DuckDB looks for signals only where its main thread happens to have
+    work. So another thread is told of the signal, and calls `interrupt`, which ends the connection's query. Where
+    Ctrl-C means something else, as in `stop_on_signals`, and outside of the main thread nothing is done.
 
     Raises:
         KeyboardInterrupt: it came during a query.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    told = threading.Thread(target=_pass_on, args=(here, interrupt), daemon=True)
+    told.start()
+    before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
     try:
         yield
     except RuntimeError as error:
         if str(error) == QUERY_INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
+    finally:
+        signal.set_wakeup_fd(before)
+        there.close()
+        told.join()
+        here.close()
+
+
+def _pass_on(channel: socket.socket, interrupt: Callable[[], None]) -> None:
+    """Call `interrupt` for each Ctrl-C, until the other end is closed."""
+    while number := channel.recv(1):
+        if number[0] == signal.SIGINT:
+            interrupt()
 
 
 def stopping() -> bool:

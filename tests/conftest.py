@@ -20,7 +20,9 @@ from axe_playwright_python.sync_playwright import Axe
 from interpreter import start
 from playwright.sync_api import sync_playwright
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it, and what runs under nohup ignores it
+# Tests send both; under nohup, or in the background of a shell, they are ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
 

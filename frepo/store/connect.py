@@ -205,7 +205,7 @@ def _connection(
 ) -> Generator[duckdb.DuckDBPyConnection]:
     connection = _open(database, PATIENCE_SECONDS if patience is None else patience, read_only=read_only)
     try:
-        with interruptible():
+        with interruptible(connection.interrupt):
             yield connection
     finally:
         connection.close()

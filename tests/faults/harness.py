@@ -205,4 +205,4 @@ class Straight(Site):
         assert [name for name in wanted if wanted[name] != found[name]] == []
         wanted, found = self.rows(), site.rows()
         assert found.keys() == wanted.keys()
-        assert [table for table in wanted if wanted[table] != found[table]] == []
+        assert {t: sorted(set(wanted[t]) ^ set(found[t])) for t in wanted if wanted[t] != found[t]} == {}

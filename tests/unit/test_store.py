@@ -588,15 +588,23 @@ from pathlib import Path
 from frepo.store.query import query
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    query(Path(sys.argv[1]), "SELECT sum(i) FROM range(1000000000000) t(i)")
+    query(Path(sys.argv[1]), sys.argv[2])
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
-def test_an_interrupt_during_a_query_is_one_and_no_error_of_duckdb(tmp_path):
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT sum(i) FROM range(1000000000000) t(i)",
+        "SELECT count(*) FROM range(100000000) a, range(1000000) b WHERE a.range + b.range = 3",
+        "SELECT * FROM range(1000000000000) t(i) WHERE i < 0",
+    ],
+)
+def test_an_interrupt_during_a_query_is_one_and_no_error_of_duckdb(tmp_path, sql):
     path = tmp_path / "results.duckdb"
     with writing(path):
         pass
-    command = [sys.executable, "-c", INTERRUPTED, str(path)]
+    command = [sys.executable, "-c", INTERRUPTED, str(path), sql]
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "interrupted\n"

@@ -37,7 +37,8 @@ def write_hub(exported: Exported, directory: Path) -> None:
     """
     path = directory / PARQUET
     path.parent.mkdir()
-    with duckdb.connect(config={"threads": 1}) as connection, interruptible():  # one thread keeps the order
+    one_keeps_the_order = {"threads": 1}
+    with duckdb.connect(config=one_keeps_the_order) as connection, interruptible(connection.interrupt):
         connection.execute(NULLABLE)
         connection.execute(TABLE)
         for position in range(len(exported.images)):
