@@ -21,6 +21,7 @@ from frepo.runtime import RuntimeOptions
 from frepo.store import connect
 from frepo.store.connect import DatabaseBusyError, OlderDatabaseError, reading, writing
 from frepo.store.ingest import Ingested, ingest
+from frepo.store.look import look
 from frepo.store.name import OfName
 from frepo.store.query import query
 from frepo.store.rows import Mark, digest_of, news
@@ -367,6 +368,46 @@ def test_an_unchanged_file_is_not_read_again(tmp_path):
     assert news(path, first.mark) is None
     assert first.mark == Mark(*first.mark[:3], path.stat().st_size, first.mark.digest)
     assert first.mark.digest != digest_of(b"")
+
+
+def test_of_finished_runs_that_look_as_before_no_file_is_opened(fake_runs, db, monkeypatch):
+    for name in ("one", "two"):
+        fake_runs(name, **ALONE)
+    assert ingest(db, fake_runs.runs_dir) == Ingested(2)
+    before = contents(db)
+    monkeypatch.delattr(record, "read_stage")
+    assert ingest(db, fake_runs.runs_dir) == Ingested(2)
+    assert contents(db) == before
+    (path,) = fake_runs.runs_dir.glob("one/*/evaluations.jsonl")
+    path.touch()
+    assert ["read_stage" in problem for problem in ingest(db, fake_runs.runs_dir).problems] == [True] * len(
+        list(fake_runs.runs_dir.glob("one/*/stage.json"))
+    )
+
+
+@pytest.mark.parametrize("file", ["run-*.json", "*/stage.json", "*/metrics.jsonl", "*/evaluations.jsonl"])
+@pytest.mark.parametrize("change", ["in place", "replaced", "gone", "beside it"])
+def test_a_change_of_any_file_is_seen_without_opening_it(fake_runs, file, change):
+    fake_runs(**ALONE)
+    directory = fake_runs.runs_dir / "small"
+    before = look(directory, "runs")
+    assert before is not None
+    assert look(directory, "runs") == before != look(directory, "elsewhere")
+    path = next(directory.glob(file))
+    at = path.stat()
+    match change:
+        case "in place":
+            path.write_bytes(path.read_bytes()[::-1])
+        case "replaced":
+            other = path.with_name("other")
+            other.write_bytes(path.read_bytes()[::-1])
+            os.utime(other, ns=(at.st_atime_ns, at.st_mtime_ns))
+            other.replace(path)
+        case "gone":
+            path.unlink()
+        case "beside it":
+            path.with_name("new.json").touch()
+    assert look(directory, "runs") != before
 
 
 DAMAGED = {

@@ -37,8 +37,8 @@ def write_hub(exported: Exported, directory: Path) -> None:
     """
     path = directory / PARQUET
     path.parent.mkdir()
-    one_keeps_the_order = {"threads": 1}
-    with duckdb.connect(config=one_keeps_the_order) as connection, interruptible(connection.interrupt):
+    with duckdb.connect() as connection, interruptible(connection.interrupt):
+        connection.execute("SET threads = 1")  # it keeps the order
         connection.execute(NULLABLE)
         connection.execute(TABLE)
         for position in range(len(exported.images)):
