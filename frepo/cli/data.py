@@ -14,7 +14,7 @@ def data_list(
     """List known data sets: size, licence, and where they are prepared; as CSV or JSON also what to cite."""
     from frepo.data.catalog import CITATION, COLUMNS, catalog
     from frepo.runtime import RuntimeOptions
-    from frepo.store.query import Rows, format_rows
+    from frepo.store.text import Rows, format_rows
 
     rows = catalog(RuntimeOptions(data_dir=data_dir).tfds_dir)
     shown = [number for number, name in enumerate(COLUMNS) if output is not Format.TABLE or name != CITATION]

@@ -142,8 +142,8 @@ def score(
     from frepo.execute import runner
     from frepo.progress import silenced
     from frepo.runtime import RuntimeOptions
-    from frepo.store.query import json_text
     from frepo.store.scored import score_json, score_text
+    from frepo.store.text import json_text
 
     own, shared = _known(recipe, "--recipe") if recipe else None, _known(common, "--common")
     about = said(labels, pixels, pixels_255, layout, logits)

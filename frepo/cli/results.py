@@ -16,8 +16,8 @@ def runs(
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """List the runs in the database."""
-    from frepo.store.query import format_rows
     from frepo.store.tables import list_runs
+    from frepo.store.text import format_rows
 
     typer.echo(format_rows(list_runs(db), output.value), nl=False)
 
@@ -27,7 +27,7 @@ def compare(a: FirstRun, b: OtherRun, as_json: AsJson = False, db: Database = DE
     from frepo.store.compare import compare as compare_runs
     from frepo.store.compare import comparison_text
     from frepo.store.find import as_recorded
-    from frepo.store.query import json_text
+    from frepo.store.text import json_text
 
     with as_recorded(db):
         found = compare_runs(db, a, b)
@@ -53,8 +53,8 @@ def query(
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Ask the database; it cannot be changed this way."""
-    from frepo.store.query import format_rows
     from frepo.store.query import query as run_query
+    from frepo.store.text import format_rows
 
     typer.echo(format_rows(run_query(db, sql), output.value), nl=False)
 

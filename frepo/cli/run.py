@@ -105,8 +105,8 @@ def run(
 
 def print_results(database: Path, run_ids: Sequence[str], as_json: bool) -> None:
     """Print the results of runs, as text or as JSON."""
-    from frepo.store.query import json_text
     from frepo.store.tables import results_json, results_text
+    from frepo.store.text import json_text
 
     found = json_text(results_json(database, run_ids)) if as_json else results_text(database, run_ids)
     typer.echo(found, nl=False)

@@ -137,7 +137,7 @@ def _plan_many(loaded: "list[LoadedSpec]", options: "RuntimeOptions", *, cost: b
 
 
 def _stage_table(stages: "list[StageOutlook]") -> str:
-    from frepo.store.query import Rows, format_rows
+    from frepo.store.text import Rows, format_rows
 
     rows: list[tuple[str, str, str]] = []
     for entry in stages:

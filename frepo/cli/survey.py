@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from frepo.progress import duration
-from frepo.store.query import Rows, format_rows
+from frepo.store.text import Rows, format_rows
 
 if TYPE_CHECKING:
     from frepo.execute.survey import AlikeCost, Survey

@@ -7,7 +7,7 @@ from frepo.execute import stages
 from frepo.progress import duration, note
 from frepo.rundir.status import StageOutlook
 from frepo.runtime import RuntimeOptions
-from frepo.store.query import Rows, format_rows
+from frepo.store.text import Rows, format_rows
 
 Estimates = dict[str, dict[str, Any] | None]
 """Cost as JSON by stage directory; None where a stage is done or has no steps."""

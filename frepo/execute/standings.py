@@ -12,7 +12,7 @@ from frepo.rundir import record
 from frepo.rundir.layout import stage_directory
 from frepo.rundir.standing import WAITING, Standing, standing
 from frepo.spec import LoadedSpec
-from frepo.store.query import Rows, format_rows
+from frepo.store.text import Rows, format_rows
 
 MOST = 40
 """Stages that are queued or waiting beyond so many are counted only."""

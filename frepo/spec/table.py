@@ -1,9 +1,23 @@
 """What every table of a spec has in common."""
 
+import ast
+import inspect
 from collections.abc import Collection
+from itertools import pairwise
+from textwrap import dedent
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Entries = TypeVar("Entries", bound=Collection[object] | None)
 
@@ -16,8 +30,32 @@ class Table(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        # By pydantic's `use_attribute_docstrings` every start of frepo would read the source of every table.
+        found = handler(schema)
+        properties = handler.resolve_ref_schema(found)["properties"]
+        for base in reversed(cls.__mro__):
+            if issubclass(base, Table):
+                for name, text in docstrings_of_attributes(base).items():
+                    properties[name]["description"] = text
+        return found
+
+
+def docstrings_of_attributes(table: type[Table]) -> dict[str, str]:
+    """Return the strings that stand below fields in the source of a table, by field."""
+    (definition,) = ast.parse(dedent(inspect.getsource(table))).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in pairwise(definition.body):
+        match field, below:
+            case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))) if name in table.model_fields:
+                found[name] = inspect.cleandoc(text)
+            case _:
+                pass
+    return found
 
 
 class Grown(Table):

@@ -13,8 +13,9 @@ from frepo.plan.identity import ABSENT, Change, differences
 from frepo.store.connect import student_quantile
 from frepo.store.evaluated import identities_of, trained_as
 from frepo.store.find import find_runs
-from frepo.store.query import Rows, format_rows, query
+from frepo.store.query import query
 from frepo.store.tables import accuracy_rows, network_text, percent, source_text
+from frepo.store.text import Rows, format_rows
 
 RowDict = dict[str, Any]
 

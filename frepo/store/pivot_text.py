@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from frepo.store.fields import Field, Value, value_text
 from frepo.store.markup import Align, Cell, latex, markdown
 from frepo.store.pivot import METHOD_FIELDS, Entry, Line, Pivot
-from frepo.store.query import Format, Rows, format_rows
 from frepo.store.seeds import counted
+from frepo.store.text import Format, Rows, format_rows
 
 ONE_SEED = "†"
 """Marks cells whose ± is over networks, where that of others is over seeds."""

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from frepo.errors import printable
-from frepo.store.query import Rows, query
+from frepo.store.query import query
 from frepo.store.seeds import counted, experiment_text, over, places_of, seed_rows
+from frepo.store.text import Rows
 
 UNITS = ("B", "KB", "MB", "GB")
 """Of bytes."""

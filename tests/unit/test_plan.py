@@ -274,3 +274,19 @@ def test_a_laptop_without_jax_can_plan_query_and_report():
     code = f"import {', '.join(LIGHT_MODULES)}, sys; print(sorted({{'jax', 'flax', 'optax'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("check",), ("plan",)])
+def test_commands_that_compute_nothing_and_ask_no_database_import_no_library_for_it(tmp_path, command):
+    spec = tmp_path / "spec.toml"
+    spec.write_text('name = "a"\ndataset = { name = "digits" }\ndistill = { method = "random", ipc = 1 }\n')
+    arguments = command if command == ("--help",) else (*command, str(spec))
+    code = (
+        "import atexit, sys\n"
+        "heavy = {'jax', 'flax', 'optax', 'numpy', 'duckdb', 'jinja2', 'PIL'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
+        "from frepo.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "[]\n")

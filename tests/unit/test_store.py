@@ -20,8 +20,9 @@ from frepo.rundir import lease, record
 from frepo.store import connect
 from frepo.store.connect import DatabaseBusyError, atomically, reading, writing
 from frepo.store.ingest import Ingested, ingest
-from frepo.store.query import Rows, format_rows, query
+from frepo.store.query import query
 from frepo.store.tables import accuracy_rows, accuracy_text, list_runs, percent
+from frepo.store.text import Rows, format_rows
 
 TABLES = (
     "frepo_schema",

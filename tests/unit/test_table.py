@@ -17,7 +17,7 @@ from frepo.store.fields import field_of, in_order
 from frepo.store.ingest import ingest
 from frepo.store.pivot import make_pivot
 from frepo.store.pivot_text import pivot_text
-from frepo.store.query import Rows, format_rows
+from frepo.store.text import Rows, format_rows
 
 SCORES = {
     ("frepo", 1): [(0.50, 0.52), (0.55, 0.56), (0.48, 0.51)],

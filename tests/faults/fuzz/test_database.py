@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from frepo.errors import FrepoError
 from frepo.store.ingest import ingest
-from frepo.store.query import format_rows, query
+from frepo.store.query import query
+from frepo.store.text import format_rows
 
 SECRET = "the secret of another file"
 

@@ -16,8 +16,8 @@ from frepo.errors import FrepoError
 from frepo.rundir.lease import holder_of
 from frepo.rundir.removal import plan_removal, remove
 from frepo.store.ingest import ingest
-from frepo.store.query import format_rows
 from frepo.store.tables import accuracy_text, list_runs
+from frepo.store.text import format_rows
 
 HARMLESS = ("meta", "style", "title")
 
