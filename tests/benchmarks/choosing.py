@@ -69,7 +69,9 @@ def points_of(spec: ExperimentSpec, data_dir: Path, count: int) -> list[Point]:
     found: list[Point] = []
 
     def look(state: object, step: int) -> tuple[object, dict[str, float]]:
-        data = learning.result(state).data if step == learning.loop.steps else learning.shown(state)
+        result = learning.result(state)
+        # A method that itself keeps the best state by held-out images has not looked at any here.
+        data = result.data if step == result.step == learning.loop.steps else learning.shown(state)
         found.append(Point(step, *scored(evaluation, data, dataset, held_out)))
         print(f"  {spec.name} seed {spec.seed}: {found[-1]}", flush=True)
         return state, {}
