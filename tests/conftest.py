@@ -23,6 +23,7 @@ from playwright.sync_api import sync_playwright
 # Tests send both; under nohup, or in the background of a shell, they are ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # or commands would start twice
 
 RESULTS = ("distilled.npz", "metrics.jsonl", "evaluations.jsonl")
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from frepo.cli import data, export, foreign, results, run, running, specs, work
+from frepo.cli.pages import start_with_large_pages
 from frepo.errors import FrepoError, SpecError, printable
 
 
@@ -83,6 +84,7 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; errors of the user end in a message and the exit code of their kind."""
+    start_with_large_pages()
     gc.set_threshold(100_000, 50, 100)  # JAX makes many objects and little garbage: this was a tenth of a start
     try:
         app(prog_name="frepo")

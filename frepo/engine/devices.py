@@ -11,6 +11,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.stages import Wrapped
 
+from frepo.engine.kernels import compiler_options
+
 T = TypeVar("T")
 SHARES = "shares"
 
@@ -41,7 +43,8 @@ def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
 def compiled(function: Callable[..., Any], **options: Any) -> Wrapped:
     """Return `jax.jit(function)` with its results replicated on all devices."""
     everywhere = mesh()
-    return jax.jit(function, out_shardings=None if everywhere is None else NamedSharding(everywhere, P()), **options)
+    placed = None if everywhere is None else NamedSharding(everywhere, P())
+    return jax.jit(function, out_shardings=placed, compiler_options=compiler_options(), **options)
 
 
 def in_shares(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

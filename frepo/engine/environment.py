@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from frepo.engine.kernels import compiler_options
 from frepo.errors import FrepoError
 from frepo.progress import warn
 
@@ -84,6 +85,7 @@ def numerics() -> dict[str, Any]:
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
         "devices": f"{len(devices)} x {_kind(devices[0])}",
+        **compiler_options(),
     }
 
 
