@@ -25,17 +25,7 @@ LIBRARIES = (
     *("jaxtyping", "msgpack", "ml_dtypes", "importlib.metadata", "csv", "sqlite3", "http.client", "concurrent.futures"),
 )
 READ_AT_IMPORT = (
-    "JAX_",
-    "XLA_",
-    "LIBTPU_",
-    "NVIDIA_",
-    "PYTHON",
-    "TF_",
-    "OMP_",
-    "OPENBLAS_",
-    "MALLOC_",
-    "GLIBC_",
-    "LD_",
+    *("JAX_", "XLA_", "LIBTPU_", "NVIDIA_", "PYTHON", "TF_", "OMP_", "OPENBLAS_", "MALLOC_", "GLIBC_", "LD_"),
 )
 """Beginnings of variables that these libraries or the interpreter may read when they start."""
 CACHE, PATHS = "JAX_COMPILATION_CACHE_DIR", "PYTHONPATH"
