@@ -380,9 +380,9 @@ def test_of_finished_runs_that_look_as_before_no_file_is_opened(fake_runs, db, m
     assert contents(db) == before
     (path,) = fake_runs.runs_dir.glob("one/*/evaluations.jsonl")
     path.touch()
-    assert ["read_stage" in problem for problem in ingest(db, fake_runs.runs_dir).problems] == [True] * len(
-        list(fake_runs.runs_dir.glob("one/*/stage.json"))
-    )
+    problems = ingest(db, fake_runs.runs_dir).problems
+    assert len(problems) == len(list(fake_runs.runs_dir.glob("one/*/stage.json")))
+    assert all("read_stage" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("file", ["run-*.json", "*/stage.json", "*/metrics.jsonl", "*/evaluations.jsonl"])
